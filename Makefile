@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0
+# Wraps kbuild and the convenience targets; what a module is made of is in Kbuild.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+PREFIX ?= /usr/local
+
+export KDIR PREFIX
+
+all: modules tools
+
+modules:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+modules_install:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
+	-depmod
+
+tools:
+	$(MAKE) -C tools/vhostlite
+	$(MAKE) -C tools/vhost-bench
+
+install: modules_install
+	$(MAKE) -C tools/vhostlite install
+	$(MAKE) -C tools/vhost-bench install
+	$(MAKE) -C tools/bpftrace install
+	install -D -m 644 uapi/linux/vhost_lite.h $(DESTDIR)$(PREFIX)/include/linux/vhost_lite.h
+
+# kselftest programs; they want the headers of tools/testing/selftests (KSELFTEST=DIR)
+selftests:
+	$(MAKE) -C selftests
+
+test:
+	tools/vm/deps
+	selftests/run
+
+demo:
+	tools/vm/deps
+	tools/demo/run
+
+style:
+	tools/vm/style
+
+clean:
+	-$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	$(MAKE) -C tools/vhostlite clean
+	$(MAKE) -C tools/vhost-bench clean
+	$(MAKE) -C selftests clean
+
+.PHONY: all modules modules_install tools install selftests test demo style clean

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Every difference between the kernels that vhost-lite builds for, and the only place that
+ * knows of one.  Included in front of every file by Kbuild; probes in compat/Kbuild.include.
+ */
+#ifndef VHL_COMPAT_H
+#define VHL_COMPAT_H
+
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "vhost-lite needs Linux 6.1 or newer"
+#endif
+
+#include <linux/eventfd.h>
+
+static inline void vhl_eventfd_signal(struct eventfd_ctx *ctx)
+{
+#ifdef VHL_EVENTFD_SIGNAL_HAS_COUNT
+	eventfd_signal(ctx, 1);
+#else
+	eventfd_signal(ctx);
+#endif
+}
+
+#endif /* VHL_COMPAT_H */

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Rings: the device's side of a virtqueue (virtio 1.2, section 2.6 and 2.7).
+ *
+ * Plain C on memory: nothing here knows a device type, an ioctl, a thread or a lock, and the
+ * same files are compiled in userspace for tests and fuzzers.  The ring areas are mapped and
+ * pinned by the caller for as long as the ring is used; buffers and indirect tables are reached
+ * through the owner's address space (copy_from_user()).
+ *
+ * Two sides, each with one user at a time:
+ *
+ *   taking      vhl_ring_next(), _unget(), _empty(), _enable_notify(), _disable_notify()
+ *               the worker, under the mutex of the virtqueue
+ *   completing  vhl_ring_push(), vhl_ring_publish()
+ *               any context, under the irq-safe lock of the used side
+ *
+ * The driver shares this memory and may be hostile: whatever is read from it is read once into
+ * a local, checked, then used.
+ */
+#ifndef VHL_RING_H
+#define VHL_RING_H
+
+#include <linux/cache.h>
+#include <linux/compiler.h>
+#include <linux/types.h>
+#include <linux/uio.h>
+#include <linux/virtio_ring.h>
+
+#include "mem.h"
+
+/* Segments of one chain; the most that an iov_iter may have (UIO_MAXIOV) */
+#define VHL_IOV_MAX		1024
+
+/* Descriptors of an indirect table read at once: 512 bytes, what fits a request of 128 KiB */
+#define VHL_INDIRECT_CHUNK	32
+
+/* Ring size of a split ring (virtio 1.2, section 2.7) */
+#define VHL_RING_NUM_MAX	32768
+
+/* Why a queue broke; text in vhl_ring_fault_name(), trace output in trace.h */
+enum vhl_ring_fault {
+	VHL_FAULT_NONE,
+	VHL_FAULT_AVAIL_JUMP,		/* avail index ahead by more than the ring has */
+	VHL_FAULT_HEAD,			/* head of a chain outside of the descriptor table */
+	VHL_FAULT_NEXT,			/* next outside of its table */
+	VHL_FAULT_LOOP,			/* more descriptors than the table has */
+	VHL_FAULT_INDIRECT_NEXT,	/* INDIRECT and NEXT in one descriptor */
+	VHL_FAULT_INDIRECT_NESTED,	/* INDIRECT inside an indirect table */
+	VHL_FAULT_INDIRECT_LEN,		/* table empty, or no multiple of a descriptor */
+	VHL_FAULT_INDIRECT_FEATURE,	/* INDIRECT without VIRTIO_F_INDIRECT_DESC */
+	VHL_FAULT_ORDER,		/* device-readable part after a device-writable one */
+	VHL_FAULT_SEGMENTS,		/* more than VHL_IOV_MAX segments */
+	VHL_FAULT_LENGTH,		/* 4 GiB or more in one chain */
+	VHL_FAULT_ADDRESS,		/* not in guest memory, or it wraps around */
+	VHL_FAULT_PERMISSION,		/* in guest memory, but not for this direction */
+	VHL_FAULT_ACCESS,		/* in guest memory, but the owner's mapping faults */
+	VHL_FAULT_IN_FLIGHT,		/* head made available again before it was used */
+	VHL_FAULT_REQUEST,		/* chain is no request of the device type */
+	VHL_FAULT_NR
+};
+
+/**
+ * struct vhl_ring_cfg - what a ring is made from
+ * @desc: descriptor table, @num * 16 bytes, aligned to 16
+ * @avail: driver area, 6 + @num * 2 bytes, aligned to 2
+ * @used: device area, 6 + @num * 8 bytes, aligned to 4
+ * @mem: the map for buffers and indirect tables
+ * @num: ring size, a power of two, at most VHL_RING_NUM_MAX
+ * @base: avail index to begin with
+ * @event_idx: VIRTIO_F_EVENT_IDX was negotiated
+ * @indirect: VIRTIO_F_INDIRECT_DESC was negotiated
+ */
+struct vhl_ring_cfg {
+	const struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	const struct vhl_mem *mem;
+	u16 num;
+	u16 base;
+	bool event_idx;
+	bool indirect;
+};
+
+/**
+ * struct vhl_ring - a split virtqueue, seen from the device
+ * @cfg: constant while the ring is in use
+ * @last_avail: index of the next chain to take
+ * @avail_seen: avail index when it was last read
+ * @used_start: @used_next when the ring was made
+ * @notify_on: the driver was last told to kick
+ * @fault: why the ring is unusable
+ * @region: where the last address was found
+ * @region_gen: generation of the map that @region is of
+ * @table: part of the indirect table that is being walked
+ * @used_next: index of the next used entry to write; entries up to it may be unpublished
+ * @used_told: index up to which the driver was told
+ * @told_valid: @used_told means something
+ */
+struct vhl_ring {
+	struct vhl_ring_cfg cfg;
+
+	/* the taking side */
+	u16 last_avail;
+	u16 avail_seen;
+	u16 used_start;
+	bool notify_on;
+	enum vhl_ring_fault fault;
+	struct vhl_region region;
+	unsigned int region_gen;
+	struct vring_desc table[VHL_INDIRECT_CHUNK];
+
+	/* the completing side */
+	u16 used_next ____cacheline_aligned_in_smp;
+	u16 used_told;
+	bool told_valid;
+};
+
+/**
+ * struct vhl_chain - a descriptor chain, translated
+ * @iov: room for VHL_IOV_MAX segments, the caller's; addresses are of the owner's space.  The
+ *       device-readable ones come first
+ * @head: names the chain when it is completed
+ * @out_num: segments that the device reads
+ * @in_num: segments that the device writes, from @iov[@out_num] on
+ * @out_len: bytes that the device reads
+ * @in_len: bytes that the device may write; the sum of both is below 4 GiB
+ */
+struct vhl_chain {
+	struct iovec *iov;
+	u16 head;
+	unsigned int out_num;
+	unsigned int in_num;
+	u32 out_len;
+	u32 in_len;
+};
+
+/**
+ * vhl_ring_init() - begin to use a ring
+ * @ring: the ring
+ * @cfg: copied
+ *
+ * The used index is taken over from the device area: what was used before stays used.
+ */
+void vhl_ring_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg);
+
+/**
+ * vhl_ring_next() - take the next chain
+ * @ring: the ring
+ * @chain: its @iov is set by the caller, the rest is filled
+ *
+ * A failure is final for the ring: @ring->fault says what it was, and the driver's index has
+ * not moved past the chain.
+ *
+ * Context: may sleep (page faults of indirect tables).
+ * Return: 1 with a chain, 0 when there is none, -EINVAL or -EFAULT on a bad ring.
+ */
+int __must_check vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain);
+
+/**
+ * vhl_ring_unget() - give back chains that were taken last and not pushed
+ * @ring: the ring
+ * @n: how many
+ */
+void vhl_ring_unget(struct vhl_ring *ring, u16 n);
+
+/**
+ * vhl_ring_empty() - is there no chain to take
+ * @ring: the ring
+ *
+ * Touches only the avail index; for polling.
+ */
+bool vhl_ring_empty(const struct vhl_ring *ring);
+
+/**
+ * vhl_ring_disable_notify() - tell the driver that kicks are not needed
+ * @ring: the ring
+ *
+ * A hint: a kick may come all the same.
+ */
+void vhl_ring_disable_notify(struct vhl_ring *ring);
+
+/**
+ * vhl_ring_enable_notify() - ask for a kick with the next chain
+ * @ring: the ring
+ *
+ * Return: true when a chain came in meanwhile, for which no kick can be relied on.
+ */
+bool __must_check vhl_ring_enable_notify(struct vhl_ring *ring);
+
+/**
+ * vhl_ring_push() - put a chain into the used ring, unpublished
+ * @ring: the ring
+ * @head: of the chain
+ * @len: bytes written to its device-writable part
+ */
+void vhl_ring_push(struct vhl_ring *ring, u16 head, u32 len);
+
+/**
+ * vhl_ring_publish() - show the driver all that was pushed
+ * @ring: the ring
+ *
+ * Return: true when the driver wants a call.
+ */
+bool __must_check vhl_ring_publish(struct vhl_ring *ring);
+
+/**
+ * vhl_ring_inflight() - chains taken and not yet pushed
+ * @ring: the ring
+ *
+ * Context: stable only while both sides are held still.
+ */
+u16 vhl_ring_inflight(const struct vhl_ring *ring);
+
+/**
+ * vhl_ring_fault_name() - a few words for a person
+ * @fault: the fault
+ */
+const char *vhl_ring_fault_name(enum vhl_ring_fault fault);
+
+/* ring.c, for the ring formats */
+
+/**
+ * vhl_chain_add() - add a buffer to a chain
+ * @ring: the ring
+ * @chain: the chain, zeroed before its first buffer
+ * @addr: guest address
+ * @len: bytes, may be 0
+ * @write: device-writable
+ *
+ * Return: 0, -EINVAL or -EFAULT with @ring->fault set.
+ */
+int __must_check vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len,
+			       bool write);
+
+/**
+ * vhl_chain_add_indirect() - add the buffers of an indirect table to a chain
+ * @ring: the ring
+ * @chain: the chain
+ * @addr: guest address of the table
+ * @len: bytes
+ *
+ * Return: 0, -EINVAL or -EFAULT with @ring->fault set.
+ */
+int __must_check vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
+					u32 len);
+
+/* Ring memory is little-endian (legacy rings too: only little-endian hosts and guests are served) */
+static inline u16 vhl16_to_cpu(__virtio16 v)
+{
+	return le16_to_cpu((__force __le16)v);
+}
+
+static inline u32 vhl32_to_cpu(__virtio32 v)
+{
+	return le32_to_cpu((__force __le32)v);
+}
+
+static inline u64 vhl64_to_cpu(__virtio64 v)
+{
+	return le64_to_cpu((__force __le64)v);
+}
+
+static inline __virtio16 cpu_to_vhl16(u16 v)
+{
+	return (__force __virtio16)cpu_to_le16(v);
+}
+
+static inline __virtio32 cpu_to_vhl32(u32 v)
+{
+	return (__force __virtio32)cpu_to_le32(v);
+}
+
+#endif /* VHL_RING_H */

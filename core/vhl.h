@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * vhost_lite: the contract between the core and its backends.
+ *
+ * A backend fills a struct vhl_node for every device node and registers it; the core opens
+ * devices, speaks the dialect, maps rings and guest memory, runs workers, and calls the
+ * operations below.
+ *
+ * Locks, in the order they are taken
+ * ----------------------------------
+ *   dev->mutex      all that a client does: ioctl, write, release.  May be held for long (I/O
+ *                   in flight is waited for), never by a worker.
+ *   vq->mutex       the taking side of a queue and its memory map.  Held by the worker for a
+ *                   turn, by clients to change anything a turn looks at.  Several at once only
+ *                   under dev->mutex.  May sleep (page faults of guest memory).
+ *   vq->used_lock   the completing side of a queue and its call eventfd.  Any context, irqs
+ *                   off; held for the few stores of a batch and the signal.
+ *   wait queue lock of an eventfd
+ *                   taken by a signal inside used_lock, and held by whoever kicks when
+ *                   vhl_vq_kick() is called; that takes no lock.
+ *
+ * Who runs what
+ * -------------
+ *   worker          ->run(): process context, a thread of the owner or one that uses its mm
+ *   any             vhl_vq_complete(), vhl_vq_kick(): also hard interrupts
+ *   client          everything else: a process that holds the file, usually the owner
+ *
+ * A VMM that dies closes the file: release stops every queue (no turn runs and none will), waits
+ * for what is in flight, and only then frees.  A worker that is killed with its process simply
+ * takes no more turns.
+ */
+#ifndef VHL_H
+#define VHL_H
+
+#include <linux/eventfd.h>
+#include <linux/fs.h>
+#include <linux/llist.h>
+#include <linux/miscdevice.h>
+#include <linux/mm_types.h>
+#include <linux/mutex.h>
+#include <linux/poll.h>
+#include <linux/seq_file.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "mem.h"
+#include "ring.h"
+
+struct vhl_dev;
+struct vhl_pin;
+struct vhl_vq;
+struct vhl_worker;
+
+/* Queues of one device: a disk's 16 (uapi), a network device's pair */
+#define VHL_MAX_VQS	16
+
+enum vhl_dialect {
+	VHL_DIALECT_VHOST,
+	VHL_DIALECT_VDPA,
+};
+
+/* What a turn of a queue ended with */
+enum vhl_run {
+	VHL_RUN_MORE,		/* budget used up: run again soon */
+	VHL_RUN_RING,		/* the ring is empty: run when the driver kicks */
+	VHL_RUN_BACKEND,	/* the backend is empty or full: run when it calls vhl_vq_kick() */
+};
+
+/**
+ * struct vhl_ops - what a backend does
+ *
+ * @init:	device was opened; fill what differs from zero.  Optional
+ * @release:	device is closed, all queues are stopped; drop what @init and @attach took.
+ *		Optional
+ * @features:	feature bits to offer, or -ENXIO where they depend on a backing that is missing
+ * @attach:	take the file that VHOST_*_SET_BACKEND named (the caller keeps its own
+ *		reference), or let go of what is attached when @file is NULL, which cannot fail.
+ *		Holding dev->mutex.  @vq is the queue, stopped; NULL where the whole device is
+ *		meant (vDPA, or no owner yet)
+ * @start:	the queue is about to run: its ring is mapped.  Holding dev->mutex and vq->mutex
+ * @stop:	the queue will not run again and has nothing in flight; undo @start.  Holding
+ *		dev->mutex and vq->mutex
+ * @run:	take chains until the budget is used, the ring is empty or the backend is.
+ *		Worker, holding vq->mutex
+ * @pending:	for a queue that waits with VHL_RUN_BACKEND: would a turn find work?  Worker,
+ *		holding vq->mutex; cheap, used for polling.  Optional
+ * @ioctl:	requests of this backend alone, -ENOIOCTLCMD for others.  Holding dev->mutex, the
+ *		owner not checked.  Optional
+ * @num_vqs:	queues to show (vDPA).  Optional: all
+ * @config:	fill the config space, node->config_size bytes (vDPA).  Optional
+ * @show:	write what is attached to fdinfo, one word.  Holding dev->mutex
+ */
+struct vhl_ops {
+	int (*init)(struct vhl_dev *dev);
+	void (*release)(struct vhl_dev *dev);
+	int (*features)(struct vhl_dev *dev, u64 *features);
+	int (*attach)(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file);
+	int (*start)(struct vhl_vq *vq);
+	void (*stop)(struct vhl_vq *vq);
+	enum vhl_run (*run)(struct vhl_vq *vq);
+	bool (*pending)(struct vhl_vq *vq);
+	long (*ioctl)(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
+	unsigned int (*num_vqs)(struct vhl_dev *dev);
+	int (*config)(struct vhl_dev *dev, void *config);
+	void (*show)(struct vhl_dev *dev, struct seq_file *m);
+};
+
+/**
+ * struct vhl_node - a device node
+ * @name: below /dev
+ * @owner: module of the backend
+ * @ops: the backend
+ * @dialect: what its clients speak
+ * @backend_cmd: VHOST_NET_SET_BACKEND or VHOST_BLK_SET_BACKEND
+ * @attach_unowned: @backend_cmd is legal while the device has no owner
+ * @device_id: virtio device id (virtio 1.2, section 5)
+ * @config_size: bytes of config space (vDPA)
+ * @num_vqs: queues of a device, at most VHL_MAX_VQS
+ * @dev_size: bytes of the backend's device, which begins with a struct vhl_dev
+ * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
+ * @max_workers: workers of a device, NULL for one per queue; queues are spread over them
+ * @misc: the core's
+ * @fops: the core's
+ */
+struct vhl_node {
+	const char *name;
+	struct module *owner;
+	const struct vhl_ops *ops;
+	enum vhl_dialect dialect;
+	unsigned int backend_cmd;
+	bool attach_unowned;
+	u32 device_id;
+	size_t config_size;
+	unsigned int num_vqs;
+	size_t dev_size;
+	size_t vq_size;
+	const unsigned int *max_workers;
+	struct miscdevice misc;
+	struct file_operations fops;
+};
+
+/**
+ * struct vhl_poll - runs a queue whenever a file becomes ready
+ *
+ * Owned by dev->mutex.  The wait entry calls vhl_vq_kick() under the lock of the file's wait
+ * queue.
+ */
+struct vhl_poll {
+	struct vhl_vq *vq;
+	__poll_t events;
+	bool is_kick;			/* the file is the kick eventfd: count and trace */
+	poll_table table;
+	wait_queue_entry_t wait;
+	wait_queue_head_t *wqh;		/* NULL while stopped */
+};
+
+/**
+ * struct vhl_done - a completed chain
+ * @head: its name
+ * @len: bytes written to the device-writable part
+ */
+struct vhl_done {
+	u16 head;
+	u32 len;
+};
+
+/*
+ * Counters since open, each with one writer at a time; readers may see them in any order.  Their
+ * names in fdinfo are in the uapi header.
+ */
+struct vhl_stats {
+	/* whoever kicks */
+	u64 kicks;
+	/* the worker */
+	u64 wakes;
+	u64 polls;
+	u64 breaks;
+	/* the completing side, under used_lock */
+	u64 reqs ____cacheline_aligned_in_smp;
+	u64 in;
+	u64 out;
+	u64 batches;
+	u64 calls;
+	u64 errors;
+};
+
+/**
+ * struct vhl_vq - a virtqueue
+ *
+ * Fields before @mutex are set up at open and constant.
+ */
+struct vhl_vq {
+	struct vhl_dev *dev;
+	unsigned int index;
+
+	struct mutex mutex;
+
+	/* What the client set: dev->mutex */
+	u32 num;
+	u16 base;
+	bool have_addr;
+	bool enabled;			/* vDPA: SET_VRING_ENABLE */
+	bool restart;			/* vDPA: stopped only because its ring was unmapped */
+	bool ever_started;
+	u64 desc_addr;
+	u64 avail_addr;
+	u64 used_addr;
+	struct file *kick;
+	u32 busyloop_us;
+	struct vhl_poll kick_poll;
+	struct vhl_pin *pins;		/* the mapped ring areas, while started */
+
+	/* The taking side: mutex.  running and broken are read without it for fdinfo */
+	bool running;
+	bool broken;
+	bool again;			/* the next turn was asked for by the last one */
+	struct vhl_ring ring;
+	struct iovec *iov;		/* VHL_IOV_MAX, for the chain in hand */
+	struct eventfd_ctx *err;
+	u64 poll_ns;			/* of the self-tuning poll */
+	u64 slept_at;			/* ktime, 0 when not asleep */
+
+	/* The worker's queue */
+	struct vhl_worker *worker;
+	struct llist_node work;
+	unsigned long flags;		/* bit 0: queued */
+	bool yield;			/* a client waits for mutex */
+
+	/* The completing side: used_lock, irq-safe */
+	spinlock_t used_lock ____cacheline_aligned_in_smp;
+	bool held;			/* publish nothing until vhl_vq_flush() */
+	bool unpublished;		/* something was pushed while held */
+	struct eventfd_ctx *call;
+	wait_queue_head_t drained;
+
+	struct vhl_stats stats;
+};
+
+/**
+ * struct vhl_dev - an open node
+ */
+struct vhl_dev {
+	struct vhl_node *node;
+	u64 id;				/* unique among all devices since the module was loaded */
+	struct mutex mutex;
+
+	/* dev->mutex */
+	struct mm_struct *mm;		/* of the owner, pinned by mm_count; NULL without owner */
+	struct pid *owner;		/* for fdinfo */
+	struct task_struct *owner_task;	/* whose cgroups kernel threads join */
+	u64 features;			/* acknowledged */
+	u64 backend_features;
+	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
+	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
+	bool suspended;			/* vDPA */
+	bool in_batch;			/* vDPA: between IOTLB_BATCH_BEGIN and _END */
+	struct eventfd_ctx *config_call; /* vDPA */
+
+	struct vhl_worker *workers[VHL_MAX_VQS];
+	struct vhl_vq *vqs[VHL_MAX_VQS];
+};
+
+static inline bool vhl_has_feature(const struct vhl_dev *dev, unsigned int bit)
+{
+	return dev->features & BIT_ULL(bit);
+}
+
+/* vhost_core.c */
+
+/**
+ * vhl_node_register() - make a device node
+ * @node: filled by the backend; stays in use until vhl_node_unregister()
+ *
+ * Context: process.
+ * Return: 0 or what misc_register() gives.
+ */
+int vhl_node_register(struct vhl_node *node);
+void vhl_node_unregister(struct vhl_node *node);
+
+/**
+ * vhl_config_changed() - tell the driver that the config space changed
+ * @dev: the device
+ *
+ * Context: holding dev->mutex.
+ */
+void vhl_config_changed(struct vhl_dev *dev);
+
+/* core/vq.c */
+
+/**
+ * vhl_vq_next() - take the next chain of a queue
+ * @vq: the queue
+ * @chain: filled; its segments are in vq->iov and good until the next call
+ *
+ * Breaks the queue where the ring is bad.
+ *
+ * Context: ->run().
+ * Return: 1 with a chain, 0 when there is none, negative when the queue is broken.
+ */
+int __must_check vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain);
+
+/**
+ * vhl_vq_complete() - complete chains
+ * @vq: the queue
+ * @done: the chains, in the order in which the driver shall see them
+ * @n: how many; they appear to the driver together
+ * @reqs: what to add to the counters: packets or requests,
+ * @in: bytes written to the guest,
+ * @out: bytes read from it,
+ * @errors: those of @reqs that failed
+ *
+ * The driver is signalled if it asked to be, unless the queue is held.  After the last
+ * completion of a queue that is being stopped its backend must not touch the queue any more.
+ *
+ * Context: any.
+ */
+void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned int n,
+		     unsigned int reqs, u64 in, u64 out, unsigned int errors);
+
+/**
+ * vhl_vq_hold() - collect completions
+ * @vq: the queue
+ *
+ * Completions that come before vhl_vq_flush() are published there, with one signal for all. For
+ * a worker that submits a batch, some of which may complete at once.  A worker that returns from
+ * ->run() holds nothing.
+ *
+ * Context: ->run().
+ */
+void vhl_vq_hold(struct vhl_vq *vq);
+void vhl_vq_flush(struct vhl_vq *vq);
+
+/**
+ * vhl_vq_break() - stop using a queue whose ring is bad
+ * @vq: the queue
+ * @fault: what is wrong
+ *
+ * Signals the error eventfd, counts, traces, logs.  No turn runs until the queue is stopped and
+ * started again.
+ *
+ * Context: process, holding vq->mutex.
+ */
+void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault);
+
+/* core/worker.c */
+
+/**
+ * vhl_vq_kick() - have the worker run a queue
+ * @vq: the queue, started
+ *
+ * Context: any, also hard interrupts and under a wait queue's lock.
+ */
+void vhl_vq_kick(struct vhl_vq *vq);
+
+/* core/notify.c */
+
+/**
+ * vhl_poll_start() - run a queue when a file becomes ready
+ * @poll: the poll, zeroed or stopped
+ * @vq: the queue
+ * @file: polled with its ->poll; the caller keeps it open until vhl_poll_stop()
+ * @events: EPOLLIN and the like
+ *
+ * Kicks at once if the file is ready now.
+ *
+ * Context: process, holding dev->mutex.
+ * Return: 0, or -EINVAL where the file cannot be waited for.
+ */
+int vhl_poll_start(struct vhl_poll *poll, struct vhl_vq *vq, struct file *file, __poll_t events);
+void vhl_poll_stop(struct vhl_poll *poll);
+
+/* core/mem.c */
+
+/**
+ * vhl_use_mm() - reach guest memory from a kernel thread that is no worker
+ * @dev: the device
+ *
+ * Context: a kernel thread (a work item, say); not nested.
+ * Return: false when the owner's memory is gone.
+ */
+bool __must_check vhl_use_mm(struct vhl_dev *dev);
+void vhl_unuse_mm(struct vhl_dev *dev);
+
+#endif /* VHL_H */

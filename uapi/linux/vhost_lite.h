@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * vhost-lite: what <linux/vhost.h> does not have.
+ *
+ * Nodes and dialects
+ * ------------------
+ *   /dev/vhost-netlite   the vhost dialect, VHOST_NET_SET_BACKEND; queue 0 carries packets to
+ *                        the guest (receiveq), queue 1 packets from it (transmitq)
+ *   /dev/vhost-blklite   the vhost dialect, VHOST_BLK_SET_BACKEND
+ *   /dev/vdpa-blklite    the vhost-vDPA dialect, VHOST_BLK_SET_BACKEND
+ *
+ * Every open file is a device of its own; its close stops and frees everything.  Nodes are
+ * created root:root 0600.  All integers are in the caller's byte order; ring contents are
+ * little-endian whatever VIRTIO_F_VERSION_1 says.
+ *
+ * All ioctls return 0, or -1 with errno.  Errors that any of them can give:
+ *   EPERM    the device has no owner yet (VHOST_SET_OWNER), or the owner is a process with
+ *            another address space.  Exempt are GET/SET_FEATURES and GET/SET_BACKEND_FEATURES
+ *            and, because management attaches a disk before it hands the file to the VMM,
+ *            VHOST_BLK_SET_BACKEND and VHL_BLK_SET_OPTS while there is no owner; in the
+ *            vhost-vDPA dialect also the calls that only report and VHOST_VDPA_SET_STATUS
+ *   EFAULT   the argument does not point to readable (writable) memory
+ *   ENOTTY   this node does not know the request
+ * No call may be made from a signal handler's alternate address space (vfork children); all
+ * may sleep and are serialised per device.
+ *
+ * Requests of <linux/vhost.h>, both dialects unless marked
+ * --------------------------------------------------------
+ * VHOST_GET_FEATURES        [vDPA: ENXIO no disk attached]
+ * VHOST_SET_FEATURES        EOPNOTSUPP a bit that was not offered; EBUSY a queue runs [vDPA:
+ *                           after FEATURES_OK]
+ * VHOST_GET_BACKEND_FEATURES, VHOST_SET_BACKEND_FEATURES
+ *                           EOPNOTSUPP a bit that was not offered
+ * VHOST_SET_OWNER           EBUSY has an owner [vDPA: another owner; the same again is a no-op]
+ * VHOST_RESET_OWNER         [vhost] stops all queues, forgets everything but the attached
+ *                           disk, then the device can be owned anew
+ * VHOST_SET_MEM_TABLE       [vhost] replaced at once, also while queues run.  EOPNOTSUPP
+ *                           padding is not 0; E2BIG more regions than the module parameter
+ *                           max_regions; EINVAL a region that is empty, wraps around or is not
+ *                           user memory; EEXIST regions overlap; ENOMEM
+ * VHOST_SET_VRING_NUM       EINVAL not a power of two of 1..32768; EBUSY the queue runs
+ * VHOST_SET_VRING_ADDR      EOPNOTSUPP flags (dirty logging is not offered); EINVAL an area
+ *                           misaligned (16, 2 and 4 bytes: descriptor table, avail, used) or
+ *                           [vhost] not in user memory.  While a queue runs new addresses are
+ *                           kept for its next start [vDPA: EINVAL]
+ * VHOST_SET_VRING_BASE      EINVAL above 65535; EBUSY the queue runs
+ * VHOST_GET_VRING_BASE      stops the queue, waits for its requests in flight, never fails for
+ *                           the owner and a queue that exists
+ * VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR, [vDPA] VHOST_VDPA_SET_CONFIG_CALL
+ *                           fd or -1 for none; may change while the queue runs.  EBADF no such
+ *                           file; EINVAL not an eventfd
+ * VHOST_SET_VRING_ENDIAN    [vhost] EINVAL other than VHOST_VRING_LITTLE_ENDIAN; EBUSY runs
+ * VHOST_GET_VRING_ENDIAN    [vhost]
+ * VHOST_SET_VRING_BUSYLOOP_TIMEOUT, VHOST_GET_VRING_BUSYLOOP_TIMEOUT
+ *                           [vhost] microseconds the worker polls before it sleeps; 0 returns
+ *                           to the self-tuning poll.  EINVAL above 1000000
+ * All that name a queue:    ENOBUFS [vDPA: EINVAL] no such queue
+ *
+ * VHOST_NET_SET_BACKEND     fd of a TAP or macvtap queue starts the queue, -1 stops it (and
+ *                           never fails).  EBADF no such file; ENOTSOCK neither TAP nor
+ *                           macvtap; EINVAL ring size or addresses are missing; EFAULT a ring
+ *                           is not in the owner's memory; EOPNOTSUPP a ring is in memory that
+ *                           cannot be pinned (a file mapping of a disk file system); ENOMEM
+ *                           also: over RLIMIT_MEMLOCK
+ *
+ * The vhost-vDPA dialect has besides: VHOST_VDPA_GET_DEVICE_ID, GET_STATUS, SET_STATUS,
+ * GET_CONFIG, SET_CONFIG, GET_CONFIG_SIZE, SET_VRING_ENABLE, GET_VRING_NUM, GET_IOVA_RANGE,
+ * GET_VQS_COUNT, SET_CONFIG_CALL, SUSPEND, RESUME, and messages of type VHOST_IOTLB_MSG and
+ * VHOST_IOTLB_MSG_V2 by write().  docs/abi.md has their errors.
+ */
+#ifndef _UAPI_LINUX_VHOST_LITE_H
+#define _UAPI_LINUX_VHOST_LITE_H
+
+#include <linux/types.h>
+#include <linux/vhost.h>
+
+/**
+ * VHOST_BLK_SET_BACKEND - attach a regular file or a block device, or detach it
+ *
+ * Argument: struct vhost_vring_file { .index, .fd }; 0x50 is free in <linux/vhost.h>.
+ *
+ * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
+ * queues of a device share one disk: EBUSY when another file is in use by a running queue.
+ * Without an owner the file is attached and nothing starts.
+ *
+ * /dev/vdpa-blklite: attaches the disk of the whole device, @index must be 0.  The queues start
+ * with DRIVER_OK.  EBUSY while the driver is at DRIVER_OK.
+ *
+ * The file decides how it is used: opened read-only gives a read-only disk, O_DIRECT bypasses
+ * the page cache.
+ *
+ * EBADF   no such file, or opened with O_PATH, or write-only
+ * EINVAL  neither a regular file nor a block device, or smaller than one sector; [vDPA] @index
+ *         is not 0; [vhost] ring size or addresses are missing
+ * ENOBUFS [vhost] no such queue
+ * EFAULT, EOPNOTSUPP, ENOMEM  [vhost] as VHOST_NET_SET_BACKEND
+ */
+#define VHOST_BLK_SET_BACKEND	_IOW(VHOST_VIRTIO, 0x50, struct vhost_vring_file)
+
+/* VHL_BLK_ID_BYTES - length of the serial number, VIRTIO_BLK_ID_BYTES (virtio 1.2, 5.2.6) */
+#define VHL_BLK_ID_BYTES	20
+
+/* VHL_BLK_MAX_QUEUES - queues of one disk */
+#define VHL_BLK_MAX_QUEUES	16
+
+/**
+ * struct vhl_blk_opts - what a disk cannot be asked for
+ * @num_queues: request queues to show to the driver, 1..VHL_BLK_MAX_QUEUES; 0 means 1
+ * @block_size: logical block size in bytes, a power of two of 512..4096 and no smaller than
+ *              the disk's own; 0 takes the disk's own
+ * @serial:     what GET_ID answers, padded with zero bytes; all zero makes one from the device
+ *              number and inode of the disk
+ * @reserved:   must be zero
+ */
+struct vhl_blk_opts {
+	__u32 num_queues;
+	__u32 block_size;
+	__u8  serial[VHL_BLK_ID_BYTES];
+	__u32 reserved[9];
+};
+
+/**
+ * VHL_BLK_SET_OPTS - set the options of a disk
+ *
+ * Before a file is attached, so that the file can be checked against them.
+ *
+ * EBUSY   a file is attached
+ * EINVAL  a value is out of range, or @reserved is not zero
+ */
+#define VHL_BLK_SET_OPTS	_IOW(VHOST_VIRTIO, 0x51, struct vhl_blk_opts)
+
+/*
+ * Counters
+ * --------
+ * /proc/PID/fdinfo/FD of an open node has, after the fields that every file has, lines of
+ * "key:<tab>value":
+ *
+ *   vhl-device:   number of this open file, unique since the module was loaded
+ *   vhl-node:     vhost-netlite, vhost-blklite or vdpa-blklite
+ *   vhl-owner:    process id of the owner in the reader's pid namespace, 0 for none
+ *   vhl-features: acknowledged feature bits, hexadecimal
+ *   vhl-regions:  regions of guest memory
+ *   vhl-status:   device status (vDPA), hexadecimal
+ *   vhl-backing:  what is attached, "-" for nothing
+ *   vhl-queue:    one line a queue that was ever started:
+ *                 index state(running|stopped|broken) size name=value ...
+ *
+ * The names of the counters, all of them since the node was opened: kicks, wakes, polls (of the
+ * wakes, those that polling saved), reqs (packets or requests), in (bytes written to the
+ * guest), out (bytes read from it), batches (publications of the used index), calls, errors
+ * (requests or packets that failed or were dropped), breaks (times the queue broke).
+ * Readers must accept further keys and names.
+ */
+
+#endif /* _UAPI_LINUX_VHOST_LITE_H */
