@@ -9,7 +9,7 @@
  *
  * Two sides, each with one user at a time:
  *
- *   taking      vhl_ring_next(), _unget(), _empty(), _enable_notify(), _disable_notify()
+ *   taking      vhl_ring_next(), _unget(), _empty(), _grown(), _enable_notify(), ...
  *               the worker, under the mutex of the virtqueue
  *   completing  vhl_ring_push(), vhl_ring_publish()
  *               any context, under the irq-safe lock of the used side
@@ -186,6 +186,25 @@ void vhl_ring_disable_notify(struct vhl_ring *ring);
  * Return: true when a chain came in meanwhile, for which no kick can be relied on.
  */
 bool __must_check vhl_ring_enable_notify(struct vhl_ring *ring);
+
+/**
+ * vhl_ring_grown() - did the driver add chains since the avail index was last read
+ * @ring: the ring
+ *
+ * For a device that has seen all chains and found them not enough. Touches only the avail index.
+ */
+bool vhl_ring_grown(const struct vhl_ring *ring);
+
+/**
+ * vhl_ring_enable_notify_grown() - ask for a kick with the next chain that was not seen yet
+ * @ring: the ring
+ *
+ * As vhl_ring_enable_notify(), for a device that gave chains back because they were too few: it
+ * would only take the same ones again.
+ *
+ * Return: true when a chain came in meanwhile.
+ */
+bool __must_check vhl_ring_enable_notify_grown(struct vhl_ring *ring);
 
 /**
  * vhl_ring_push() - put a chain into the used ring, unpublished

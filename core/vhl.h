@@ -63,6 +63,7 @@ enum vhl_dialect {
 enum vhl_run {
 	VHL_RUN_MORE,		/* budget used up: run again soon */
 	VHL_RUN_RING,		/* the ring is empty: run when the driver kicks */
+	VHL_RUN_SHORT,		/* the chains there are are too few: run when the driver adds more */
 	VHL_RUN_BACKEND,	/* the backend is empty or full: run when it calls vhl_vq_kick() */
 };
 

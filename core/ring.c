@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Rings: what all formats share. Translation of buffers, indirect tables, names of faults.
+ */
+#include <linux/kernel.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include "ring.h"
+
+/*
+ * The region of an address, from the cache if it is the one used last. Linear guest memory has
+ * few regions, so that hardly any descriptor searches the map.
+ */
+static int ring_find(struct vhl_ring *ring, u64 addr)
+{
+	const struct vhl_mem *mem = ring->cfg.mem;
+	int ret;
+
+	if (likely(ring->region_gen == mem->gen && addr >= ring->region.start &&
+		   addr <= ring->region.last))
+		return 0;
+
+	ret = vhl_mem_find(mem, addr, &ring->region);
+	if (unlikely(ret)) {
+		ring->region = (struct vhl_region){ .start = 1, .last = 0 };
+		ring->fault = VHL_FAULT_ADDRESS;
+		return ret;
+	}
+	ring->region_gen = mem->gen;
+	return 0;
+}
+
+/*
+ * Translate the beginning of [addr, addr + len), len > 0, as far as its region goes.
+ * Return: bytes translated, or a negative errno with ring->fault set.
+ */
+static ssize_t ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, struct iovec *iov)
+{
+	const struct vhl_region *region = &ring->region;
+	u64 room;
+	int ret;
+
+	if (unlikely(addr + (len - 1) < addr)) {
+		ring->fault = VHL_FAULT_ADDRESS;
+		return -EFAULT;
+	}
+	ret = ring_find(ring, addr);
+	if (unlikely(ret))
+		return ret;
+	if (unlikely((region->perm & perm) != perm)) {
+		ring->fault = VHL_FAULT_PERMISSION;
+		return -EFAULT;
+	}
+
+	/* one less than the bytes left: the region may reach the end of the address space */
+	room = region->last - addr;
+	if (unlikely(room < len - 1))
+		len = room + 1;
+	iov->iov_base = (void __user *)(uintptr_t)(region->addr + (addr - region->start));
+	iov->iov_len = len;
+	return len;
+}
+
+int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len, bool write)
+{
+	u32 perm = write ? VHL_MEM_WRITE : VHL_MEM_READ;
+	unsigned int n;
+
+	/* virtio 1.2, section 2.7.4.2: writable descriptors come after all readable ones */
+	if (unlikely(!write && chain->in_num)) {
+		ring->fault = VHL_FAULT_ORDER;
+		return -EINVAL;
+	}
+	if (unlikely((u64)chain->out_len + chain->in_len + len > U32_MAX)) {
+		ring->fault = VHL_FAULT_LENGTH;
+		return -EINVAL;
+	}
+	if (write)
+		chain->in_len += len;
+	else
+		chain->out_len += len;
+
+	while (len) {
+		ssize_t done;
+
+		n = chain->out_num + chain->in_num;
+		if (unlikely(n == VHL_IOV_MAX)) {
+			ring->fault = VHL_FAULT_SEGMENTS;
+			return -EINVAL;
+		}
+		done = ring_translate(ring, addr, len, perm, &chain->iov[n]);
+		if (unlikely(done < 0))
+			return done;
+		addr += done;
+		len -= done;
+		if (write)
+			chain->in_num++;
+		else
+			chain->out_num++;
+	}
+	return 0;
+}
+
+/* Read guest memory that may span regions. */
+static int ring_read(struct vhl_ring *ring, void *to, u64 addr, u32 len)
+{
+	while (len) {
+		struct iovec iov;
+		ssize_t done = ring_translate(ring, addr, len, VHL_MEM_READ, &iov);
+
+		if (unlikely(done < 0))
+			return done;
+		if (unlikely(copy_from_user(to, iov.iov_base, iov.iov_len))) {
+			ring->fault = VHL_FAULT_ACCESS;
+			return -EFAULT;
+		}
+		to += done;
+		addr += done;
+		len -= done;
+	}
+	return 0;
+}
+
+int vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len)
+{
+	const u32 size = sizeof(struct vring_desc);
+	u32 i = 0, walked = 0, first = 0, loaded = 0;
+	u32 num = len / size;
+	int ret;
+
+	if (unlikely(!num || len % size)) {
+		ring->fault = VHL_FAULT_INDIRECT_LEN;
+		return -EINVAL;
+	}
+	if (unlikely(addr + (len - 1) < addr)) {
+		ring->fault = VHL_FAULT_ADDRESS;
+		return -EFAULT;
+	}
+
+	/*
+	 * Each descriptor is used out of the part of the table that was copied last. No descriptor
+	 * counts twice, so the walk ends after num steps; the driver may rewrite its table
+	 * meanwhile, which harms nobody but itself.
+	 */
+	for (;;) {
+		const struct vring_desc *desc;
+		u16 flags;
+
+		if (i - first >= loaded) {
+			first = i;
+			loaded = min_t(u32, num - i, VHL_INDIRECT_CHUNK);
+			ret = ring_read(ring, ring->table, addr + (u64)i * size, loaded * size);
+			if (unlikely(ret))
+				return ret;
+		}
+		desc = &ring->table[i - first];
+		flags = vhl16_to_cpu(desc->flags);
+
+		if (unlikely(flags & VRING_DESC_F_INDIRECT)) {
+			ring->fault = VHL_FAULT_INDIRECT_NESTED;
+			return -EINVAL;
+		}
+		ret = vhl_chain_add(ring, chain, vhl64_to_cpu(desc->addr), vhl32_to_cpu(desc->len),
+				    flags & VRING_DESC_F_WRITE);
+		if (unlikely(ret))
+			return ret;
+		if (!(flags & VRING_DESC_F_NEXT))
+			return 0;
+
+		i = vhl16_to_cpu(desc->next);
+		if (unlikely(i >= num)) {
+			ring->fault = VHL_FAULT_NEXT;
+			return -EINVAL;
+		}
+		if (unlikely(++walked == num || walked > VHL_IOV_MAX)) {
+			ring->fault = VHL_FAULT_LOOP;
+			return -EINVAL;
+		}
+	}
+}
+
+const char *vhl_ring_fault_name(enum vhl_ring_fault fault)
+{
+	static const char * const names[VHL_FAULT_NR] = {
+		[VHL_FAULT_NONE]		= "no fault",
+		[VHL_FAULT_AVAIL_JUMP]		= "avail index jumped by more than the ring size",
+		[VHL_FAULT_HEAD]		= "avail entry names no descriptor",
+		[VHL_FAULT_NEXT]		= "next names no descriptor",
+		[VHL_FAULT_LOOP]		= "descriptor chain has a loop",
+		[VHL_FAULT_INDIRECT_NEXT]	= "indirect descriptor has a next",
+		[VHL_FAULT_INDIRECT_NESTED]	= "indirect descriptor in an indirect table",
+		[VHL_FAULT_INDIRECT_LEN]	= "length of an indirect table",
+		[VHL_FAULT_INDIRECT_FEATURE]	= "indirect descriptor was not negotiated",
+		[VHL_FAULT_ORDER]		= "readable descriptor after a writable one",
+		[VHL_FAULT_SEGMENTS]		= "descriptor chain has too many segments",
+		[VHL_FAULT_LENGTH]		= "descriptor chain of 4 GiB or more",
+		[VHL_FAULT_ADDRESS]		= "address outside of guest memory",
+		[VHL_FAULT_PERMISSION]		= "address not mapped for this direction",
+		[VHL_FAULT_ACCESS]		= "guest memory is not accessible",
+		[VHL_FAULT_IN_FLIGHT]		= "descriptor made available while in use",
+		[VHL_FAULT_REQUEST]		= "descriptor chain is no request of this device",
+	};
+
+	return fault < VHL_FAULT_NR ? names[fault] : "unknown fault";
+}
