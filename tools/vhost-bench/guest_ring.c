@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A guest without a guest: the driver's side of a split virtqueue (virtio 1.2, section 2.7).
+ *
+ * The device runs at the same time on another processor:
+ *
+ *   avail->idx       stored with release, after the descriptors and the ring slot
+ *   used->idx        loaded with acquire, before the used entry and what the device wrote
+ *   a full barrier   between a store of avail->idx and the question whether to kick, and between
+ *                    asking for calls and a last look at used->idx; the device does the same the
+ *                    other way round, so that one of the two always sees the other
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+#include "guest_ring.h"
+
+static uint16_t load16(const __virtio16 *p)
+{
+	return le16toh(__atomic_load_n(p, __ATOMIC_RELAXED));
+}
+
+static void store16(__virtio16 *p, uint16_t v)
+{
+	__atomic_store_n(p, htole16(v), __ATOMIC_RELAXED);
+}
+
+static void full_barrier(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static __virtio16 *used_event(const struct guest_queue *q)
+{
+	return &q->avail->ring[q->num];
+}
+
+uint16_t gq_used_event(const struct guest_queue *q)
+{
+	return load16(used_event(q));
+}
+
+uint16_t gq_avail_event(const struct guest_queue *q)
+{
+	const void *p = &q->used->ring[q->num];
+
+	return load16(p);
+}
+
+int gq_init(struct guest_queue *q)
+{
+	q->chain = calloc(q->num, sizeof(q->chain[0]));
+	q->next = calloc(q->num, sizeof(q->next[0]));
+	if (!q->chain || !q->next)
+		return guest_fail(q->guest, -ENOMEM, "queue %u", q->index);
+	gq_reset(q);
+	return 0;
+}
+
+void gq_reset(struct guest_queue *q)
+{
+	memset(q->desc, 0, q->num * sizeof(q->desc[0]));
+	memset(q->avail, 0, gq_avail_size(q->num));
+	memset(q->used, 0, gq_used_size(q->num));
+	for (unsigned int i = 0; i < q->num; i++) {
+		q->next[i] = i + 1;
+		q->chain[i].token = NULL;
+	}
+	q->free_head = 0;
+	q->num_free = q->num;
+	q->avail_next = 0;
+	q->avail_shown = 0;
+	q->avail_told = 0;
+	q->used_next = 0;
+	q->base = 0;
+	q->broken = false;
+	gq_calls(q, false);
+}
+
+void gq_desc(struct guest_queue *q, unsigned int i, uint64_t gpa, uint32_t len, uint16_t flags,
+	     uint16_t next)
+{
+	q->desc[i] = (struct vring_desc){
+		.addr = htole64(gpa),
+		.len = htole32(len),
+		.flags = htole16(flags),
+		.next = htole16(next),
+	};
+}
+
+int gq_table(struct guest *g, uint64_t table, unsigned int i, uint64_t gpa, uint32_t len,
+	     uint16_t flags, uint16_t next)
+{
+	struct vring_desc d = {
+		.addr = htole64(gpa),
+		.len = htole32(len),
+		.flags = htole16(flags),
+		.next = htole16(next),
+	};
+
+	return guest_write(g, table + i * sizeof(d), &d, sizeof(d));
+}
+
+void gq_push(struct guest_queue *q, uint16_t head)
+{
+	store16(&q->avail->ring[q->avail_next++ % q->num], head);
+}
+
+void gq_set_avail_idx(struct guest_queue *q, uint16_t idx)
+{
+	__atomic_store_n(&q->avail->idx, htole16(idx), __ATOMIC_RELEASE);
+	q->avail_next = idx;
+	q->avail_shown = idx;
+}
+
+void gq_publish(struct guest_queue *q)
+{
+	if (q->avail_shown == q->avail_next)
+		return;
+	gq_set_avail_idx(q, q->avail_next);
+	q->count.publishes++;
+}
+
+bool gq_kick_wanted(struct guest_queue *q)
+{
+	uint16_t old = q->avail_told;
+
+	q->avail_told = q->avail_shown;
+	full_barrier();
+	if (q->event_idx)
+		return vring_need_event(gq_avail_event(q), q->avail_shown, old);
+	return !(load16(&q->used->flags) & VRING_USED_F_NO_NOTIFY);
+}
+
+void gq_calls(struct guest_queue *q, bool on)
+{
+	if (q->event_idx) {
+		/* No way to say "none": the entry before the next is the farthest away */
+		store16(used_event(q), on ? q->used_next : q->used_next - 1);
+	} else {
+		store16(&q->avail->flags, on ? 0 : VRING_AVAIL_F_NO_INTERRUPT);
+	}
+	if (on)
+		full_barrier();
+}
+
+uint16_t gq_used_idx(const struct guest_queue *q)
+{
+	return le16toh(__atomic_load_n(&q->used->idx, __ATOMIC_ACQUIRE));
+}
+
+bool gq_pending(const struct guest_queue *q)
+{
+	return gq_used_idx(q) != q->used_next;
+}
+
+unsigned int gq_in_flight(const struct guest_queue *q)
+{
+	return (uint16_t)(q->avail_next - q->used_next);
+}
+
+int gq_pop(struct guest_queue *q, uint32_t *id, uint32_t *len)
+{
+	const struct vring_used_elem *e;
+
+	if (!gq_pending(q))
+		return -EAGAIN;
+	e = &q->used->ring[q->used_next++ % q->num];
+	*id = le32toh(e->id);
+	*len = le32toh(e->len);
+	return 0;
+}
+
+/* The one that was too small is wasted, which happens a few times a head at most */
+static int indirect_table(struct guest_queue *q, struct gq_chain *c, unsigned int n)
+{
+	unsigned int room = 4;
+	int ret;
+
+	if (n <= c->room)
+		return 0;
+	while (room < n)
+		room *= 2;
+	ret = guest_alloc(q->guest, room * sizeof(struct vring_desc), 16, &c->table_gpa);
+	if (ret)
+		return ret;
+	c->table = guest_ptr(q->guest, c->table_gpa, room * sizeof(struct vring_desc));
+	c->room = room;
+	return 0;
+}
+
+static void fill(struct vring_desc *d, const struct guest_seg *seg, bool in, bool last,
+		 uint16_t next)
+{
+	d->addr = htole64(seg->gpa);
+	d->len = htole32(seg->len);
+	d->flags = htole16((in ? VRING_DESC_F_WRITE : 0) | (last ? 0 : VRING_DESC_F_NEXT));
+	d->next = htole16(last ? 0 : next);
+}
+
+int gq_add(struct guest_queue *q, const struct guest_seg *seg, unsigned int nout,
+	   unsigned int nin, void *token)
+{
+	unsigned int n = nout + nin, ndesc = q->indirect && n > 1 ? 1 : n;
+	uint16_t head = q->free_head, at = head;
+	struct gq_chain *c;
+	int ret;
+
+	/* A chain may not be longer than the ring, indirect or not (virtio 1.2, 2.7.5.3.1) */
+	if (!n || n > GUEST_MAX_SEGS || n > q->num || !token)
+		return guest_fail(q->guest, -EINVAL, "chain of %u segments on queue %u", n,
+				  q->index);
+	if (ndesc > q->num_free)
+		return -ENOSPC;
+
+	c = &q->chain[head];
+	if (ndesc < n) {
+		ret = indirect_table(q, c, n);
+		if (ret)
+			return ret;
+		for (unsigned int i = 0; i < n; i++)
+			fill(&c->table[i], &seg[i], i >= nout, i + 1 == n, i + 1);
+		gq_desc(q, head, c->table_gpa, n * sizeof(struct vring_desc),
+			VRING_DESC_F_INDIRECT, 0);
+		at = q->next[head];
+	} else {
+		for (unsigned int i = 0; i < n; i++) {
+			fill(&q->desc[at], &seg[i], i >= nout, i + 1 == n, q->next[at]);
+			at = q->next[at];
+		}
+	}
+	c->token = token;
+	c->ndesc = ndesc;
+	c->in_len = 0;
+	for (unsigned int i = nout; i < n; i++)
+		c->in_len += seg[i].len;
+	q->free_head = at;
+	q->num_free -= ndesc;
+	gq_push(q, head);
+	q->count.chains++;
+	return 0;
+}
+
+int gq_get(struct guest_queue *q, void **token, uint32_t *len)
+{
+	uint32_t id, written;
+	struct gq_chain *c;
+	uint16_t last;
+	int ret;
+
+	ret = gq_pop(q, &id, &written);
+	if (ret)
+		return ret;
+	if (id >= q->num || !q->chain[id].token) {
+		q->broken = true;
+		return guest_fail(q->guest, -EPROTO,
+				  "queue %u: used entry %u names head %u, which is not in flight",
+				  q->index, (uint16_t)(q->used_next - 1), id);
+	}
+	c = &q->chain[id];
+	if (written > c->in_len) {
+		q->broken = true;
+		return guest_fail(q->guest, -EPROTO,
+				  "queue %u: used entry %u says %u bytes were written to a chain with room for %llu",
+				  q->index, (uint16_t)(q->used_next - 1), written,
+				  (unsigned long long)c->in_len);
+	}
+
+	*token = c->token;
+	*len = written;
+	c->token = NULL;
+	last = id;
+	for (unsigned int i = 1; i < c->ndesc; i++)
+		last = q->next[last];
+	q->next[last] = q->free_head;
+	q->free_head = id;
+	q->num_free += c->ndesc;
+	q->count.used++;
+	return 0;
+}

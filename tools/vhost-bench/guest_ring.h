@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Between guest_queue.c and guest_ring.c */
+#ifndef GUEST_RING_H
+#define GUEST_RING_H
+
+#include "guest.h"
+
+/**
+ * struct gq_chain - a chain in flight
+ * @token: the caller's; NULL when the head is not in flight
+ * @in_len: bytes that the device may write
+ * @ndesc: descriptors that it takes in the table
+ * @table: indirect table that stays with this head, made when first needed
+ * @table_gpa: where that is for the guest
+ * @room: descriptors that fit
+ */
+struct gq_chain {
+	void *token;
+	uint64_t in_len;
+	unsigned int ndesc;
+	struct vring_desc *table;
+	uint64_t table_gpa;
+	unsigned int room;
+};
+
+static inline size_t gq_avail_size(unsigned int num)
+{
+	return sizeof(struct vring_avail) + (num + 1) * sizeof(__virtio16);
+}
+
+static inline size_t gq_used_size(unsigned int num)
+{
+	return sizeof(struct vring_used) + num * sizeof(struct vring_used_elem) +
+	       sizeof(__virtio16);
+}
+
+/* gq_init() - bookkeeping of an empty ring */
+int gq_init(struct guest_queue *q);
+
+#endif /* GUEST_RING_H */
