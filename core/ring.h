@@ -263,7 +263,7 @@ int __must_check vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u
 int __must_check vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
 					u32 len);
 
-/* Ring memory is little-endian (legacy rings too: only little-endian hosts and guests are served) */
+/* Ring memory is little-endian; of legacy rings only those of little-endian guests are served */
 static inline u16 vhl16_to_cpu(__virtio16 v)
 {
 	return le16_to_cpu((__force __le16)v);

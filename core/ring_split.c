@@ -195,8 +195,8 @@ bool vhl_ring_enable_notify_grown(struct vhl_ring *ring)
 
 void vhl_ring_push(struct vhl_ring *ring, u16 head, u32 len)
 {
-	struct vring_used_elem *elem =
-		(struct vring_used_elem *)&ring->cfg.used->ring[ring->used_next & (ring->cfg.num - 1)];
+	u16 i = ring->used_next & (ring->cfg.num - 1);
+	struct vring_used_elem *elem = (struct vring_used_elem *)&ring->cfg.used->ring[i];
 
 	WRITE_ONCE(elem->id, cpu_to_vhl32(head));
 	WRITE_ONCE(elem->len, cpu_to_vhl32(len));
@@ -222,8 +222,11 @@ bool vhl_ring_publish(struct vhl_ring *ring)
 
 	ring->used_told = new;
 	ring->told_valid = true;
-	if (!ring->cfg.event_idx)
-		return !(vhl16_to_cpu(READ_ONCE(ring->cfg.avail->flags)) & VRING_AVAIL_F_NO_INTERRUPT);
+	if (!ring->cfg.event_idx) {
+		u16 flags = vhl16_to_cpu(READ_ONCE(ring->cfg.avail->flags));
+
+		return !(flags & VRING_AVAIL_F_NO_INTERRUPT);
+	}
 	/* The first publication does not know what the driver saw before: tell it. */
 	return !valid || vring_need_event(split_used_event(ring), new, old);
 }

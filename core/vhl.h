@@ -63,7 +63,7 @@ enum vhl_dialect {
 enum vhl_run {
 	VHL_RUN_MORE,		/* budget used up: run again soon */
 	VHL_RUN_RING,		/* the ring is empty: run when the driver kicks */
-	VHL_RUN_SHORT,		/* the chains there are are too few: run when the driver adds more */
+	VHL_RUN_SHORT,		/* all chains together are too few: run when there are more */
 	VHL_RUN_BACKEND,	/* the backend is empty or full: run when it calls vhl_vq_kick() */
 };
 
@@ -230,7 +230,7 @@ struct vhl_vq {
 	/* The completing side: used_lock, irq-safe */
 	spinlock_t used_lock ____cacheline_aligned_in_smp;
 	bool held;			/* publish nothing until vhl_vq_flush() */
-	bool unpublished;		/* something was pushed while held */
+	unsigned int unpublished;	/* chains pushed while held */
 	struct eventfd_ctx *call;
 	wait_queue_head_t drained;
 

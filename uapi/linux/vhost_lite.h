@@ -46,7 +46,8 @@
  * VHOST_SET_VRING_BASE      EINVAL above 65535; EBUSY the queue runs
  * VHOST_GET_VRING_BASE      stops the queue, waits for its requests in flight, never fails for
  *                           the owner and a queue that exists
- * VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR, [vDPA] VHOST_VDPA_SET_CONFIG_CALL
+ * VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR,
+ * [vDPA] VHOST_VDPA_SET_CONFIG_CALL
  *                           fd or -1 for none; may change while the queue runs.  EBADF no such
  *                           file; EINVAL not an eventfd
  * VHOST_SET_VRING_ENDIAN    [vhost] EINVAL other than VHOST_VRING_LITTLE_ENDIAN; EBUSY runs

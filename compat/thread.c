@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/err.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "thread.h"
+
+#ifdef VHL_HAVE_VHOST_TASK
+
+#include <linux/sched/vhost_task.h>
+
+struct vhl_thread {
+	struct vhost_task *task;
+};
+
+/* Nothing waits for work of a worker but its turns, and a stop excludes those by vq->mutex */
+static void thread_killed(void *data)
+{
+}
+
+struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct task_struct *owner,
+				     const char *name)
+{
+	struct vhl_thread *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
+	struct vhost_task *task;
+
+	if (!thread)
+		return ERR_PTR(-ENOMEM);
+	task = vhost_task_create(fn, thread_killed, data, name);
+	if (IS_ERR(task)) {
+		kfree(thread);
+		return ERR_CAST(task);
+	}
+	thread->task = task;
+	vhost_task_start(task);
+	return thread;
+}
+
+void vhl_thread_wake(struct vhl_thread *thread)
+{
+	vhost_task_wake(thread->task);
+}
+
+void vhl_thread_stop(struct vhl_thread *thread)
+{
+	vhost_task_stop(thread->task);
+	kfree(thread);
+}
+
+#else
+
+#include <linux/cgroup.h>
+#include <linux/completion.h>
+#include <linux/kthread.h>
+#include <linux/sched/mm.h>
+
+struct vhl_thread {
+	bool (*fn)(void *data);
+	void *data;
+	struct task_struct *owner;	/* only until joined */
+	struct mm_struct *mm;		/* mm_users: the memory lives as long as the thread */
+	struct task_struct *task;
+	struct completion joined;
+	int ret;
+};
+
+static int thread_main(void *data)
+{
+	struct vhl_thread *thread = data;
+
+	/* only a task itself can be sure not to be moved meanwhile */
+	thread->ret = cgroup_attach_task_all(thread->owner, current);
+	complete(&thread->joined);
+	kthread_use_mm(thread->mm);
+	for (;;) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (kthread_should_stop())
+			break;
+		if (!thread->fn(thread->data))
+			schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	kthread_unuse_mm(thread->mm);
+	return 0;
+}
+
+struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct task_struct *owner,
+				     const char *name)
+{
+	struct vhl_thread *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
+	int ret;
+
+	if (!thread)
+		return ERR_PTR(-ENOMEM);
+	thread->fn = fn;
+	thread->data = data;
+	thread->owner = owner;
+	init_completion(&thread->joined);
+	thread->mm = get_task_mm(current);
+	if (!thread->mm) {
+		ret = -EPERM;
+		goto free_thread;
+	}
+	thread->task = kthread_create(thread_main, thread, "%s", name);
+	if (IS_ERR(thread->task)) {
+		ret = PTR_ERR(thread->task);
+		goto put_mm;
+	}
+	wake_up_process(thread->task);
+	wait_for_completion(&thread->joined);
+	if (thread->ret) {
+		ret = thread->ret;
+		goto stop_task;
+	}
+	return thread;
+
+stop_task:
+	kthread_stop(thread->task);
+put_mm:
+	mmput(thread->mm);
+free_thread:
+	kfree(thread);
+	return ERR_PTR(ret);
+}
+
+void vhl_thread_wake(struct vhl_thread *thread)
+{
+	wake_up_process(thread->task);
+}
+
+void vhl_thread_stop(struct vhl_thread *thread)
+{
+	kthread_stop(thread->task);
+	mmput(thread->mm);
+	kfree(thread);
+}
+
+#endif

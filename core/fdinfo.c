@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Counters, in /proc/PID/fdinfo/FD; the format is in the uapi header.
+ */
+#include <linux/pid.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/vhost_iotlb.h>
+
+#include "internal.h"
+
+static const char *vq_state(const struct vhl_vq *vq)
+{
+	if (!READ_ONCE(vq->running))
+		return "stopped";
+	return READ_ONCE(vq->broken) ? "broken" : "running";
+}
+
+static void show_vq(struct seq_file *m, const struct vhl_vq *vq)
+{
+	const struct vhl_stats *s = &vq->stats;
+
+	seq_printf(m, "vhl-queue:\t%u %s %u", vq->index, vq_state(vq), vq->num);
+	seq_printf(m, " kicks=%llu wakes=%llu polls=%llu reqs=%llu in=%llu out=%llu",
+		   READ_ONCE(s->kicks), READ_ONCE(s->wakes), READ_ONCE(s->polls),
+		   READ_ONCE(s->reqs), READ_ONCE(s->in), READ_ONCE(s->out));
+	seq_printf(m, " batches=%llu calls=%llu errors=%llu breaks=%llu\n",
+		   READ_ONCE(s->batches), READ_ONCE(s->calls), READ_ONCE(s->errors),
+		   READ_ONCE(s->breaks));
+}
+
+void vhl_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct vhl_dev *dev = file->private_data;
+	struct pid_namespace *ns = proc_pid_ns(file_inode(m->file)->i_sb);
+	unsigned int i;
+
+	/* a client may be waiting for a slow disk */
+	if (mutex_lock_killable(&dev->mutex))
+		return;
+	seq_printf(m, "vhl-device:\t%llu\n", dev->id);
+	seq_printf(m, "vhl-node:\t%s\n", dev->node->name);
+	seq_printf(m, "vhl-owner:\t%d\n", pid_nr_ns(dev->owner, ns));
+	seq_printf(m, "vhl-features:\t%#llx\n", dev->features);
+	seq_printf(m, "vhl-regions:\t%u\n", dev->mem.iotlb ? dev->mem.iotlb->nmaps : 0);
+	if (dev->node->dialect == VHL_DIALECT_VDPA)
+		seq_printf(m, "vhl-status:\t%#x\n", dev->status);
+	seq_puts(m, "vhl-backing:\t");
+	dev->node->ops->show(dev, m);
+	seq_putc(m, '\n');
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (dev->vqs[i]->ever_started)
+			show_vq(m, dev->vqs[i]);
+	mutex_unlock(&dev->mutex);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of the core share and no backend sees.
+ */
+#ifndef VHL_INTERNAL_H
+#define VHL_INTERNAL_H
+
+#include <linux/uio.h>
+
+#include "vhl.h"
+
+struct vhost_memory;
+struct vhl_ring_cfg;
+
+/* fdinfo.c */
+void vhl_show_fdinfo(struct seq_file *m, struct file *file);
+
+/* mem.c APIs: holding dev->mutex */
+int vhl_mem_set_table(struct vhl_dev *dev, void __user *argp);
+int vhl_mem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
+void vhl_mem_unmap(struct vhl_dev *dev, u64 first, u64 last);
+void vhl_mem_clear(struct vhl_dev *dev);
+
+/* notify.c APIs */
+void vhl_vq_signal(struct vhl_vq *vq);		/* holding vq->used_lock */
+int vhl_eventfd_get(int fd, struct eventfd_ctx **ctx);
+int vhl_vq_set_kick(struct vhl_vq *vq, int fd);	/* these holding dev->mutex */
+int vhl_vq_set_call(struct vhl_vq *vq, int fd);
+int vhl_vq_set_err(struct vhl_vq *vq, int fd);
+void vhl_vq_put_eventfds(struct vhl_vq *vq);
+
+/* pin.c APIs: holding dev->mutex, by the owner (vhl_unpin_ring() by anybody) */
+int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg);
+void vhl_unpin_ring(struct vhl_vq *vq);
+bool vhl_ring_is_mapped(struct vhl_vq *vq);
+
+/* vdpa.c APIs: holding dev->mutex */
+long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
+int vhl_vdpa_write(struct vhl_dev *dev, struct iov_iter *from);
+
+/* vhost_core.c APIs: holding dev->mutex */
+bool vhl_is_owner(const struct vhl_dev *dev);
+int vhl_set_owner(struct vhl_dev *dev);
+int vhl_set_features(struct vhl_dev *dev, u64 features);
+int vhl_set_backend_features(struct vhl_dev *dev, u64 features, u64 offered);
+int vhl_set_backend(struct vhl_dev *dev, void __user *argp);
+
+/* vq.c APIs: holding dev->mutex */
+void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index);
+int vhl_vq_start(struct vhl_vq *vq);
+void vhl_vq_stop(struct vhl_vq *vq);
+void vhl_vq_lock(struct vhl_vq *vq);
+void vhl_vq_unlock(struct vhl_vq *vq);
+void vhl_lock_vqs(struct vhl_dev *dev);
+void vhl_unlock_vqs(struct vhl_dev *dev);
+void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides */
+void vhl_vq_turn(struct vhl_vq *vq);		/* the worker, holding nothing */
+
+static inline bool vhl_vq_started(const struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->dev->mutex);
+	return vq->pins;
+}
+
+/* vring.c APIs: holding dev->mutex */
+long vhl_vring_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
+struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);
+
+/* worker.c APIs: holding dev->mutex */
+int vhl_worker_get(struct vhl_vq *vq);
+void vhl_workers_stop(struct vhl_dev *dev);
+bool vhl_worker_has_work(const struct vhl_worker *worker);
+
+#endif /* VHL_INTERNAL_H */

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Notification: kick eventfds and other files that wake a queue, call and error eventfds.
+ */
+#include <linux/eventfd.h>
+#include <linux/file.h>
+#include <linux/poll.h>
+#include <linux/vhost.h>
+
+#include "internal.h"
+#include "trace.h"
+
+static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
+{
+	struct vhl_poll *poll = container_of(wait, struct vhl_poll, wait);
+	struct vhl_vq *vq = poll->vq;
+
+	/* who wakes without a key means any event */
+	if (key && !(key_to_poll(key) & poll->events))
+		return 0;
+	if (poll->is_kick) {
+		/* serialised by the eventfd's lock */
+		WRITE_ONCE(vq->stats.kicks, vq->stats.kicks + 1);
+		trace_vhl_kick(vq);
+	}
+	vhl_vq_kick(vq);
+	return 0;
+}
+
+static void poll_queue(struct file *file, wait_queue_head_t *wqh, poll_table *table)
+{
+	struct vhl_poll *poll = container_of(table, struct vhl_poll, table);
+
+	if (poll->wqh)
+		return;
+	poll->wqh = wqh;
+	add_wait_queue(wqh, &poll->wait);
+}
+
+int vhl_poll_start(struct vhl_poll *poll, struct vhl_vq *vq, struct file *file, __poll_t events)
+{
+	__poll_t ready;
+
+	lockdep_assert_held(&vq->dev->mutex);
+
+	poll->vq = vq;
+	/* an error is something that a turn has to look at, too */
+	poll->events = events | EPOLLERR | EPOLLHUP;
+	poll->wqh = NULL;
+	init_waitqueue_func_entry(&poll->wait, poll_wake);
+	init_poll_funcptr(&poll->table, poll_queue);
+
+	ready = vfs_poll(file, &poll->table);
+	if (!poll->wqh)
+		return -EINVAL;
+	if (ready & poll->events)
+		vhl_vq_kick(vq);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(vhl_poll_start);
+
+void vhl_poll_stop(struct vhl_poll *poll)
+{
+	if (!poll->wqh)
+		return;
+	remove_wait_queue(poll->wqh, &poll->wait);
+	poll->wqh = NULL;
+}
+EXPORT_SYMBOL_GPL(vhl_poll_stop);
+
+/*
+ * From any context. A call eventfd whose wake-up ends here again (a kick eventfd used as call)
+ * is no recursion: vhl_vq_kick() takes no lock and signals nothing.
+ */
+void vhl_vq_signal(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->used_lock);
+
+	if (!vq->call)
+		return;
+	WRITE_ONCE(vq->stats.calls, vq->stats.calls + 1);
+	trace_vhl_call(vq);
+	vhl_eventfd_signal(vq->call);
+}
+
+int vhl_eventfd_get(int fd, struct eventfd_ctx **ctx)
+{
+	struct eventfd_ctx *new = NULL;
+
+	if (fd != VHOST_FILE_UNBIND) {
+		new = eventfd_ctx_fdget(fd);
+		if (IS_ERR(new))
+			return PTR_ERR(new);
+	}
+	*ctx = new;
+	return 0;
+}
+
+int vhl_vq_set_kick(struct vhl_vq *vq, int fd)
+{
+	struct file *old = vq->kick, *new = NULL;
+	int ret = 0;
+
+	lockdep_assert_held(&vq->dev->mutex);
+
+	if (fd != VHOST_FILE_UNBIND) {
+		new = eventfd_fget(fd);
+		if (IS_ERR(new))
+			return PTR_ERR(new);
+	}
+	vhl_poll_stop(&vq->kick_poll);
+	vq->kick = new;
+	/*
+	 * A kick on the old file that nobody has seen yet is not lost: its turn is queued, or the
+	 * new file is found ready, or the turn that is queued here sees the chain.
+	 */
+	if (new && vhl_vq_started(vq)) {
+		vq->kick_poll.is_kick = true;
+		ret = vhl_poll_start(&vq->kick_poll, vq, new, EPOLLIN);
+		vhl_vq_kick(vq);
+	}
+	if (old)
+		fput(old);
+	return ret;
+}
+
+int vhl_vq_set_call(struct vhl_vq *vq, int fd)
+{
+	struct eventfd_ctx *ctx;
+	int ret;
+
+	lockdep_assert_held(&vq->dev->mutex);
+
+	ret = vhl_eventfd_get(fd, &ctx);
+	if (ret)
+		return ret;
+	spin_lock_irq(&vq->used_lock);
+	swap(vq->call, ctx);
+	spin_unlock_irq(&vq->used_lock);
+	if (ctx)
+		eventfd_ctx_put(ctx);
+	return 0;
+}
+
+int vhl_vq_set_err(struct vhl_vq *vq, int fd)
+{
+	struct eventfd_ctx *ctx;
+	int ret;
+
+	lockdep_assert_held(&vq->dev->mutex);
+
+	ret = vhl_eventfd_get(fd, &ctx);
+	if (ret)
+		return ret;
+	vhl_vq_lock(vq);
+	swap(vq->err, ctx);
+	vhl_vq_unlock(vq);
+	if (ctx)
+		eventfd_ctx_put(ctx);
+	return 0;
+}
+
+void vhl_vq_put_eventfds(struct vhl_vq *vq)
+{
+	/* -1 cannot fail */
+	(void)vhl_vq_set_kick(vq, VHOST_FILE_UNBIND);
+	(void)vhl_vq_set_call(vq, VHOST_FILE_UNBIND);
+	(void)vhl_vq_set_err(vq, VHOST_FILE_UNBIND);
+}

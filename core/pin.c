@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Ring areas are pinned and mapped into the kernel from start to stop of a queue, so that
+ * descriptors are plain loads, used entries plain stores, and both work in interrupts.
+ *
+ * The pages stay valid whatever the owner does to its mappings meanwhile; if it unmaps a ring
+ * under a running queue it only loses sight of it.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "internal.h"
+
+/**
+ * struct vhl_area - a mapped ring area
+ * @pages: pinned for writing
+ * @num: of @pages
+ * @map: where the first page is in the kernel
+ */
+struct vhl_area {
+	struct page **pages;
+	unsigned int num;
+	void *map;
+};
+
+/**
+ * struct vhl_pin - the mapped ring of a queue
+ * @desc: descriptor table
+ * @avail: driver area
+ * @used: device area
+ * @mm: whose locked memory was charged
+ */
+struct vhl_pin {
+	struct vhl_area desc;
+	struct vhl_area avail;
+	struct vhl_area used;
+	struct mm_struct *mm;
+};
+
+static size_t desc_size(const struct vhl_vq *vq)
+{
+	return vq->num * sizeof(struct vring_desc);
+}
+
+/* virtio 1.2, section 2.7: the event fields are there only if they were negotiated */
+static size_t event_size(const struct vhl_vq *vq)
+{
+	return vhl_has_feature(vq->dev, VIRTIO_RING_F_EVENT_IDX) ? sizeof(__virtio16) : 0;
+}
+
+static size_t avail_size(const struct vhl_vq *vq)
+{
+	return sizeof(struct vring_avail) + vq->num * sizeof(__virtio16) + event_size(vq);
+}
+
+static size_t used_size(const struct vhl_vq *vq)
+{
+	return sizeof(struct vring_used) + vq->num * sizeof(struct vring_used_elem) +
+	       event_size(vq);
+}
+
+/*
+ * The owner's address of a piece of a ring area that lies within one page. The vhost dialect
+ * names rings by that address already, vDPA by IOVA.
+ */
+static int ring_hva(const struct vhl_dev *dev, u64 addr, size_t len, u32 perm, unsigned long *hva)
+{
+	struct vhl_region region;
+	int ret;
+
+	if (dev->node->dialect == VHL_DIALECT_VHOST) {
+		*hva = addr;
+		return access_ok((void __user *)*hva, len) ? 0 : -EFAULT;
+	}
+
+	ret = vhl_mem_find(&dev->mem, addr, &region);
+	if (ret)
+		return ret;
+	/* a page is mapped whole: it can neither be put together from regions nor be shifted */
+	*hva = region.addr + (addr - region.start);
+	if (region.last - addr < len - 1 || offset_in_page(*hva) != offset_in_page(addr) ||
+	    (region.perm & perm) != perm)
+		return -EFAULT;
+	return 0;
+}
+
+static size_t piece_len(u64 pos, u64 end)
+{
+	return min_t(u64, end - pos, PAGE_SIZE - offset_in_page(pos));
+}
+
+static int pin_page(unsigned long hva, struct page **page)
+{
+	unsigned long start = hva & PAGE_MASK;
+	struct page *probe;
+	int ret;
+
+	/*
+	 * For writing even where the device only reads: else a later write of the driver could
+	 * break a copy-on-write mapping away from the page that we hold.
+	 */
+	ret = pin_user_pages_fast(start, 1, FOLL_WRITE | FOLL_LONGTERM, page);
+	if (ret == 1)
+		return 0;
+	if (ret == -ENOMEM)
+		return ret;
+
+	/* not at all, or just not for long? */
+	if (pin_user_pages_fast(start, 1, FOLL_WRITE, &probe) != 1)
+		return -EFAULT;
+	unpin_user_page(probe);
+	return -EOPNOTSUPP;
+}
+
+static void unpin_area(struct vhl_pin *pins, struct vhl_area *area)
+{
+	if (area->map)
+		vunmap(area->map);
+	if (area->pages) {
+		unpin_user_pages_dirty_lock(area->pages, area->num, true);
+		account_locked_vm(pins->mm, area->num, false);
+	}
+	kvfree(area->pages);
+	memset(area, 0, sizeof(*area));
+}
+
+static void *pin_area(struct vhl_pin *pins, struct vhl_area *area, const struct vhl_dev *dev,
+		      u64 addr, size_t size, u32 perm)
+{
+	unsigned int num = DIV_ROUND_UP(offset_in_page(addr) + size, PAGE_SIZE);
+	u64 pos = addr, end = addr + size;
+	struct page **pages;
+	unsigned int i;
+	int ret;
+
+	if (end < addr)
+		return ERR_PTR(-EFAULT);
+	ret = account_locked_vm(pins->mm, num, true);
+	if (ret)
+		return ERR_PTR(ret);
+	pages = kvmalloc_array(num, sizeof(*pages), GFP_KERNEL);
+	if (!pages) {
+		ret = -ENOMEM;
+		goto uncharge;
+	}
+	for (i = 0; i < num; i++) {
+		size_t len = piece_len(pos, end);
+		unsigned long hva;
+
+		ret = ring_hva(dev, pos, len, perm, &hva);
+		if (!ret)
+			ret = pin_page(hva, &pages[i]);
+		if (ret)
+			goto unpin;
+		pos += len;
+	}
+	area->map = vmap(pages, num, VM_MAP, PAGE_KERNEL);
+	if (!area->map) {
+		ret = -ENOMEM;
+		goto unpin;
+	}
+	area->pages = pages;
+	area->num = num;
+	return area->map + offset_in_page(addr);
+
+unpin:
+	unpin_user_pages(pages, i);
+	kvfree(pages);
+uncharge:
+	account_locked_vm(pins->mm, num, false);
+	return ERR_PTR(ret);
+}
+
+int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg)
+{
+	struct vhl_dev *dev = vq->dev;
+	struct vhl_pin *pins;
+	void *p;
+
+	lockdep_assert_held(&dev->mutex);
+
+	pins = kzalloc(sizeof(*pins), GFP_KERNEL);
+	if (!pins)
+		return -ENOMEM;
+	pins->mm = dev->mm;
+
+	p = pin_area(pins, &pins->desc, dev, vq->desc_addr, desc_size(vq), VHL_MEM_READ);
+	if (IS_ERR(p))
+		goto free_pins;
+	cfg->desc = p;
+	p = pin_area(pins, &pins->avail, dev, vq->avail_addr, avail_size(vq), VHL_MEM_READ);
+	if (IS_ERR(p))
+		goto unpin_desc;
+	cfg->avail = p;
+	p = pin_area(pins, &pins->used, dev, vq->used_addr, used_size(vq), VHL_MEM_WRITE);
+	if (IS_ERR(p))
+		goto unpin_avail;
+	cfg->used = p;
+	vq->pins = pins;
+	return 0;
+
+unpin_avail:
+	unpin_area(pins, &pins->avail);
+unpin_desc:
+	unpin_area(pins, &pins->desc);
+free_pins:
+	kfree(pins);
+	return PTR_ERR(p);
+}
+
+void vhl_unpin_ring(struct vhl_vq *vq)
+{
+	struct vhl_pin *pins = vq->pins;
+
+	lockdep_assert_held(&vq->dev->mutex);
+
+	vq->pins = NULL;
+	unpin_area(pins, &pins->used);
+	unpin_area(pins, &pins->avail);
+	unpin_area(pins, &pins->desc);
+	kfree(pins);
+}
+
+static bool area_is_mapped(const struct vhl_dev *dev, u64 addr, size_t size, u32 perm)
+{
+	u64 pos = addr, end = addr + size;
+	unsigned long hva;
+
+	while (pos < end) {
+		size_t len = piece_len(pos, end);
+
+		if (ring_hva(dev, pos, len, perm, &hva))
+			return false;
+		pos += len;
+	}
+	return true;
+}
+
+/* Does the present map still have the ring of a started queue? */
+bool vhl_ring_is_mapped(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->dev->mutex);
+
+	return area_is_mapped(vq->dev, vq->desc_addr, desc_size(vq), VHL_MEM_READ) &&
+	       area_is_mapped(vq->dev, vq->avail_addr, avail_size(vq), VHL_MEM_READ) &&
+	       area_is_mapped(vq->dev, vq->used_addr, used_size(vq), VHL_MEM_WRITE);
+}

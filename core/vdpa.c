@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The vhost-vDPA dialect: device status, config space, memory by IOTLB messages.
+ *
+ * Lenient where clients differ: the status may skip steps (one goes to DRIVER_OK in one call,
+ * another without ACKNOWLEDGE), queues without addresses may be enabled and stay idle, memory may
+ * come long before or just before DRIVER_OK. What is certain: at DRIVER_OK all is known.
+ */
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/vhost.h>
+#include <linux/virtio_config.h>
+
+#include "internal.h"
+#include "../compat/vhost_uapi.h"
+
+/*
+ * Ring size to show. The largest that QEMU can handle, and what it makes of any other number
+ * before 11.1.
+ */
+#define VHL_VDPA_VRING_NUM	1024
+
+#define VHL_VDPA_BACKEND_FEATURES					\
+	(BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2) |			\
+	 BIT_ULL(VHOST_BACKEND_F_IOTLB_BATCH) |				\
+	 BIT_ULL(VHOST_BACKEND_F_SUSPEND) |				\
+	 BIT_ULL(VHOST_BACKEND_F_RESUME))
+
+/* IOTLB messages of both versions are of one size, and have their body in one place */
+static_assert(sizeof(struct vhost_msg) == sizeof(struct vhost_msg_v2));
+static_assert(offsetof(struct vhost_msg, iotlb) == offsetof(struct vhost_msg_v2, iotlb));
+
+static unsigned int vdpa_num_vqs(struct vhl_dev *dev)
+{
+	return dev->node->ops->num_vqs ? dev->node->ops->num_vqs(dev) : dev->node->num_vqs;
+}
+
+static bool vdpa_is_live(const struct vhl_dev *dev)
+{
+	return (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) && !dev->suspended;
+}
+
+static void vdpa_stop(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_stop(dev->vqs[i]);
+}
+
+/* Start the queues that the driver uses: enabled, and with addresses. All or none. */
+static int vdpa_start(struct vhl_dev *dev)
+{
+	unsigned int i;
+	int ret;
+
+	if (!vhl_is_owner(dev))
+		return -EPERM;
+	for (i = 0; i < vdpa_num_vqs(dev); i++) {
+		struct vhl_vq *vq = dev->vqs[i];
+
+		if (!vq->enabled || !vq->have_addr)
+			continue;
+		ret = vhl_vq_start(vq);
+		if (ret) {
+			pr_notice_ratelimited("%s %llu: queue %u does not start (%d)\n",
+					      dev->node->name, dev->id, i, ret);
+			vdpa_stop(dev);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+/* Everything that a driver set is gone; eventfds, owner and the disk are the VMM's and stay. */
+static void vdpa_reset(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	vdpa_stop(dev);
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		struct vhl_vq *vq = dev->vqs[i];
+
+		vq->num = 0;
+		vq->base = 0;
+		vq->have_addr = false;
+		vq->enabled = false;
+	}
+	dev->features = 0;
+	dev->suspended = false;
+	dev->in_batch = false;
+	dev->status = 0;
+	vhl_mem_clear(dev);
+}
+
+static int vdpa_set_status(struct vhl_dev *dev, u8 status)
+{
+	int ret;
+
+	if (!status) {
+		vdpa_reset(dev);
+		return 0;
+	}
+	/* virtio 1.2, section 2.1.1: bits are cleared by a reset alone */
+	if (dev->status & ~status)
+		return -EINVAL;
+	if (status & ~dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
+		dev->suspended = false;
+		ret = vdpa_start(dev);
+		if (ret)
+			return ret;
+	}
+	dev->status = status;
+	return 0;
+}
+
+static int vdpa_suspend(struct vhl_dev *dev)
+{
+	if (!(dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return 0;
+	vdpa_stop(dev);
+	dev->suspended = true;
+	return 0;
+}
+
+static int vdpa_resume(struct vhl_dev *dev)
+{
+	int ret;
+
+	if (!dev->suspended)
+		return 0;
+	ret = vdpa_start(dev);
+	if (!ret)
+		dev->suspended = false;
+	return ret;
+}
+
+static int vdpa_enable(struct vhl_dev *dev, void __user *argp)
+{
+	struct vhost_vring_state state;
+	struct vhl_vq *vq;
+	int ret = 0;
+
+	if (copy_from_user(&state, argp, sizeof(state)))
+		return -EFAULT;
+	vq = vhl_vq_get(dev, state.index);
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+	if (state.num > 1)
+		return -EINVAL;
+
+	if (!state.num)
+		vhl_vq_stop(vq);
+	else if (vdpa_is_live(dev) && vq->have_addr)
+		ret = vhl_vq_start(vq);
+	if (!ret)
+		vq->enabled = state.num;
+	return ret;
+}
+
+static int vdpa_get_config(struct vhl_dev *dev, void __user *argp)
+{
+	size_t size = dev->node->config_size;
+	struct vhost_vdpa_config range;
+	u8 *config;
+	int ret;
+
+	if (copy_from_user(&range, argp, offsetof(struct vhost_vdpa_config, buf)))
+		return -EFAULT;
+	if (!range.len)
+		return -EINVAL;
+	if (range.off > size || range.len > size - range.off)
+		return -E2BIG;
+
+	config = kzalloc(size, GFP_KERNEL);
+	if (!config)
+		return -ENOMEM;
+	ret = dev->node->ops->config(dev, config);
+	if (!ret && copy_to_user(argp + offsetof(struct vhost_vdpa_config, buf),
+				 config + range.off, range.len))
+		ret = -EFAULT;
+	kfree(config);
+	return ret;
+}
+
+static int vdpa_set_config_call(struct vhl_dev *dev, void __user *argp)
+{
+	struct eventfd_ctx *ctx;
+	int fd, ret;
+
+	if (get_user(fd, (int __user *)argp))
+		return -EFAULT;
+	ret = vhl_eventfd_get(fd, &ctx);
+	if (ret)
+		return ret;
+	swap(dev->config_call, ctx);
+	if (ctx)
+		eventfd_ctx_put(ctx);
+	return 0;
+}
+
+/* Requests that report, legal before there is an owner. */
+static long vdpa_get_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	static const struct vhost_vdpa_iova_range all = { .first = 0, .last = U64_MAX };
+	u64 features;
+	int ret;
+
+	switch (cmd) {
+	case VHOST_VDPA_GET_DEVICE_ID:
+		return put_user(dev->node->device_id, (u32 __user *)argp);
+	case VHOST_VDPA_GET_STATUS:
+		return put_user(dev->status, (u8 __user *)argp);
+	case VHOST_VDPA_GET_CONFIG:
+		return vdpa_get_config(dev, argp);
+	case VHOST_VDPA_GET_CONFIG_SIZE:
+		return put_user((u32)dev->node->config_size, (u32 __user *)argp);
+	case VHOST_VDPA_GET_VQS_COUNT:
+		return put_user((u32)vdpa_num_vqs(dev), (u32 __user *)argp);
+	case VHOST_VDPA_GET_VRING_NUM:
+		/* 16 bits: there are clients with just so much room */
+		return put_user((u16)VHL_VDPA_VRING_NUM, (u16 __user *)argp);
+	case VHOST_VDPA_GET_IOVA_RANGE:
+		return copy_to_user(argp, &all, sizeof(all)) ? -EFAULT : 0;
+	case VHOST_GET_BACKEND_FEATURES:
+		features = VHL_VDPA_BACKEND_FEATURES;
+		return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
+	case VHOST_GET_FEATURES:
+		ret = dev->node->ops->features(dev, &features);
+		if (ret)
+			return ret;
+		return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
+	}
+	return -ENOIOCTLCMD;
+}
+
+/* Requests that change, legal before there is an owner. */
+static long vdpa_set_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	u64 features;
+	u8 status;
+
+	switch (cmd) {
+	case VHOST_SET_OWNER:
+		return vhl_is_owner(dev) ? 0 : vhl_set_owner(dev);
+	case VHOST_VDPA_SET_STATUS:
+		if (get_user(status, (u8 __user *)argp))
+			return -EFAULT;
+		return vdpa_set_status(dev, status);
+	case VHOST_SET_FEATURES:
+		if (copy_from_user(&features, argp, sizeof(features)))
+			return -EFAULT;
+		if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK)
+			return features == dev->features ? 0 : -EBUSY;
+		return vhl_set_features(dev, features);
+	case VHOST_SET_BACKEND_FEATURES:
+		if (copy_from_user(&features, argp, sizeof(features)))
+			return -EFAULT;
+		return vhl_set_backend_features(dev, features, VHL_VDPA_BACKEND_FEATURES);
+	}
+	return -ENOIOCTLCMD;
+}
+
+static long vdpa_owner_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	switch (cmd) {
+	case VHOST_VDPA_SET_VRING_ENABLE:
+		return vdpa_enable(dev, argp);
+	case VHOST_VDPA_SET_CONFIG_CALL:
+		return vdpa_set_config_call(dev, argp);
+	case VHOST_VDPA_SET_CONFIG:
+		/* no field can be written: CONFIG_WCE is not offered */
+		return -EOPNOTSUPP;
+	case VHOST_VDPA_SUSPEND:
+		return vdpa_suspend(dev);
+	case VHOST_VDPA_RESUME:
+		return vdpa_resume(dev);
+	}
+	return vhl_vring_ioctl(dev, cmd, argp);
+}
+
+long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	long ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	ret = vdpa_get_ioctl(dev, cmd, argp);
+	if (ret == -ENOIOCTLCMD)
+		ret = vdpa_set_ioctl(dev, cmd, argp);
+	if (ret != -ENOIOCTLCMD)
+		return ret;
+	if (!vhl_is_owner(dev))
+		return -EPERM;
+	return vdpa_owner_ioctl(dev, cmd, argp);
+}
+
+/* Queues lose their rings with the memory that these are in, and come back with it. */
+static void vdpa_check_rings(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		struct vhl_vq *vq = dev->vqs[i];
+
+		if (vhl_vq_started(vq) && !vhl_ring_is_mapped(vq)) {
+			vhl_vq_stop(vq);
+			vq->restart = true;
+		}
+	}
+}
+
+static void vdpa_restart_rings(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		struct vhl_vq *vq = dev->vqs[i];
+
+		/* not yet all there is no error: the next update tries again */
+		if (vq->restart && vhl_ring_is_mapped(vq) && !vhl_vq_start(vq))
+			vq->restart = false;
+	}
+}
+
+static int vdpa_iotlb_msg(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
+{
+	int ret;
+
+	switch (msg->type) {
+	case VHOST_IOTLB_UPDATE:
+		ret = vhl_mem_map(dev, msg->iova, msg->size, msg->uaddr, msg->perm);
+		if (!ret && !dev->in_batch)
+			vdpa_restart_rings(dev);
+		return ret;
+	case VHOST_IOTLB_INVALIDATE:
+		if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
+			return -EINVAL;
+		vhl_mem_unmap(dev, msg->iova, msg->iova + (msg->size - 1));
+		vdpa_check_rings(dev);
+		return 0;
+	case VHOST_IOTLB_BATCH_BEGIN:
+		dev->in_batch = true;
+		return 0;
+	case VHOST_IOTLB_BATCH_END:
+		dev->in_batch = false;
+		vdpa_restart_rings(dev);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int vhl_vdpa_write(struct vhl_dev *dev, struct iov_iter *from)
+{
+	struct vhost_msg_v2 msg;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (iov_iter_count(from) != sizeof(msg))
+		return -EINVAL;
+	if (!copy_from_iter_full(&msg, sizeof(msg), from))
+		return -EFAULT;
+	/* version 1 comes also from a client that acknowledged nothing */
+	if (msg.type != VHOST_IOTLB_MSG && msg.type != VHOST_IOTLB_MSG_V2)
+		return -EINVAL;
+	if (!vhl_is_owner(dev))
+		return -EPERM;
+	return vdpa_iotlb_msg(dev, &msg.iotlb);
+}

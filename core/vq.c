@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A virtqueue: start, stop, turns of its worker, completions.
+ */
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+#include "trace.h"
+
+/*
+ * The longest that a worker polls before it sleeps, unless the client said how long. Waking a
+ * thread costs some microseconds on an idle host; polling much longer than that cannot win.
+ */
+static unsigned int poll_max_us = 50;
+module_param(poll_max_us, uint, 0644);
+MODULE_PARM_DESC(poll_max_us,
+		 "Limit of the self-tuning poll in microseconds, 0 to never poll (default 50)");
+
+/* The first poll after a spell of none */
+#define VHL_POLL_START_NS	5000
+
+void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index)
+{
+	vq->dev = dev;
+	vq->index = index;
+	mutex_init(&vq->mutex);
+	spin_lock_init(&vq->used_lock);
+	init_waitqueue_head(&vq->drained);
+}
+
+/* A worker may be polling with the mutex held: have it let go. Clients exclude each other. */
+void vhl_vq_lock(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->dev->mutex);
+
+	WRITE_ONCE(vq->yield, true);
+	mutex_lock_nest_lock(&vq->mutex, &vq->dev->mutex);
+	WRITE_ONCE(vq->yield, false);
+}
+
+void vhl_vq_unlock(struct vhl_vq *vq)
+{
+	mutex_unlock(&vq->mutex);
+}
+
+void vhl_lock_vqs(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_lock(dev->vqs[i]);
+}
+
+void vhl_unlock_vqs(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_unlock(dev->vqs[i]);
+}
+
+static bool vq_is_drained(struct vhl_vq *vq)
+{
+	bool drained;
+
+	/*
+	 * The lock also waits for the last completion to leave the queue: who sees that nothing is
+	 * in flight may free it.
+	 */
+	spin_lock_irq(&vq->used_lock);
+	drained = !vhl_ring_inflight(&vq->ring);
+	spin_unlock_irq(&vq->used_lock);
+	return drained;
+}
+
+/* Wait for the chains in flight; the mutex keeps the worker from taking more. */
+void vhl_vq_drain(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	if (vhl_vq_started(vq))
+		wait_event(vq->drained, vq_is_drained(vq));
+}
+
+int vhl_vq_start(struct vhl_vq *vq)
+{
+	struct vhl_dev *dev = vq->dev;
+	struct vhl_ring_cfg cfg = {
+		.mem		= &dev->mem,
+		.num		= vq->num,
+		.base		= vq->base,
+		.event_idx	= vhl_has_feature(dev, VIRTIO_RING_F_EVENT_IDX),
+		.indirect	= vhl_has_feature(dev, VIRTIO_RING_F_INDIRECT_DESC),
+	};
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (vhl_vq_started(vq))
+		return 0;
+	if (!vq->num || !vq->have_addr)
+		return -EINVAL;
+	ret = vhl_worker_get(vq);
+	if (ret)
+		return ret;
+	vq->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*vq->iov), GFP_KERNEL);
+	if (!vq->iov)
+		return -ENOMEM;
+	ret = vhl_pin_ring(vq, &cfg);
+	if (ret)
+		goto free_iov;
+
+	vhl_vq_lock(vq);
+	spin_lock_irq(&vq->used_lock);
+	vhl_ring_init(&vq->ring, &cfg);
+	vq->held = false;
+	vq->unpublished = 0;
+	spin_unlock_irq(&vq->used_lock);
+	ret = dev->node->ops->start(vq);
+	if (ret)
+		goto unpin_ring;
+	WRITE_ONCE(vq->broken, false);
+	WRITE_ONCE(vq->running, true);
+	vq->again = false;
+	vq->slept_at = 0;
+	vq->poll_ns = 0;
+	vhl_vq_unlock(vq);
+
+	if (vq->kick) {
+		vq->kick_poll.is_kick = true;
+		ret = vhl_poll_start(&vq->kick_poll, vq, vq->kick, EPOLLIN);
+		if (ret)
+			goto stop_backend;
+	}
+	vq->ever_started = true;
+	/* what was made available before now has kicked nobody */
+	vhl_vq_kick(vq);
+	return 0;
+
+stop_backend:
+	vhl_vq_stop(vq);
+	return ret;
+unpin_ring:
+	vhl_vq_unlock(vq);
+	vhl_unpin_ring(vq);
+free_iov:
+	kvfree(vq->iov);
+	vq->iov = NULL;
+	return ret;
+}
+
+/*
+ * After this nothing touches the ring or guest memory on behalf of the queue, and a start goes on
+ * where it stopped. Never fails; waits for the requests in flight.
+ */
+void vhl_vq_stop(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->dev->mutex);
+
+	vq->restart = false;
+	if (!vhl_vq_started(vq))
+		return;
+
+	vhl_poll_stop(&vq->kick_poll);
+	vhl_vq_lock(vq);
+	WRITE_ONCE(vq->running, false);
+	vhl_vq_drain(vq);
+	vq->base = vq->ring.last_avail;
+	vq->dev->node->ops->stop(vq);
+	vhl_vq_unlock(vq);
+
+	vhl_unpin_ring(vq);
+	kvfree(vq->iov);
+	vq->iov = NULL;
+}
+
+/* Completing side */
+
+static void vq_publish(struct vhl_vq *vq, unsigned int n)
+{
+	lockdep_assert_held(&vq->used_lock);
+
+	WRITE_ONCE(vq->stats.batches, vq->stats.batches + 1);
+	trace_vhl_complete(vq, n);
+	if (vhl_ring_publish(&vq->ring))
+		vhl_vq_signal(vq);
+}
+
+void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned int n,
+		     unsigned int reqs, u64 in, u64 out, unsigned int errors)
+{
+	struct vhl_stats *stats = &vq->stats;
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&vq->used_lock, flags);
+	for (i = 0; i < n; i++)
+		vhl_ring_push(&vq->ring, done[i].head, done[i].len);
+	WRITE_ONCE(stats->reqs, stats->reqs + reqs);
+	WRITE_ONCE(stats->in, stats->in + in);
+	WRITE_ONCE(stats->out, stats->out + out);
+	WRITE_ONCE(stats->errors, stats->errors + errors);
+	if (vq->held)
+		vq->unpublished += n;
+	else if (n)
+		vq_publish(vq, n);
+	/* no barrier: a waiter adds itself, then takes this lock to look */
+	if (unlikely(waitqueue_active(&vq->drained)))
+		wake_up(&vq->drained);
+	spin_unlock_irqrestore(&vq->used_lock, flags);
+}
+EXPORT_SYMBOL_GPL(vhl_vq_complete);
+
+void vhl_vq_hold(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	spin_lock_irq(&vq->used_lock);
+	vq->held = true;
+	spin_unlock_irq(&vq->used_lock);
+}
+EXPORT_SYMBOL_GPL(vhl_vq_hold);
+
+void vhl_vq_flush(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	spin_lock_irq(&vq->used_lock);
+	vq->held = false;
+	if (vq->unpublished) {
+		vq_publish(vq, vq->unpublished);
+		vq->unpublished = 0;
+	}
+	spin_unlock_irq(&vq->used_lock);
+}
+EXPORT_SYMBOL_GPL(vhl_vq_flush);
+
+/* Taking side */
+
+void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	if (vq->broken)
+		return;
+	WRITE_ONCE(vq->broken, true);
+	WRITE_ONCE(vq->stats.breaks, vq->stats.breaks + 1);
+	trace_vhl_break(vq, fault);
+	if (vq->err)
+		vhl_eventfd_signal(vq->err);
+	pr_warn_ratelimited("%s %llu: queue %u is broken: %s; the driver must reset it\n",
+			    vq->dev->node->name, vq->dev->id, vq->index,
+			    vhl_ring_fault_name(fault));
+}
+EXPORT_SYMBOL_GPL(vhl_vq_break);
+
+int vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
+{
+	int ret;
+
+	lockdep_assert_held(&vq->mutex);
+
+	chain->iov = vq->iov;
+	ret = vhl_ring_next(&vq->ring, chain);
+	if (unlikely(ret < 0))
+		vhl_vq_break(vq, vq->ring.fault);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(vhl_vq_next);
+
+/*
+ * The self-tuning poll, after the scheduler's and KVM's halt polling: what a poll of at most
+ * poll_max_us would have caught makes the next one longer, a longer sleep ends polling.
+ */
+static void vq_tune_poll(struct vhl_vq *vq)
+{
+	u64 max = (u64)READ_ONCE(poll_max_us) * NSEC_PER_USEC;
+	u64 slept;
+
+	if (!vq->slept_at)
+		return;
+	slept = ktime_get_ns() - vq->slept_at;
+	vq->slept_at = 0;
+	if (slept + vq->poll_ns > max)
+		vq->poll_ns = 0;
+	else
+		vq->poll_ns = min_t(u64, max, max_t(u64, vq->poll_ns * 2, VHL_POLL_START_NS));
+}
+
+static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
+{
+	switch (run) {
+	case VHL_RUN_RING:
+		return !vhl_ring_empty(&vq->ring);
+	case VHL_RUN_SHORT:
+		return vhl_ring_grown(&vq->ring);
+	case VHL_RUN_BACKEND:
+		return vq->dev->node->ops->pending && vq->dev->node->ops->pending(vq);
+	case VHL_RUN_MORE:
+		break;
+	}
+	return true;
+}
+
+/*
+ * Return: true when there is work again. Gives up at once when the CPU, the worker or the queue
+ * is wanted by somebody else.
+ */
+static bool vq_poll(struct vhl_vq *vq, enum vhl_run run)
+{
+	u64 by_hand = (u64)READ_ONCE(vq->busyloop_us) * NSEC_PER_USEC;
+	u64 limit = by_hand ?: vq->poll_ns;
+	u64 end;
+
+	if (!limit)
+		return false;
+	end = ktime_get_ns() + limit;
+	do {
+		if (vq_has_work(vq, run)) {
+			WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
+			return true;
+		}
+		if (need_resched() || signal_pending(current) || READ_ONCE(vq->yield) ||
+		    vhl_worker_has_work(vq->worker))
+			return false;
+		if (!by_hand && !single_task_running())
+			return false;
+		cpu_relax();
+	} while (ktime_get_ns() < end);
+	return false;
+}
+
+/* Arrange to be kicked. Return: true when there is work already. */
+static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
+{
+	switch (run) {
+	case VHL_RUN_RING:
+		if (vhl_ring_enable_notify(&vq->ring))
+			return true;
+		break;
+	case VHL_RUN_SHORT:
+		if (vhl_ring_enable_notify_grown(&vq->ring))
+			return true;
+		break;
+	case VHL_RUN_BACKEND:
+		break;
+	case VHL_RUN_MORE:
+		return true;
+	}
+	vq->slept_at = ktime_get_ns();
+	return false;
+}
+
+void vhl_vq_turn(struct vhl_vq *vq)
+{
+	enum vhl_run run;
+
+	mutex_lock(&vq->mutex);
+	if (!vq->running || vq->broken)
+		goto unlock;
+
+	if (vq->again) {
+		vq->again = false;
+	} else {
+		WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
+		trace_vhl_wake(vq);
+		vq_tune_poll(vq);
+	}
+	vhl_ring_disable_notify(&vq->ring);
+	run = vq->dev->node->ops->run(vq);
+	if (vq->broken)
+		goto unlock;
+	if (run != VHL_RUN_MORE && vq_poll(vq, run))
+		run = VHL_RUN_MORE;
+	if (vq_sleep(vq, run)) {
+		/* a turn of its own, so that others on this worker and clients come in between */
+		vq->again = true;
+		vhl_vq_kick(vq);
+	}
+unlock:
+	mutex_unlock(&vq->mutex);
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Requests about one virtqueue, as both dialects have them (VHOST_SET_VRING_*). Their errors are
+ * documented in the uapi header.
+ */
+#include <linux/log2.h>
+#include <linux/nospec.h>
+#include <linux/uaccess.h>
+#include <linux/vhost.h>
+
+#include "internal.h"
+
+/* Polling longer than a second is a mistake in units */
+#define VHL_BUSYLOOP_MAX_US	USEC_PER_SEC
+
+struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index)
+{
+	unsigned int n = dev->node->num_vqs;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (dev->node->ops->num_vqs)
+		n = dev->node->ops->num_vqs(dev);
+	if (index >= n)
+		return ERR_PTR(dev->node->dialect == VHL_DIALECT_VDPA ? -EINVAL : -ENOBUFS);
+	return dev->vqs[array_index_nospec(index, n)];
+}
+
+static int set_num(struct vhl_vq *vq, u32 num)
+{
+	if (vhl_vq_started(vq))
+		return -EBUSY;
+	if (num > VHL_RING_NUM_MAX || !is_power_of_2(num))
+		return -EINVAL;
+	vq->num = num;
+	return 0;
+}
+
+static int set_base(struct vhl_vq *vq, u32 base)
+{
+	if (vhl_vq_started(vq))
+		return -EBUSY;
+	if (base > U16_MAX)
+		return -EINVAL;
+	vq->base = base;
+	return 0;
+}
+
+static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
+{
+	struct vhl_dev *dev = vq->dev;
+
+	if (addr->flags)
+		return -EOPNOTSUPP;
+	if (!IS_ALIGNED(addr->desc_user_addr, VRING_DESC_ALIGN_SIZE) ||
+	    !IS_ALIGNED(addr->avail_user_addr, VRING_AVAIL_ALIGN_SIZE) ||
+	    !IS_ALIGNED(addr->used_user_addr, VRING_USED_ALIGN_SIZE))
+		return -EINVAL;
+
+	if (dev->node->dialect == VHL_DIALECT_VDPA) {
+		if (vhl_vq_started(vq))
+			return -EINVAL;
+	} else if (!access_ok((void __user *)(unsigned long)addr->desc_user_addr, 1) ||
+		   !access_ok((void __user *)(unsigned long)addr->avail_user_addr, 1) ||
+		   !access_ok((void __user *)(unsigned long)addr->used_user_addr, 1)) {
+		return -EINVAL;
+	}
+	vq->desc_addr = addr->desc_user_addr;
+	vq->avail_addr = addr->avail_user_addr;
+	vq->used_addr = addr->used_user_addr;
+	vq->have_addr = true;
+	return 0;
+}
+
+static int set_endian(struct vhl_vq *vq, u32 endian)
+{
+	if (endian != VHOST_VRING_LITTLE_ENDIAN)
+		return -EINVAL;
+	return vhl_vq_started(vq) ? -EBUSY : 0;
+}
+
+static int set_busyloop(struct vhl_vq *vq, u32 us)
+{
+	if (us > VHL_BUSYLOOP_MAX_US)
+		return -EINVAL;
+	WRITE_ONCE(vq->busyloop_us, us);
+	return 0;
+}
+
+static long vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	struct vhost_vring_state state;
+	struct vhl_vq *vq;
+
+	if (copy_from_user(&state, argp, sizeof(state)))
+		return -EFAULT;
+	vq = vhl_vq_get(dev, state.index);
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+
+	switch (cmd) {
+	case VHOST_SET_VRING_NUM:
+		return set_num(vq, state.num);
+	case VHOST_SET_VRING_BASE:
+		return set_base(vq, state.num);
+	case VHOST_SET_VRING_ENDIAN:
+		return set_endian(vq, state.num);
+	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:
+		return set_busyloop(vq, state.num);
+	case VHOST_GET_VRING_BASE:
+		vhl_vq_stop(vq);
+		state.num = vq->base;
+		break;
+	case VHOST_GET_VRING_ENDIAN:
+		state.num = VHOST_VRING_LITTLE_ENDIAN;
+		break;
+	case VHOST_GET_VRING_BUSYLOOP_TIMEOUT:
+		state.num = vq->busyloop_us;
+		break;
+	default:
+		return -ENOIOCTLCMD;
+	}
+	return copy_to_user(argp, &state, sizeof(state)) ? -EFAULT : 0;
+}
+
+static long vring_file(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	struct vhost_vring_file file;
+	struct vhl_vq *vq;
+
+	if (copy_from_user(&file, argp, sizeof(file)))
+		return -EFAULT;
+	vq = vhl_vq_get(dev, file.index);
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+
+	switch (cmd) {
+	case VHOST_SET_VRING_KICK:
+		return vhl_vq_set_kick(vq, file.fd);
+	case VHOST_SET_VRING_CALL:
+		return vhl_vq_set_call(vq, file.fd);
+	case VHOST_SET_VRING_ERR:
+		return vhl_vq_set_err(vq, file.fd);
+	}
+	return -ENOIOCTLCMD;
+}
+
+static long vring_addr(struct vhl_dev *dev, void __user *argp)
+{
+	struct vhost_vring_addr addr;
+	struct vhl_vq *vq;
+
+	if (copy_from_user(&addr, argp, sizeof(addr)))
+		return -EFAULT;
+	vq = vhl_vq_get(dev, addr.index);
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+	return set_addr(vq, &addr);
+}
+
+long vhl_vring_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	lockdep_assert_held(&dev->mutex);
+
+	switch (cmd) {
+	case VHOST_SET_VRING_ENDIAN:
+	case VHOST_GET_VRING_ENDIAN:
+	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:
+	case VHOST_GET_VRING_BUSYLOOP_TIMEOUT:
+		if (dev->node->dialect == VHL_DIALECT_VDPA)
+			return -ENOIOCTLCMD;
+		fallthrough;
+	case VHOST_SET_VRING_NUM:
+	case VHOST_SET_VRING_BASE:
+	case VHOST_GET_VRING_BASE:
+		return vring_state(dev, cmd, argp);
+	case VHOST_SET_VRING_ADDR:
+		return vring_addr(dev, argp);
+	case VHOST_SET_VRING_KICK:
+	case VHOST_SET_VRING_CALL:
+	case VHOST_SET_VRING_ERR:
+		return vring_file(dev, cmd, argp);
+	}
+	return -ENOIOCTLCMD;
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vhost_lite: open and close of device nodes, requests of the vhost dialect, owners.
+ */
+#include <linux/atomic.h>
+#include <linux/compat.h>
+#include <linux/file.h>
+#include <linux/module.h>
+#include <linux/pid.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/vhost.h>
+
+#include "internal.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+static atomic64_t last_id = ATOMIC64_INIT(0);
+
+bool vhl_is_owner(const struct vhl_dev *dev)
+{
+	lockdep_assert_held(&dev->mutex);
+
+	return dev->mm && dev->mm == current->mm;
+}
+
+int vhl_set_owner(struct vhl_dev *dev)
+{
+	lockdep_assert_held(&dev->mutex);
+
+	if (dev->mm)
+		return -EBUSY;
+	/* the structure alone: a dead owner's memory is not kept by an open file */
+	mmgrab(current->mm);
+	dev->mm = current->mm;
+	dev->owner = get_task_pid(current, PIDTYPE_TGID);
+	dev->owner_task = get_task_struct(current);
+	return 0;
+}
+
+static void vhl_put_owner(struct vhl_dev *dev)
+{
+	if (!dev->mm)
+		return;
+	put_task_struct(dev->owner_task);
+	put_pid(dev->owner);
+	mmdrop(dev->mm);
+	dev->owner_task = NULL;
+	dev->owner = NULL;
+	dev->mm = NULL;
+}
+
+static bool vhl_is_running(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (vhl_vq_started(dev->vqs[i]))
+			return true;
+	return false;
+}
+
+int vhl_set_features(struct vhl_dev *dev, u64 features)
+{
+	u64 offered;
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	ret = dev->node->ops->features(dev, &offered);
+	if (ret)
+		return ret;
+	if (features & ~offered)
+		return -EOPNOTSUPP;
+	if (features != dev->features && vhl_is_running(dev))
+		return -EBUSY;
+	dev->features = features;
+	return 0;
+}
+
+int vhl_set_backend_features(struct vhl_dev *dev, u64 features, u64 offered)
+{
+	lockdep_assert_held(&dev->mutex);
+
+	if (features & ~offered)
+		return -EOPNOTSUPP;
+	dev->backend_features = features;
+	return 0;
+}
+
+/*
+ * Back to the state after open but for what is attached: queues idle first, then what they used,
+ * then the threads, the memory and the owner.
+ */
+static void vhl_dev_reset(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&dev->mutex);
+
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		struct vhl_vq *vq = dev->vqs[i];
+
+		vhl_vq_stop(vq);
+		vhl_vq_put_eventfds(vq);
+		vq->num = 0;
+		vq->base = 0;
+		vq->have_addr = false;
+		vq->enabled = false;
+		vq->busyloop_us = 0;
+	}
+	vhl_workers_stop(dev);
+	vhl_mem_clear(dev);
+	dev->features = 0;
+	dev->backend_features = 0;
+	vhl_put_owner(dev);
+}
+
+/* Attach a file to a queue and start it, or stop it and let go of the file. */
+static int vhl_set_vq_backend(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+{
+	const struct vhl_ops *ops = dev->node->ops;
+	int ret;
+
+	vhl_vq_stop(vq);
+	ret = ops->attach(dev, vq, file);
+	if (ret || !file)
+		return ret;
+	ret = vhl_vq_start(vq);
+	if (ret)
+		ops->attach(dev, vq, NULL);
+	return ret;
+}
+
+int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
+{
+	bool whole = dev->node->dialect == VHL_DIALECT_VDPA || !dev->mm;
+	struct vhost_vring_file backend;
+	struct file *file = NULL;
+	struct vhl_vq *vq = NULL;
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (copy_from_user(&backend, argp, sizeof(backend)))
+		return -EFAULT;
+	if (dev->node->dialect == VHL_DIALECT_VDPA && backend.index)
+		return -EINVAL;
+	vq = vhl_vq_get(dev, backend.index);
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+	if (whole && vhl_is_running(dev))
+		return -EBUSY;
+	/* looked up once: the caller may put another file at this number any time */
+	if (backend.fd != VHOST_FILE_UNBIND) {
+		file = fget(backend.fd);
+		if (!file)
+			return -EBADF;
+	}
+	if (whole)
+		ret = dev->node->ops->attach(dev, NULL, file);
+	else
+		ret = vhl_set_vq_backend(dev, vq, file);
+	if (file)
+		fput(file);
+	return ret;
+}
+
+static int vhost_get_features(struct vhl_dev *dev, void __user *argp)
+{
+	u64 features;
+	int ret;
+
+	ret = dev->node->ops->features(dev, &features);
+	if (ret)
+		return ret;
+	return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
+}
+
+static long vhl_vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	u64 features = 0;
+
+	switch (cmd) {
+	case VHOST_GET_FEATURES:
+		return vhost_get_features(dev, argp);
+	case VHOST_SET_FEATURES:
+		if (copy_from_user(&features, argp, sizeof(features)))
+			return -EFAULT;
+		return vhl_set_features(dev, features);
+	case VHOST_GET_BACKEND_FEATURES:
+		return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
+	case VHOST_SET_BACKEND_FEATURES:
+		if (copy_from_user(&features, argp, sizeof(features)))
+			return -EFAULT;
+		return vhl_set_backend_features(dev, features, 0);
+	case VHOST_SET_OWNER:
+		return vhl_set_owner(dev);
+	}
+
+	if (!vhl_is_owner(dev))
+		return -EPERM;
+	switch (cmd) {
+	case VHOST_RESET_OWNER:
+		vhl_dev_reset(dev);
+		return 0;
+	case VHOST_SET_MEM_TABLE:
+		return vhl_mem_set_table(dev, argp);
+	}
+	return vhl_vring_ioctl(dev, cmd, argp);
+}
+
+static long vhl_dev_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	const struct vhl_node *node = dev->node;
+	long ret = -ENOIOCTLCMD;
+
+	if (cmd == node->backend_cmd) {
+		if (!vhl_is_owner(dev) && (dev->mm || !node->attach_unowned))
+			return -EPERM;
+		return vhl_set_backend(dev, argp);
+	}
+	if (node->ops->ioctl)
+		ret = node->ops->ioctl(dev, cmd, argp);
+	if (ret != -ENOIOCTLCMD)
+		return ret;
+	if (node->dialect == VHL_DIALECT_VDPA)
+		return vhl_vdpa_ioctl(dev, cmd, argp);
+	return vhl_vhost_ioctl(dev, cmd, argp);
+}
+
+static long vhl_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct vhl_dev *dev = file->private_data;
+	long ret;
+
+	mutex_lock(&dev->mutex);
+	ret = vhl_dev_ioctl(dev, cmd, (void __user *)arg);
+	mutex_unlock(&dev->mutex);
+	return ret;
+}
+
+static ssize_t vhl_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	struct vhl_dev *dev = iocb->ki_filp->private_data;
+	size_t len = iov_iter_count(from);
+	int ret;
+
+	mutex_lock(&dev->mutex);
+	ret = vhl_vdpa_write(dev, from);
+	mutex_unlock(&dev->mutex);
+	return ret ?: len;
+}
+
+void vhl_config_changed(struct vhl_dev *dev)
+{
+	lockdep_assert_held(&dev->mutex);
+
+	if (dev->config_call)
+		vhl_eventfd_signal(dev->config_call);
+}
+EXPORT_SYMBOL_GPL(vhl_config_changed);
+
+static void vhl_free_dev(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		kfree(dev->vqs[i]);
+	kfree(dev);
+}
+
+static int vhl_open(struct inode *inode, struct file *file)
+{
+	/* misc_open() leaves the node here */
+	struct vhl_node *node = container_of(file->private_data, struct vhl_node, misc);
+	struct vhl_dev *dev;
+	unsigned int i;
+	int ret;
+
+	dev = kzalloc(node->dev_size, GFP_KERNEL_ACCOUNT);
+	if (!dev)
+		return -ENOMEM;
+	dev->node = node;
+	dev->id = atomic64_inc_return(&last_id);
+	mutex_init(&dev->mutex);
+	for (i = 0; i < node->num_vqs; i++) {
+		dev->vqs[i] = kzalloc(node->vq_size, GFP_KERNEL_ACCOUNT);
+		if (!dev->vqs[i]) {
+			ret = -ENOMEM;
+			goto free_dev;
+		}
+		vhl_vq_init(dev->vqs[i], dev, i);
+	}
+	if (node->ops->init) {
+		ret = node->ops->init(dev);
+		if (ret)
+			goto free_dev;
+	}
+	file->private_data = dev;
+	return 0;
+
+free_dev:
+	vhl_free_dev(dev);
+	return ret;
+}
+
+static int vhl_release(struct inode *inode, struct file *file)
+{
+	struct vhl_dev *dev = file->private_data;
+
+	mutex_lock(&dev->mutex);
+	vhl_dev_reset(dev);
+	if (dev->config_call)
+		eventfd_ctx_put(dev->config_call);
+	if (dev->node->ops->release)
+		dev->node->ops->release(dev);
+	mutex_unlock(&dev->mutex);
+	vhl_free_dev(dev);
+	return 0;
+}
+
+int vhl_node_register(struct vhl_node *node)
+{
+	node->fops = (struct file_operations){
+		.owner		= node->owner,
+		.open		= vhl_open,
+		.release	= vhl_release,
+		.unlocked_ioctl	= vhl_ioctl,
+		.compat_ioctl	= compat_ptr_ioctl,
+		.show_fdinfo	= vhl_show_fdinfo,
+		.llseek		= noop_llseek,
+	};
+	if (node->dialect == VHL_DIALECT_VDPA)
+		node->fops.write_iter = vhl_write_iter;
+	node->misc.minor = MISC_DYNAMIC_MINOR;
+	node->misc.name = node->name;
+	node->misc.fops = &node->fops;
+	node->misc.mode = 0600;
+	return misc_register(&node->misc);
+}
+EXPORT_SYMBOL_GPL(vhl_node_register);
+
+void vhl_node_unregister(struct vhl_node *node)
+{
+	misc_deregister(&node->misc);
+}
+EXPORT_SYMBOL_GPL(vhl_node_unregister);
+
+MODULE_DESCRIPTION("vhost-lite: core of the in-kernel virtio backends");
+MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");
