@@ -42,6 +42,8 @@ void vhl_ring_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
 	ring->used_next = vhl16_to_cpu(READ_ONCE(cfg->used->idx));
 	ring->used_start = ring->used_next;
 	ring->notify_on = true;
+	/* with EVENT_IDX flags have to be 0, whoever used the area before (2.7.10.2) */
+	WRITE_ONCE(cfg->used->flags, 0);
 	vhl_ring_disable_notify(ring);
 }
 
