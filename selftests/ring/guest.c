@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/kernel.h>
+#include <linux/uaccess.h>
+
+#include "guest.h"
+
+/* The guest whose memory copy_from_user() reaches */
+static struct guest *live;
+
+static void die(const char *what)
+{
+	fflush(stdout);
+	fprintf(stderr, "guest: %s\n", what);
+	abort();
+}
+
+void guest_init(struct guest *g)
+{
+	memset(g, 0, sizeof(*g));
+	g->mem.iotlb = &g->map;
+	live = g;
+}
+
+void guest_fini(struct guest *g)
+{
+	while (g->map.n)
+		free(g->map.regions[--g->map.n].backing);
+	live = NULL;
+}
+
+static struct guest_region *region_new(struct guest *g, u64 addr, u64 last, u64 hva, u32 perm)
+{
+	struct guest_region *region = &g->map.regions[g->map.n++];
+
+	if (g->map.n > GUEST_REGIONS)
+		die("too many regions");
+	region->r = (struct vhl_region){ .start = addr, .last = last, .addr = hva, .perm = perm };
+	region->backing = NULL;
+	g->mem.gen++;
+	return region;
+}
+
+void *guest_add(struct guest *g, u64 addr, size_t size, u32 perm)
+{
+	void *p = calloc(1, size);
+
+	if (!p)
+		die("no memory");
+	region_new(g, addr, addr + size - 1, (uintptr_t)p, perm)->backing = p;
+	return p;
+}
+
+void guest_add_at(struct guest *g, u64 addr, u64 last, u64 hva, u32 perm)
+{
+	region_new(g, addr, last, hva, perm);
+}
+
+void guest_del(struct guest *g, u64 addr)
+{
+	unsigned int i;
+
+	for (i = 0; i < g->map.n; i++) {
+		if (g->map.regions[i].r.start != addr)
+			continue;
+		free(g->map.regions[i].backing);
+		g->map.regions[i] = g->map.regions[--g->map.n];
+		g->mem.gen++;
+		return;
+	}
+	die("no such region");
+}
+
+const struct vhl_region *guest_find(const struct guest *g, u64 addr)
+{
+	unsigned int i;
+
+	for (i = 0; i < g->map.n; i++) {
+		const struct vhl_region *r = &g->map.regions[i].r;
+
+		if (addr >= r->start && addr <= r->last)
+			return r;
+	}
+	return NULL;
+}
+
+void *guest_ptr(const struct guest *g, u64 addr, size_t len)
+{
+	const struct vhl_region *r = guest_find(g, addr);
+
+	if (!r || r->last - addr < len - 1)
+		return NULL;
+	return (void *)(uintptr_t)(r->addr + (addr - r->start));
+}
+
+void guest_write(struct guest *g, u64 addr, const void *from, size_t len)
+{
+	const char *byte = from;
+	char *to;
+
+	while (len--) {
+		to = guest_ptr(g, addr++, 1);
+		if (!to)
+			die("a test writes where nothing is");
+		*to = *byte++;
+	}
+}
+
+void guest_fault(struct guest *g, u64 addr, size_t len)
+{
+	g->map.fault_at = len ? (uintptr_t)guest_ptr(g, addr, len) : 0;
+	g->map.fault_len = len;
+}
+
+bool guest_owns(const struct guest *g, u64 hva, u64 len, u32 perm)
+{
+	unsigned int i;
+
+	for (i = 0; i < g->map.n; i++) {
+		const struct vhl_region *r = &g->map.regions[i].r;
+		u64 off = hva - r->addr;
+
+		if (hva >= r->addr && off <= r->last - r->start && len &&
+		    len - 1 <= r->last - r->start - off && (r->perm & perm) == perm)
+			return true;
+	}
+	return false;
+}
+
+int vhl_mem_find(const struct vhl_mem *mem, u64 addr, struct vhl_region *region)
+{
+	const struct vhl_region *r;
+
+	mem->iotlb->finds++;
+	r = guest_find(live, addr);
+	if (!r)
+		return -EFAULT;
+	*region = *r;
+	return 0;
+}
+
+unsigned long copy_from_user(void *to, const void *from, unsigned long n)
+{
+	struct vhost_iotlb *map = &live->map;
+	uintptr_t at = (uintptr_t)from;
+	unsigned long good = n;
+
+	map->copies++;
+	if (!guest_owns(live, at, n, VHL_MEM_READ))
+		die("the ring reads what is not mapped for it");
+	if (map->fault_len && at < map->fault_at + map->fault_len && at + n > map->fault_at)
+		good = map->fault_at > at ? map->fault_at - at : 0;
+	memcpy(to, from, good);
+	memset((char *)to + good, 0, n - good);
+	return n - good;
+}
+
+u64 rng_next(struct rng *rng)
+{
+	/* splitmix64 */
+	u64 z = rng->state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}

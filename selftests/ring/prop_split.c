@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Random but legal: a driver that does all that virtio 1.2 allows, and a device that takes,
+ * gives back and completes at random.  Every chain is compared with what was posted, every used
+ * entry with what was completed, every kick and call with the model.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/kernel.h>
+
+#include "driver.h"
+
+#define CHAINS		210000
+#define CHAINS_PER_RING	1500
+#define MAX_BUFS	48
+#define MAX_NUM		256
+
+/* Buffers: RAM and two regions adjacent to it, one read-only, one write-only */
+#define RAM_END		(RAM + RAM_SIZE + 0x8000)
+#define RO		0x30000000ULL
+#define WO		0x38000000ULL
+#define SMALL		0x4000
+
+/* Tables: room for each head, in two regions that meet in the middle of a descriptor */
+#define TABLES		0x7fff0000000ULL
+#define TABLE_ROOM	(MAX_BUFS * sizeof(struct vring_desc))
+#define TABLES_BORDER	0x5408
+#define TABLES_SIZE	(MAX_NUM * TABLE_ROOM)
+
+struct posted {
+	u16 head;
+	u16 descs[MAX_BUFS];		/* of the ring */
+	unsigned int nr_descs;
+	unsigned int n;
+	struct buf bufs[MAX_BUFS];
+};
+
+struct world {
+	struct rng rng;
+	struct rig *r;
+	unsigned int flags;
+
+	/* driver */
+	u16 free[MAX_NUM];
+	unsigned int nr_free;
+	struct posted by_head[MAX_NUM];
+	u16 avail_order[MAX_NUM];	/* heads posted, not yet seen to be used */
+
+	/* device */
+	bool awake;
+	u16 taken[MAX_NUM];		/* in flight, not completed */
+	unsigned int nr_taken;
+	unsigned int posted, got, done;
+	struct vhl_done_model {
+		u16 head;
+		u32 len;
+	} used[MAX_NUM];		/* completed, not yet read by the driver */
+	unsigned int read;
+	u16 event;
+	u16 told;
+	bool told_valid;
+	bool no_interrupt;
+};
+
+static u32 below(struct world *w, u32 n)
+{
+	return rng_below(&w->rng, n);
+}
+
+static void random_buf(struct world *w, struct buf *b, bool write)
+{
+	u64 start = RAM, end = RAM_END;
+	static const u32 most[] = { 1, 4, 64, 1514, 4096, SMALL };
+
+	if (!below(w, 6)) {
+		start = write ? WO : RO;
+		end = start + SMALL;
+	}
+	b->write = write;
+	b->len = below(w, 12) ? 1 + below(w, most[below(w, ARRAY_SIZE(most))]) : 0;
+	b->addr = start + below(w, end - start - b->len + 1);
+	/* often over a border, up to one, or from one on */
+	if (start == RAM && !below(w, 4)) {
+		b->addr = RAM + RAM_SIZE + (below(w, 2) ? 0x5000 : 0) - below(w, b->len + 1);
+		if (b->addr + b->len > RAM_END)
+			b->addr = RAM_END - b->len;
+	}
+}
+
+static void shuffle(struct world *w, u16 *a, unsigned int n)
+{
+	while (n > 1) {
+		unsigned int i = below(w, n--);
+		u16 t = a[i];
+
+		a[i] = a[n];
+		a[n] = t;
+	}
+}
+
+static void random_table(struct world *w, u64 addr, const struct buf *bufs, unsigned int n,
+			 unsigned int room)
+{
+	struct vring_desc table[MAX_BUFS];
+	u16 at[MAX_BUFS];
+	unsigned int i;
+
+	for (i = 0; i < sizeof(table); i++)
+		((u8 *)table)[i] = rng_next(&w->rng);
+	for (i = 0; i < room; i++)
+		at[i] = i;
+	/* the walk begins with entry 0 */
+	if (below(w, 2))
+		shuffle(w, at + 1, room - 1);
+	for (i = 0; i < n; i++)
+		table_set(&table[at[i]], bufs[i].addr, bufs[i].len,
+			  (bufs[i].write ? F_WRITE : 0) | (i + 1 < n ? F_NEXT : 0),
+			  i + 1 < n ? at[i + 1] : (u16)rng_next(&w->rng));
+	guest_write(&w->r->guest, addr, table, room * sizeof(*table));
+}
+
+/* Post a chain if there are descriptors for it */
+static bool post(struct world *w)
+{
+	struct rig *r = w->r;
+	unsigned int n = below(w, 3) ? 1 + below(w, 5) : 1 + below(w, MAX_BUFS);
+	unsigned int direct = n, outs = below(w, n + 1), i;
+	struct buf bufs[MAX_BUFS];
+	struct posted *p;
+	u16 *d;
+
+	/* the rest is in a table, if any */
+	if (!(w->flags & RIG_NO_INDIRECT) && below(w, 2))
+		direct = below(w, 2) ? 0 : below(w, n);
+	if (direct + (direct < n) > w->nr_free)
+		return false;
+
+	shuffle(w, w->free, w->nr_free);
+	d = &w->free[w->nr_free - direct - (direct < n)];
+	p = &w->by_head[d[0]];
+	p->head = d[0];
+	p->nr_descs = direct + (direct < n);
+	memcpy(p->descs, d, p->nr_descs * sizeof(*d));
+	w->nr_free -= p->nr_descs;
+	for (i = 0; i < n; i++)
+		random_buf(w, &bufs[i], i >= outs);
+	memcpy(p->bufs, bufs, sizeof(bufs));
+	p->n = n;
+
+	for (i = 0; i < direct; i++)
+		drv_desc(r, d[i], bufs[i].addr, bufs[i].len,
+			 (bufs[i].write ? F_WRITE : 0) | (i + 1 < p->nr_descs ? F_NEXT : 0),
+			 i + 1 < p->nr_descs ? d[i + 1] : (u16)rng_next(&w->rng));
+	if (direct < n) {
+		u64 addr = TABLES + d[0] * TABLE_ROOM;
+		unsigned int room = n - direct + below(w, MAX_BUFS - (n - direct) + 1);
+
+		random_table(w, addr, bufs + direct, n - direct, room);
+		drv_desc(r, d[direct], addr, room * sizeof(struct vring_desc),
+			 F_INDIRECT | (below(w, 2) ? F_WRITE : 0), rng_next(&w->rng));
+	}
+	w->avail_order[w->posted++ % r->num] = p->head;
+	drv_avail(r, p->head);
+	return true;
+}
+
+static void drive(struct world *w)
+{
+	struct rig *r = w->r;
+	unsigned int n = 1 + below(w, 8);
+	u16 old = r->avail_idx;
+	u32 id, len;
+
+	while (drv_used(r, &id, &len)) {
+		const struct vhl_done_model *m = &w->used[w->read++ % r->num];
+		struct posted *p = &w->by_head[m->head];
+
+		CHECK_EQ(id, m->head);
+		CHECK_EQ(len, m->len);
+		memcpy(&w->free[w->nr_free], p->descs, p->nr_descs * sizeof(*p->descs));
+		w->nr_free += p->nr_descs;
+	}
+	CHECK_EQ(r->used_idx, vhl16_to_cpu(r->used->idx));
+	while (n-- && post(w))
+		;
+	drv_show(r);
+	/* with nothing to add a driver has no business with kicks */
+	if (old != r->avail_idx && drv_want_kick(r, old))
+		w->awake = true;
+	/* what the driver was not asked to kick for, the device must know of itself */
+	if (old != r->avail_idx)
+		CHECK(w->awake);
+
+	w->event = r->used_idx + (below(w, 3) ? 0 : below(w, 2 * r->num));
+	w->no_interrupt = below(w, 2);
+	drv_set_used_event(r, w->event);
+	drv_set_flags(r, w->no_interrupt);
+}
+
+static void take(struct world *w)
+{
+	struct rig *r = w->r;
+	unsigned int n = below(w, 12), i;
+
+	vhl_ring_disable_notify(r->ring);
+	for (i = 0; i < n; i++) {
+		const struct posted *p;
+
+		CHECK_EQ(vhl_ring_empty(r->ring), w->got == w->posted);
+		if (w->got == w->posted) {
+			CHECK_EQ(rig_take(r), 0);
+			break;
+		}
+		p = &w->by_head[w->avail_order[w->got % r->num]];
+		if (!TAKE(r, p->head, p->bufs, p->n))
+			tap_stop();
+		w->got++;
+		w->taken[w->nr_taken++] = p->head;
+	}
+	if (i && !below(w, 4)) {
+		u16 back = below(w, i + 1);
+
+		vhl_ring_unget(r->ring, back);
+		w->got -= back;
+		w->nr_taken -= back;
+	}
+	CHECK_EQ(vhl_ring_inflight(r->ring), w->nr_taken);
+}
+
+static void complete(struct world *w)
+{
+	struct rig *r = w->r;
+	unsigned int n = below(w, w->nr_taken + 1), pushed = 0;
+	bool in_order = below(w, 2), want, call;
+
+	while (n--) {
+		unsigned int i = in_order ? 0 : below(w, w->nr_taken);
+		struct vhl_done_model *m = &w->used[w->done++ % r->num];
+
+		m->head = w->taken[i];
+		m->len = rng_next(&w->rng);
+		memmove(&w->taken[i], &w->taken[i + 1], (--w->nr_taken - i) * sizeof(*w->taken));
+		vhl_ring_push(r->ring, m->head, m->len);
+		pushed++;
+	}
+	CHECK_EQ(vhl_ring_inflight(r->ring), w->nr_taken);
+	if (!pushed)
+		return;
+
+	call = vhl_ring_publish(r->ring);
+	if (r->event_idx)
+		want = !w->told_valid ||
+		       vring_need_event(w->event, w->told + pushed, w->told);
+	else
+		want = !w->no_interrupt;
+	CHECK_EQ(call, want);
+	w->told += pushed;
+	w->told_valid = true;
+}
+
+static void rest(struct world *w)
+{
+	if (w->awake && w->got == w->posted)
+		w->awake = vhl_ring_enable_notify(w->r->ring);
+	else if (w->awake && below(w, 2))
+		CHECK(vhl_ring_enable_notify(w->r->ring));
+}
+
+static void one_ring(u64 seed, unsigned int *total)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	unsigned int i;
+	u16 base;
+
+	REQUIRE(w);
+	w->rng.state = seed;
+	base = below(w, 2) ? 65536 - below(w, 600) : rng_next(&w->rng);
+	w->flags = below(w, 4);
+	w->r = rig_new(1 << below(w, 9), base, w->flags);
+	w->told = base;
+	guest_add(&w->r->guest, RAM + RAM_SIZE, 0x5000, RW);
+	guest_add(&w->r->guest, RAM + RAM_SIZE + 0x5000, 0x3000, RW);
+	guest_add(&w->r->guest, RO, SMALL, VHL_MEM_READ);
+	guest_add(&w->r->guest, WO, SMALL, VHL_MEM_WRITE);
+	guest_add(&w->r->guest, TABLES, TABLES_BORDER, VHL_MEM_READ);
+	guest_add(&w->r->guest, TABLES + TABLES_BORDER, TABLES_SIZE - TABLES_BORDER, RW);
+	w->nr_free = w->r->num;
+	for (i = 0; i < w->nr_free; i++)
+		w->free[i] = i;
+	w->awake = true;
+
+	while (w->done < CHAINS_PER_RING && !tap_failed()) {
+		drive(w);
+		for (i = below(w, 4); i; i--) {
+			/* a completion needs no worker */
+			if (w->awake)
+				take(w);
+			complete(w);
+		}
+		rest(w);
+	}
+	if (tap_failed())
+		tap_diag("seed %llu: ring of %u, base %u, flags %u; %u taken, %u done", seed,
+			 w->r->num, base, w->flags, w->got, w->done);
+	*total += w->done;
+	rig_free(w->r);
+	free(w);
+}
+
+TEST(random_legal_driver)
+{
+	unsigned int total = 0;
+	u64 seed;
+
+	for (seed = 1; total < CHAINS && !tap_failed(); seed++)
+		one_ring(seed, &total);
+	tap_diag("%u chains, seeds 1 to %llu", total, seed - 1);
+}
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, NULL);
+}

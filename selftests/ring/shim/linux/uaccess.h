@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The owner's memory; guest.c checks each access and can make it fault */
+#ifndef VHL_SHIM_UACCESS_H
+#define VHL_SHIM_UACCESS_H
+
+#include <linux/types.h>
+
+/* As the kernel's: the bytes that could not be copied; those of @to are zeroed */
+unsigned long __must_check copy_from_user(void *to, const void __user *from, unsigned long n);
+
+#endif /* VHL_SHIM_UACCESS_H */

@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Buffers of a chain against the memory map: spans, permissions, limits, the region cache */
+#include <linux/kernel.h>
+
+#include "driver.h"
+
+#define HI	0x40000000ULL	/* away from RAM */
+
+/* Adjacent to the guest, in three places of the owner */
+static void three_regions(struct rig *r)
+{
+	guest_add(&r->guest, HI + 0x2000, 0x1000, RW);
+	guest_add(&r->guest, HI, 0x1000, RW);
+	guest_add(&r->guest, HI + 0x1000, 0x1000, RW);
+}
+
+static void post(struct rig *r, const struct buf *bufs, unsigned int n)
+{
+	drv_chain(r, 0, bufs, n);
+	drv_post(r, 0);
+}
+
+/* CVE-2013-0311: a descriptor across regions must reach the right bytes of each */
+TEST(span_two_regions)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	unsigned int left, len;
+
+	three_regions(r);
+	for (left = 1; left <= 3; left++) {
+		for (len = 1; len <= 6; len++) {
+			const struct buf b = { HI + 0x1000 - left, len, true };
+
+			post(r, &b, 1);
+			TAKE(r, 0, &b, 1);
+			CHECK_EQ(r->chain.in_num, len > left ? 2 : 1);
+			CHECK_EQ(r->chain.out_num, 0);
+		}
+	}
+	rig_free(r);
+}
+
+TEST(span_three_regions)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	const struct buf bufs[] = {
+		{ HI, 0x3000, false }, { HI + 0xfff, 0x1002, true }, { HI + 0x800, 0x2000, true },
+	};
+	const char *a, *b, *c;
+
+	three_regions(r);
+	a = guest_ptr(&r->guest, HI, 1);
+	b = guest_ptr(&r->guest, HI + 0x1000, 1);
+	c = guest_ptr(&r->guest, HI + 0x2000, 1);
+	post(r, bufs, 3);
+	TAKE(r, 0, bufs, 3);
+	REQUIRE_EQ(r->chain.out_num, 3);
+	REQUIRE_EQ(r->chain.in_num, 6);
+	/* said once without the model */
+	CHECK(r->chain.iov[0].iov_base == a && r->chain.iov[0].iov_len == 0x1000);
+	CHECK(r->chain.iov[1].iov_base == b && r->chain.iov[1].iov_len == 0x1000);
+	CHECK(r->chain.iov[2].iov_base == c && r->chain.iov[2].iov_len == 0x1000);
+	CHECK(r->chain.iov[3].iov_base == a + 0xfff && r->chain.iov[3].iov_len == 1);
+	CHECK(r->chain.iov[4].iov_base == b && r->chain.iov[4].iov_len == 0x1000);
+	CHECK(r->chain.iov[5].iov_base == c && r->chain.iov[5].iov_len == 1);
+	rig_free(r);
+}
+
+TEST(span_gap)
+{
+	static const struct buf cases[] = {
+		{ HI - 1, 1, false },			/* just before */
+		{ HI - 1, 2, false },			/* begins before */
+		{ HI + 0x3000, 1, false },		/* just after */
+		{ HI + 0x2fff, 2, false },		/* ends after */
+		{ HI, 0x3001, true },
+		{ HI + 0x800, 0x1000, true },		/* with a hole in the middle */
+		{ HI + 0x800, 0x2000, true },		/* from one side of it to the other */
+		{ 0, 1, false },
+		{ ~0ULL, 1, true },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct rig *r = rig_new(4, 65535, 0);
+
+		three_regions(r);
+		if (i == 5 || i == 6)
+			guest_del(&r->guest, HI + 0x1000);
+		post(r, &cases[i], 1);
+		FAULT(r, VHL_FAULT_ADDRESS);
+		rig_free(r);
+	}
+}
+
+/* CVE-2023-5158, CVE-2019-14835: descriptors of no bytes, anywhere in a chain */
+TEST(zero_length)
+{
+	unsigned int mask, i, writable;
+
+	for (mask = 0; mask < 32; mask++) {
+		for (writable = 0; writable <= 5; writable++) {
+			struct rig *r = rig_new(8, 0, 0);
+			struct buf bufs[5];
+
+			for (i = 0; i < 5; i++)
+				bufs[i] = (struct buf){ RAM + 100 * i, mask >> i & 1 ? 0 : 10 + i,
+							i >= 5 - writable };
+			post(r, bufs, 5);
+			TAKE(r, 0, bufs, 5);
+			/* no segment without bytes: who walks them always gets on */
+			for (i = 0; i < r->chain.out_num + r->chain.in_num; i++)
+				CHECK(r->chain.iov[i].iov_len);
+			rig_free(r);
+		}
+	}
+}
+
+TEST(zero_length_many)
+{
+	struct rig *r = rig_new(32768, 0, 0);
+	unsigned int i;
+
+	/* far more of them than there may be segments, then one byte */
+	for (i = 0; i < 32767; i++)
+		drv_desc(r, i, RAM, 0, F_NEXT, i + 1);
+	drv_desc(r, i, RAM, 1, F_WRITE, 0);
+	drv_post(r, 0);
+	CHECK_EQ(rig_take(r), 1);
+	CHECK_EQ(r->chain.out_num, 0);
+	CHECK_EQ(r->chain.in_num, 1);
+	CHECK_EQ(r->chain.in_len, 1);
+	rig_free(r);
+}
+
+TEST(order_write_before_read)
+{
+	static const struct buf cases[][3] = {
+		{ { RAM, 1, true }, { RAM, 1, false }, { RAM, 1, false } },
+		{ { RAM, 1, false }, { RAM, 1, true }, { RAM, 1, false } },
+		{ { RAM, 1, true }, { RAM, 1, true }, { RAM, 1, false } },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct rig *r = rig_new(4, 0, 0);
+
+		post(r, cases[i], 3);
+		FAULT(r, VHL_FAULT_ORDER);
+		rig_free(r);
+	}
+}
+
+TEST(permissions)
+{
+	static const struct {
+		struct buf b;
+		bool ok;
+	} cases[] = {
+		{ { HI, 16, false }, true },			/* read-only region */
+		{ { HI, 16, true }, false },
+		{ { HI + 0x1000, 16, true }, true },		/* write-only region */
+		{ { HI + 0x1000, 16, false }, false },
+		{ { HI + 0x2000, 16, false }, false },		/* no permission at all */
+		{ { HI + 0x2000, 16, true }, false },
+		{ { HI + 0xfff, 2, false }, false },		/* from one into another */
+		{ { HI + 0xfff, 2, true }, false },
+		{ { HI + 0x1fff, 2, true }, false },
+		{ { HI + 0x2fff, 2, true }, false },
+		{ { HI + 0x3000, 16, true }, true },
+		{ { HI + 0x3000, 16, false }, true },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct rig *r = rig_new(4, 0, 0);
+
+		guest_add(&r->guest, HI, 0x1000, VHL_MEM_READ);
+		guest_add(&r->guest, HI + 0x1000, 0x1000, VHL_MEM_WRITE);
+		guest_add(&r->guest, HI + 0x2000, 0x1000, 0);
+		guest_add(&r->guest, HI + 0x3000, 0x1000, RW);
+		post(r, &cases[i].b, 1);
+		if (cases[i].ok)
+			TAKE(r, 0, &cases[i].b, 1);
+		else
+			FAULT(r, VHL_FAULT_PERMISSION);
+		rig_free(r);
+	}
+}
+
+/* The permission is asked of the cached region too */
+TEST(permissions_cached)
+{
+	const struct buf bufs[] = { { HI, 16, false }, { HI + 16, 16, true } };
+	struct rig *r = rig_new(4, 0, 0);
+
+	guest_add(&r->guest, HI, 0x1000, VHL_MEM_READ);
+	post(r, bufs, 1);
+	TAKE(r, 0, bufs, 1);
+	post(r, bufs, 2);
+	FAULT(r, VHL_FAULT_PERMISSION);
+	rig_free(r);
+}
+
+TEST(segments_limit)
+{
+	int extra, indirect;
+	unsigned int i;
+
+	for (indirect = 0; indirect < 2; indirect++) {
+		for (extra = -1; extra <= 1; extra++) {
+			struct rig *r = rig_new(2048, 0, 0);
+			struct buf bufs[VHL_IOV_MAX + 1];
+			unsigned int n = VHL_IOV_MAX + extra;
+
+			for (i = 0; i < n; i++)
+				bufs[i] = (struct buf){ RAM + 2 * i, 1, i > 3 };
+			if (indirect)
+				drv_indirect(r, 0, RAM + 0x10000, bufs, n);
+			else
+				drv_chain(r, 0, bufs, n);
+			drv_post(r, 0);
+			if (extra <= 0)
+				TAKE(r, 0, bufs, n);
+			else
+				FAULT(r, VHL_FAULT_SEGMENTS);
+			rig_free(r);
+		}
+	}
+}
+
+/* One descriptor that spans regions can be one segment too many as well */
+TEST(segments_limit_in_a_span)
+{
+	struct rig *r = rig_new(2048, 0, 0);
+	struct buf bufs[VHL_IOV_MAX];
+	unsigned int i;
+
+	three_regions(r);
+	for (i = 0; i < VHL_IOV_MAX - 1; i++)
+		bufs[i] = (struct buf){ RAM + 2 * i, 1, false };
+	bufs[i] = (struct buf){ HI + 0xfff, 2, true };
+	post(r, bufs, VHL_IOV_MAX);
+	FAULT(r, VHL_FAULT_SEGMENTS);
+	rig_free(r);
+}
+
+/* A segment of no bytes is none: any number fits besides the most there may be */
+TEST(segments_limit_zero_length)
+{
+	struct rig *r = rig_new(2048, 0, 0);
+	struct buf bufs[VHL_IOV_MAX + 8];
+	unsigned int i;
+
+	for (i = 0; i < VHL_IOV_MAX + 8; i++)
+		bufs[i] = (struct buf){ RAM + 2 * i, i >= VHL_IOV_MAX ? 0 : 1, true };
+	post(r, bufs, VHL_IOV_MAX + 8);
+	TAKE(r, 0, bufs, VHL_IOV_MAX + 8);
+	rig_free(r);
+}
+
+TEST(length_limit)
+{
+	static const struct {
+		u32 len[3];
+		bool write[3];
+		bool ok;
+	} cases[] = {
+		{ { 0xffffffff, 0, 0 }, { false, false, true }, true },
+		{ { 0xffffffff, 1, 0 }, { false, false, true }, false },
+		{ { 0xffffffff, 0, 1 }, { false, false, true }, false },
+		{ { 0x80000000, 0x7fffffff, 0 }, { true, true, true }, true },
+		{ { 0x80000000, 0x80000000, 0 }, { false, true, true }, false },
+		{ { 0xffffffff, 0xffffffff, 0xffffffff }, { false, false, true }, false },
+		{ { 0xffffffff, 0xffffffff, 0xffffffff }, { true, true, true }, false },
+		{ { 1, 0xfffffffe, 0 }, { false, true, true }, true },
+		{ { 1, 0xfffffffe, 1 }, { false, true, true }, false },
+	};
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct rig *r = rig_new(4, 0, 0);
+		struct buf bufs[3];
+
+		/* translated, never touched */
+		guest_add_at(&r->guest, 1ULL << 40, (1ULL << 41) - 1, 1ULL << 44, RW);
+		for (j = 0; j < 3; j++)
+			bufs[j] = (struct buf){ (1ULL << 40) + 7, cases[i].len[j], cases[i].write[j] };
+		post(r, bufs, 3);
+		if (cases[i].ok)
+			TAKE(r, 0, bufs, 3);
+		else
+			FAULT(r, VHL_FAULT_LENGTH);
+		rig_free(r);
+	}
+}
+
+/* A device may have the whole of the address space mapped as one */
+TEST(address_wrap)
+{
+	static const struct {
+		struct buf b;
+		bool ok;
+	} cases[] = {
+		{ { ~0ULL, 1, false }, true },
+		{ { ~0ULL, 2, false }, false },
+		{ { ~0ULL - 0xfff, 0x1000, true }, true },
+		{ { ~0ULL - 0xfff, 0x1001, true }, false },
+		{ { ~0ULL - 0xffff, 0xffffffff, true }, false },
+		{ { 1ULL << 63, 0xffffffff, true }, true },
+	};
+	unsigned int i, whole;
+
+	for (whole = 0; whole < 2; whole++) {
+		for (i = 0; i < ARRAY_SIZE(cases); i++) {
+			struct rig *r = rig_new(4, 0, 0);
+
+			guest_del(&r->guest, RAM);
+			if (whole) {
+				guest_add_at(&r->guest, 0, ~0ULL, 0, RW);
+			} else {
+				guest_add_at(&r->guest, 1ULL << 63, ~0ULL, 0x10000, RW);
+				guest_add_at(&r->guest, 0, 0xfff, 0x1000, RW);
+			}
+			post(r, &cases[i].b, 1);
+			if (cases[i].ok)
+				TAKE(r, 0, &cases[i].b, 1);
+			else
+				FAULT(r, VHL_FAULT_ADDRESS);
+			rig_free(r);
+		}
+	}
+}
+
+/* A ring that has not looked anything up has no region, not one at 0 or of generation 0 */
+TEST(cache_begins_empty)
+{
+	static const u64 addrs[] = { 0, 1, 2, ~0ULL };
+	unsigned int i, gen;
+
+	for (gen = 0; gen < 2; gen++) {
+		for (i = 0; i < ARRAY_SIZE(addrs); i++) {
+			struct rig *r = rig_new(4, 0, 0);
+			const struct buf b = { addrs[i], 1, true };
+
+			guest_del(&r->guest, RAM);
+			r->guest.mem.gen = gen ? 0 : ~0U;
+			rig_restart(r, 0);
+			post(r, &b, 1);
+			FAULT(r, VHL_FAULT_ADDRESS);
+			rig_free(r);
+		}
+	}
+}
+
+/* ... nor one left from an address that was not found */
+TEST(cache_after_a_miss)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	const struct buf hit = { RAM, 1, true }, miss = { HI, 1, true };
+	const unsigned int finds = r->guest.map.finds;
+
+	post(r, &hit, 1);
+	TAKE(r, 0, &hit, 1);
+	post(r, &miss, 1);
+	FAULT(r, VHL_FAULT_ADDRESS);
+	CHECK(r->guest.map.finds > finds);
+	rig_free(r);
+}
+
+TEST(cache_is_used)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	const struct buf b = { RAM + 5, 100, true };
+	unsigned int i;
+
+	for (i = 0; i < 1000; i++) {
+		post(r, &b, 1);
+		TAKE(r, 0, &b, 1);
+	}
+	CHECK_EQ(r->guest.map.finds, 1);
+	rig_free(r);
+}
+
+/* CVE-2026-74580: after a change of the map nothing of the old one may be reached */
+TEST(cache_stale_moved)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	const struct buf b = { HI + 5, 100, true };
+	unsigned int i;
+
+	for (i = 0; i < 10; i++) {
+		/* the same guest address, other memory; the old one is gone */
+		guest_add(&r->guest, HI, 0x1000, RW);
+		post(r, &b, 1);
+		TAKE(r, 0, &b, 1);
+		guest_del(&r->guest, HI);
+	}
+	post(r, &b, 1);
+	FAULT(r, VHL_FAULT_ADDRESS);
+	rig_free(r);
+}
+
+TEST(cache_stale_shrunk)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	const struct buf b = { HI + 0xff0, 16, true };
+
+	guest_add(&r->guest, HI, 0x1000, RW);
+	post(r, &b, 1);
+	TAKE(r, 0, &b, 1);
+	guest_del(&r->guest, HI);
+	guest_add(&r->guest, HI, 0xfff, RW);
+	post(r, &b, 1);
+	FAULT(r, VHL_FAULT_ADDRESS);
+	rig_free(r);
+}
+
+TEST(cache_stale_permission)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	const struct buf b = { HI, 16, true };
+
+	guest_add(&r->guest, HI, 0x1000, RW);
+	post(r, &b, 1);
+	TAKE(r, 0, &b, 1);
+	guest_del(&r->guest, HI);
+	guest_add(&r->guest, HI, 0x1000, VHL_MEM_READ);
+	post(r, &b, 1);
+	FAULT(r, VHL_FAULT_PERMISSION);
+	rig_free(r);
+}
+
+/* A generation that comes round to the one of the cache after a miss */
+TEST(cache_stale_after_miss)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	const struct buf b = { HI, 16, true };
+	unsigned int gen;
+
+	guest_add(&r->guest, HI, 0x1000, RW);
+	post(r, &b, 1);
+	TAKE(r, 0, &b, 1);
+	gen = r->guest.mem.gen;
+	guest_del(&r->guest, HI);
+	post(r, &b, 1);
+	CHECK(rig_take(r) < 0);
+	/* not a thing that happens in 2^32 changes; but a lookup that failed must leave nothing */
+	r->guest.mem.gen = gen;
+	r->ring->fault = VHL_FAULT_NONE;
+	FAULT(r, VHL_FAULT_ADDRESS);
+	rig_free(r);
+}
+
+/* Chains that were given back are translated anew */
+TEST(cache_stale_after_unget)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	const struct buf b = { HI + 1, 16, true };
+
+	guest_add(&r->guest, HI, 0x1000, RW);
+	post(r, &b, 1);
+	TAKE(r, 0, &b, 1);
+	vhl_ring_unget(r->ring, 1);
+	guest_del(&r->guest, HI);
+	guest_add(&r->guest, HI, 0x2000, RW);
+	TAKE(r, 0, &b, 1);
+	rig_free(r);
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What a driver must not do, and what the ring says then */
+#include <linux/kernel.h>
+
+#include "driver.h"
+
+static const struct buf one = { RAM, 100, false };
+static const u16 nums[] = { 1, 2, 256, 32768 };
+
+TEST(head_outside)
+{
+	unsigned int s, i;
+
+	for (s = 0; s < ARRAY_SIZE(nums); s++) {
+		const u16 num = nums[s];
+		const u16 heads[] = { num, num + 1, 0x8000, 0xfffe, 0xffff };
+
+		for (i = 0; i < ARRAY_SIZE(heads); i++) {
+			struct rig *r = rig_new(num, 65535, 0);
+
+			drv_chain(r, 0, &one, 1);
+			drv_post(r, heads[i]);
+			FAULT(r, VHL_FAULT_HEAD);
+			rig_free(r);
+		}
+	}
+}
+
+/* Good chains before a bad one are taken, and it stays where it is */
+TEST(head_outside_after_good)
+{
+	struct rig *r = rig_new(8, 65533, 0);
+	unsigned int i;
+
+	for (i = 0; i < 8; i++) {
+		drv_chain(r, i, &one, 1);
+		drv_avail(r, i < 5 ? i : 0xffff);
+	}
+	drv_show(r);
+	for (i = 0; i < 5; i++)
+		TAKE(r, i, &one, 1);
+	FAULT(r, VHL_FAULT_HEAD);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 5);
+	CHECK_EQ(r->ring->last_avail, (u16)(65533 + 5));
+
+	/* what is in flight can still be completed */
+	for (i = 0; i < 5; i++)
+		vhl_ring_push(r->ring, i, i);
+	CHECK(vhl_ring_publish(r->ring));
+	for (i = 0; i < 5; i++)
+		USED(r, i, i);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	rig_free(r);
+}
+
+TEST(next_outside)
+{
+	unsigned int s, i;
+
+	for (s = 0; s < ARRAY_SIZE(nums); s++) {
+		const u16 num = nums[s];
+		const u16 nexts[] = { num, num + 1, 0x8000, 0xfffe, 0xffff };
+
+		for (i = 0; i < ARRAY_SIZE(nexts); i++) {
+			struct rig *r = rig_new(num, 0, 0);
+
+			drv_desc(r, num - 1, RAM, 1, F_NEXT, nexts[i]);
+			drv_post(r, num - 1);
+			FAULT(r, VHL_FAULT_NEXT);
+			rig_free(r);
+		}
+	}
+}
+
+static void loop_in_ring(u16 num, u16 first, u16 from, u16 to, u32 len)
+{
+	struct rig *r = rig_new(num, 65535, 0);
+	unsigned int i;
+
+	for (i = 0; i < num; i++)
+		drv_desc(r, i, RAM + i, len, F_NEXT, i == from ? to : (i + 1) & (num - 1));
+	drv_post(r, first);
+	FAULT(r, VHL_FAULT_LOOP);
+	rig_free(r);
+}
+
+TEST(loop)
+{
+	u32 len;
+
+	for (len = 0; len < 2; len++) {
+		loop_in_ring(1, 0, 0, 0, len);		/* itself */
+		loop_in_ring(8, 3, 3, 3, len);
+		loop_in_ring(8, 0, 7, 7, len);		/* itself, at the end */
+		loop_in_ring(2, 1, 0, 1, len);		/* two */
+		loop_in_ring(8, 0, 7, 6, len);
+		loop_in_ring(8, 5, 7, 0, len);		/* the whole ring */
+		loop_in_ring(1024, 0, 1023, 0, len);
+	}
+	/* without bytes no number of segments ends it */
+	loop_in_ring(32768, 9, 32767, 0, 0);
+	loop_in_ring(32768, 0, 1, 0, 0);
+}
+
+TEST(loop_with_more_segments_than_there_may_be)
+{
+	struct rig *r = rig_new(2048, 0, 0);
+
+	drv_desc(r, 0, RAM, 1, F_NEXT, 0);
+	drv_post(r, 0);
+	FAULT(r, VHL_FAULT_SEGMENTS);
+	rig_free(r);
+}
+
+/* A chain that takes in all descriptors is legal, one more step is not */
+TEST(chain_longer_than_the_ring)
+{
+	unsigned int s, i;
+
+	for (s = 0; s < ARRAY_SIZE(nums); s++) {
+		u16 num = nums[s];
+		struct rig *r = rig_new(num, 0, 0);
+
+		for (i = 0; i < num; i++)
+			drv_desc(r, i, RAM, 0, i + 1 < num ? F_NEXT : 0, i + 1);
+		drv_post(r, 0);
+		CHECK_EQ(rig_take(r), 1);
+		drv_desc(r, num - 1, RAM, 0, F_NEXT, num - 1);
+		drv_post(r, 0);
+		FAULT(r, VHL_FAULT_LOOP);
+		rig_free(r);
+	}
+}
+
+TEST(avail_jump)
+{
+	unsigned int s, i;
+
+	for (s = 0; s < ARRAY_SIZE(nums); s++) {
+		const u16 num = nums[s];
+		/* by one too many, by half of all, backwards */
+		const u16 jumps[] = { num + 1, 0x8001, 0xfffe, 0xffff };
+		const u16 bases[] = { 0, 1, 0x7fff, 0xffff };
+
+		for (i = 0; i < ARRAY_SIZE(jumps) * ARRAY_SIZE(bases); i++) {
+			struct rig *r = rig_new(num, bases[i / 4], 0);
+
+			drv_chain(r, 0, &one, 1);
+			r->avail->idx = cpu_to_vhl16(bases[i / 4] + jumps[i & 3]);
+			CHECK(!vhl_ring_empty(r->ring));
+			FAULT(r, VHL_FAULT_AVAIL_JUMP);
+			CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+			rig_free(r);
+		}
+	}
+}
+
+TEST(avail_jump_by_half)
+{
+	unsigned int s;
+
+	for (s = 0; s < ARRAY_SIZE(nums); s++) {
+		struct rig *r = rig_new(nums[s], 100, 0);
+
+		drv_chain(r, 0, &one, 1);
+		r->avail->idx = cpu_to_vhl16(100 + 0x8000);
+		/* the largest ring can have as many */
+		if (nums[s] == 0x8000)
+			TAKE(r, 0, &one, 1);
+		else
+			FAULT(r, VHL_FAULT_AVAIL_JUMP);
+		rig_free(r);
+	}
+}
+
+/* All that the ring has is no jump */
+TEST(avail_full)
+{
+	unsigned int s;
+
+	for (s = 0; s < ARRAY_SIZE(nums); s++) {
+		struct rig *r = rig_new(nums[s], 65535, 0);
+		unsigned int i, n = 0;
+
+		for (i = 0; i < nums[s]; i++) {
+			drv_chain(r, i, &one, 1);
+			drv_avail(r, i);
+		}
+		drv_show(r);
+		while (rig_take(r) == 1)
+			n++;
+		CHECK_EQ(n, nums[s]);
+		CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
+		rig_free(r);
+	}
+}
+
+/* The index jumps while the ring still has chains of the last look at it */
+TEST(avail_jump_later)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		drv_chain(r, i, &one, 1);
+		drv_avail(r, i);
+	}
+	drv_show(r);
+	TAKE(r, 0, &one, 1);
+	TAKE(r, 1, &one, 1);
+	r->avail->idx = cpu_to_vhl16(1000);
+	/* it was told of these; of the jump it finds out no later than with the next look */
+	for (i = 2; i < 4 && !r->ring->fault; i++)
+		if (rig_take(r) == 1)
+			CHECK_EQ(r->chain.head, i);
+	FAULT(r, VHL_FAULT_AVAIL_JUMP);
+	rig_free(r);
+}
+
+/* An index that goes back while the ring has chains of the last look at it */
+TEST(avail_backwards_later)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < 4; i++) {
+		drv_chain(r, i, &one, 1);
+		drv_avail(r, i);
+	}
+	drv_show(r);
+	TAKE(r, 0, &one, 1);
+	r->avail->idx = 0;
+	for (i = 0; (ret = rig_take(r)) == 1 && i < 10; i++)
+		;
+	CHECK(i <= 3);
+	FAULT(r, VHL_FAULT_AVAIL_JUMP);
+	rig_free(r);
+}
+
+/* A chain that is bad anywhere leaves nothing in flight, whatever it had before */
+TEST(fault_late_in_a_chain)
+{
+	struct rig *r = rig_new(16, 65530, 0);
+	struct buf bufs[16];
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		bufs[i] = (struct buf){ RAM + i, 1, i > 5 };
+	bufs[15].addr = RAM + RAM_SIZE;
+	drv_chain(r, 0, bufs, 16);
+	drv_post(r, 0);
+	FAULT(r, VHL_FAULT_ADDRESS);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	CHECK_EQ(r->ring->last_avail, 65530);
+	rig_free(r);
+}
+
+/* After a fault the other calls are harmless, and the driver's index is where it was */
+TEST(fault_then_everything_else)
+{
+	struct rig *r = rig_new(4, 7, RIG_EVENT_IDX);
+
+	drv_post(r, 4);
+	FAULT(r, VHL_FAULT_HEAD);
+	CHECK(!vhl_ring_empty(r->ring));
+	vhl_ring_disable_notify(r->ring);
+	CHECK(vhl_ring_enable_notify(r->ring));
+	vhl_ring_unget(r->ring, 0);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	FAULT(r, VHL_FAULT_HEAD);
+	rig_free(r);
+}
+
+/* A queue that is started again after a fault works again */
+TEST(fault_then_restart)
+{
+	struct rig *r = rig_new(4, 7, 0);
+
+	drv_post(r, 4);
+	FAULT(r, VHL_FAULT_HEAD);
+	r->avail->ring[7 & 3] = cpu_to_vhl16(2);
+	drv_chain(r, 2, &one, 1);
+	rig_restart(r, r->ring->last_avail);
+	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
+	TAKE(r, 2, &one, 1);
+	rig_free(r);
+}
+
+static void all_faults(void)
+{
+	/* those that a device type finds, not the ring */
+	static const bool others[VHL_FAULT_NR] = {
+		[VHL_FAULT_NONE] = true,
+		[VHL_FAULT_IN_FLIGHT] = true,
+		[VHL_FAULT_REQUEST] = true,
+	};
+	unsigned int i;
+
+	for (i = 0; i < VHL_FAULT_NR; i++)
+		if (faults_seen[i] == others[i])
+			tap_fail(__FILE__, __LINE__, "%s: '%s'",
+				 others[i] ? "not the ring's to find" : "no test had it",
+				 vhl_ring_fault_name(i));
+}
+
+int main(int argc, char **argv)
+{
+	static struct tap_test last = { .name = "all_faults_were_seen", .fn = all_faults };
+
+	return tap_main(argc, argv, &last);
+}

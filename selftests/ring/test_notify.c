@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Who is told of what: kicks, calls, flags and event indexes */
+#include <linux/kernel.h>
+
+#include "driver.h"
+
+static const struct buf one = { RAM, 100, false };
+
+/* A driver that makes @n more chains available; does it have to kick? */
+static bool add(struct rig *r, unsigned int n)
+{
+	u16 old = r->avail_idx;
+
+	while (n--) {
+		u16 head = r->avail_idx & (r->num - 1);
+
+		drv_chain(r, head, &one, 1);
+		drv_avail(r, head);
+	}
+	drv_show(r);
+	return drv_want_kick(r, old);
+}
+
+static void drain(struct rig *r)
+{
+	while (rig_take(r) == 1)
+		vhl_ring_push(r->ring, r->chain.head, 0);
+	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
+}
+
+static void kicks(unsigned int flags)
+{
+	unsigned int round, n;
+
+	for (n = 1; n <= 8; n++) {
+		struct rig *r = rig_new(8, 65530, flags);
+
+		for (round = 0; round < 20 && !tap_failed(); round++) {
+			drain(r);
+			CHECK(!vhl_ring_enable_notify(r->ring));
+			if (!CHECK(add(r, n)))
+				tap_diag("round %u of %u chains", round, n);
+			vhl_ring_disable_notify(r->ring);
+			drain(r);
+			/* the device is awake and polls: no kicks, batch after batch */
+			CHECK(!add(r, n));
+			drain(r);
+			CHECK(!add(r, 8));
+			drain(r);
+		}
+		rig_free(r);
+	}
+}
+
+TEST(notify_flags)
+{
+	kicks(0);
+}
+
+TEST(notify_event_idx)
+{
+	kicks(RIG_EVENT_IDX);
+}
+
+/* With an event index only the first chain after the request is worth a kick */
+TEST(notify_event_idx_once)
+{
+	struct rig *r = rig_new(8, 65533, RIG_EVENT_IDX);
+	unsigned int i;
+
+	CHECK(!vhl_ring_enable_notify(r->ring));
+	CHECK(add(r, 1));
+	for (i = 0; i < 7; i++)
+		CHECK(!add(r, 1));
+	drain(r);
+	for (i = 0; i < 100; i++) {
+		CHECK(!vhl_ring_enable_notify(r->ring));
+		CHECK(add(r, 1 + i % 8));
+		drain(r);
+	}
+	rig_free(r);
+}
+
+/* Before anybody asked for kicks there need be none; with flags the driver can see that */
+TEST(notify_at_start)
+{
+	struct rig *r = rig_new(4, 0, 0);
+
+	CHECK_EQ(r->used->flags, cpu_to_vhl16(VRING_USED_F_NO_NOTIFY));
+	CHECK(!vhl_ring_enable_notify(r->ring));
+	CHECK_EQ(r->used->flags, 0);
+	vhl_ring_disable_notify(r->ring);
+	CHECK_EQ(r->used->flags, cpu_to_vhl16(VRING_USED_F_NO_NOTIFY));
+	vhl_ring_disable_notify(r->ring);
+	CHECK_EQ(r->used->flags, cpu_to_vhl16(VRING_USED_F_NO_NOTIFY));
+	rig_free(r);
+}
+
+/* 2.7.10.2: with EVENT_IDX flags are 0, also where an older device left some */
+TEST(notify_event_idx_flags_are_zero)
+{
+	struct rig *r = rig_new(4, 0, RIG_EVENT_IDX);
+
+	r->used->flags = cpu_to_vhl16(VRING_USED_F_NO_NOTIFY);
+	rig_restart(r, 0);
+	CHECK_EQ(r->used->flags, 0);
+	vhl_ring_disable_notify(r->ring);
+	CHECK_EQ(r->used->flags, 0);
+	CHECK(!vhl_ring_enable_notify(r->ring));
+	vhl_ring_disable_notify(r->ring);
+	CHECK_EQ(r->used->flags, 0);
+	rig_free(r);
+}
+
+/* The chain that comes between the last look and the request */
+TEST(enable_notify_sees_late_chain)
+{
+	unsigned int event_idx, n;
+
+	for (event_idx = 0; event_idx < 2; event_idx++) {
+		for (n = 1; n <= 8; n++) {
+			struct rig *r = rig_new(8, 65532, event_idx ? RIG_EVENT_IDX : 0);
+
+			CHECK_EQ(rig_take(r), 0);
+			vhl_ring_disable_notify(r->ring);
+			add(r, n);
+			CHECK(vhl_ring_enable_notify(r->ring));
+			drain(r);
+			CHECK(!vhl_ring_enable_notify(r->ring));
+			/* chains given back are chains */
+			add(r, 1);
+			CHECK_EQ(rig_take(r), 1);
+			CHECK(!vhl_ring_enable_notify(r->ring));
+			vhl_ring_unget(r->ring, 1);
+			CHECK(vhl_ring_enable_notify(r->ring));
+			rig_free(r);
+		}
+	}
+}
+
+/* Waiting for more than what was seen and given back */
+TEST(enable_notify_grown)
+{
+	unsigned int event_idx, seen, more, i;
+
+	for (event_idx = 0; event_idx < 2; event_idx++) {
+		for (seen = 0; seen <= 4; seen++) {
+			for (more = 1; more <= 4; more++) {
+				struct rig *r = rig_new(8, 65533, event_idx ? RIG_EVENT_IDX : 0);
+
+				add(r, seen);
+				for (i = 0; i < seen; i++)
+					CHECK_EQ(rig_take(r), 1);
+				CHECK_EQ(rig_take(r), 0);
+				vhl_ring_unget(r->ring, seen);
+				vhl_ring_disable_notify(r->ring);
+				CHECK(!vhl_ring_enable_notify_grown(r->ring));
+				/* the very next one kicks */
+				CHECK(add(r, more));
+				CHECK(vhl_ring_grown(r->ring));
+				CHECK(vhl_ring_enable_notify_grown(r->ring));
+				for (i = 0; i < seen + more; i++)
+					CHECK_EQ(rig_take(r), 1);
+				CHECK_EQ(rig_take(r), 0);
+				CHECK(!vhl_ring_enable_notify_grown(r->ring));
+				rig_free(r);
+			}
+		}
+	}
+}
+
+TEST(call_flags)
+{
+	struct rig *r = rig_new(8, 65533, 0);
+	unsigned int i;
+
+	for (i = 0; i < 20; i++) {
+		/* other flags are not that flag */
+		drv_set_flags(r, i & 1 ? VRING_AVAIL_F_NO_INTERRUPT | 0x100 : 0xfffe);
+		add(r, 1 + i % 8);
+		drain(r);
+		CHECK_EQ(vhl_ring_publish(r->ring), !(i & 1));
+	}
+	rig_free(r);
+}
+
+/* Flags mean nothing with an event index, nor the event index without it */
+TEST(call_flags_or_event)
+{
+	struct rig *r = rig_new(8, 0, RIG_EVENT_IDX);
+
+	drv_set_flags(r, VRING_AVAIL_F_NO_INTERRUPT);
+	add(r, 2);
+	drain(r);
+	CHECK(vhl_ring_publish(r->ring));
+	drv_set_used_event(r, 2);
+	add(r, 1);
+	drain(r);
+	CHECK(vhl_ring_publish(r->ring));
+	rig_free(r);
+
+	r = rig_new(8, 0, 0);
+	drv_set_used_event(r, 0x8000);
+	add(r, 2);
+	drain(r);
+	CHECK(vhl_ring_publish(r->ring));
+	rig_free(r);
+}
+
+/* The first publication calls whatever the event says: it may be older than this device */
+TEST(call_first)
+{
+	static const u16 events[] = { 0, 1, 0x7fff, 0x8000, 65534, 65535 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(events); i++) {
+		struct rig *r = rig_new(8, 65535, RIG_EVENT_IDX);
+
+		drv_set_used_event(r, events[i]);
+		add(r, 1);
+		drain(r);
+		CHECK(vhl_ring_publish(r->ring));
+		rig_restart(r, r->ring->last_avail);
+		add(r, 1);
+		drain(r);
+		CHECK(vhl_ring_publish(r->ring));
+		rig_free(r);
+	}
+}
+
+/* Each batch size, each distance of the event from the index, around the wrap: as the model */
+TEST(call_event_idx)
+{
+	static const u16 starts[] = { 0, 1, 0x7ff8, 0x7fff, 0x8000, 65520, 65535 };
+	unsigned int s, batch;
+	int delta;
+
+	for (s = 0; s < ARRAY_SIZE(starts); s++) {
+		for (batch = 0; batch <= 16; batch++) {
+			for (delta = -40; delta <= 40; delta++) {
+				struct rig *r = rig_new(16, starts[s] - 1, RIG_EVENT_IDX);
+				u16 old = starts[s], new = old + batch, event = old + delta;
+
+				/* make the first publication, which is another matter */
+				add(r, 1);
+				drain(r);
+				CHECK(vhl_ring_publish(r->ring));
+				drv_set_used_event(r, event);
+				add(r, batch);
+				drain(r);
+				if (vhl_ring_publish(r->ring) != !!vring_need_event(event, new, old))
+					tap_fail(__FILE__, __LINE__, "from %u by %u, event %u", old,
+						 batch, event);
+				/* in words: when the entry with that index is among the new ones */
+				CHECK_EQ(!!vring_need_event(event, new, old),
+					 delta >= 0 && delta < (int)batch);
+				rig_free(r);
+			}
+		}
+	}
+}
+
+/* A driver that wants a call every n entries gets one every n, over more than 2^16 */
+TEST(call_event_idx_long)
+{
+	struct rig *r = rig_new(16, 65000, RIG_EVENT_IDX);
+	struct rng rng = { 1 };
+	unsigned int i, want = 0;
+	u16 told = 65000, event = 0;
+
+	for (i = 0; i < 40000 && !tap_failed(); i++) {
+		u16 old = r->used_idx;
+		unsigned int n = rng_below(&rng, 17);
+		bool call;
+		u32 id, len;
+
+		add(r, n);
+		drain(r);
+		call = vhl_ring_publish(r->ring);
+		if (i)
+			CHECK_EQ(call, !!vring_need_event(event, r->avail_idx, told));
+		told = r->avail_idx;
+		while (drv_used(r, &id, &len))
+			CHECK_EQ(id, old++ & 15);
+		want += call;
+		/* sometimes near, sometimes where it was, sometimes out of reach */
+		switch (rng_below(&rng, 4)) {
+		case 0:
+			event = r->used_idx + rng_below(&rng, 20);
+			break;
+		case 1:
+			event = r->used_idx - 1 - rng_below(&rng, 100);
+			break;
+		case 2:
+			event = r->used_idx + 0x8000;
+			break;
+		}
+		drv_set_used_event(r, event);
+	}
+	CHECK(want > 1000);
+	rig_free(r);
+}
+
+/* Nothing new, no call (but for the first) */
+TEST(call_nothing_new)
+{
+	struct rig *r = rig_new(8, 65535, RIG_EVENT_IDX);
+	unsigned int i;
+
+	add(r, 1);
+	drain(r);
+	CHECK(vhl_ring_publish(r->ring));
+	for (i = 0; i < 5; i++) {
+		drv_set_used_event(r, 65535 + i - 2);
+		CHECK(!vhl_ring_publish(r->ring));
+		CHECK_EQ(r->used->idx, 0);
+	}
+	rig_free(r);
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Chains are taken, given back and completed */
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/kernel.h>
+
+#include "driver.h"
+
+static const struct buf one = { RAM + 0x10, 100, false };
+static const u16 nums[] = { 1, 2, 4, 256, 32768 };
+
+TEST(empty)
+{
+	struct rig *r = rig_new(8, 0, 0);
+
+	CHECK(vhl_ring_empty(r->ring));
+	CHECK(!vhl_ring_grown(r->ring));
+	CHECK_EQ(rig_take(r), 0);
+	CHECK_EQ(rig_take(r), 0);
+	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	CHECK_EQ(r->used->idx, 0);
+	rig_free(r);
+}
+
+TEST(one_chain)
+{
+	static const struct buf bufs[] = {
+		{ RAM, 16, false }, { RAM + 0x1000, 4096, false }, { RAM + 0x4000, 512, true },
+		{ RAM + RAM_SIZE - 1, 1, true },
+	};
+	struct rig *r = rig_new(8, 0, 0);
+
+	drv_chain(r, 5, bufs, ARRAY_SIZE(bufs));
+	drv_avail(r, 5);
+	CHECK(vhl_ring_empty(r->ring));
+	CHECK_EQ(rig_take(r), 0);
+	drv_show(r);
+	CHECK(!vhl_ring_empty(r->ring));
+	TAKE(r, 5, bufs, ARRAY_SIZE(bufs));
+	CHECK_EQ(r->chain.out_num, 2);
+	CHECK_EQ(r->chain.in_num, 2);
+	CHECK_EQ(r->chain.out_len, 16 + 4096);
+	CHECK_EQ(r->chain.in_len, 513);
+	CHECK(vhl_ring_empty(r->ring));
+	CHECK_EQ(rig_take(r), 0);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 1);
+
+	vhl_ring_push(r->ring, 5, 77);
+	CHECK_EQ(r->used->idx, 0);
+	CHECK(vhl_ring_publish(r->ring));
+	USED(r, 5, 77);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	rig_free(r);
+}
+
+TEST(only_in_only_out)
+{
+	static const struct buf in = { RAM, 8, true };
+	struct rig *r = rig_new(2, 0, 0);
+
+	drv_chain(r, 0, &in, 1);
+	drv_post(r, 0);
+	TAKE(r, 0, &in, 1);
+	drv_chain(r, 1, &one, 1);
+	drv_post(r, 1);
+	TAKE(r, 1, &one, 1);
+	rig_free(r);
+}
+
+TEST(batch)
+{
+	struct rig *r = rig_new(16, 0, 0);
+	struct buf bufs[16];
+	unsigned int i;
+
+	/* heads out of order, all 16 at once */
+	for (i = 0; i < 16; i++) {
+		bufs[i] = (struct buf){ RAM + i * 64, i + 1, i & 1 };
+		drv_chain(r, i, &bufs[i], 1);
+	}
+	for (i = 0; i < 16; i++)
+		drv_avail(r, i * 7 % 16);
+	drv_show(r);
+	for (i = 0; i < 16; i++)
+		TAKE(r, i * 7 % 16, &bufs[i * 7 % 16], 1);
+	CHECK_EQ(rig_take(r), 0);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 16);
+
+	/* completed in another order, shown together */
+	for (i = 0; i < 16; i++) {
+		vhl_ring_push(r->ring, i * 5 % 16, 1000 + i);
+		CHECK_EQ(r->used->idx, 0);
+		CHECK_EQ(vhl_ring_inflight(r->ring), 15 - i);
+	}
+	CHECK(vhl_ring_publish(r->ring));
+	for (i = 0; i < 16; i++)
+		USED(r, i * 5 % 16, 1000 + i);
+	rig_free(r);
+}
+
+/* Ten rounds of a ring of each size, from a base just before 2^16 */
+TEST(sizes_and_wrap)
+{
+	unsigned int s, i, round;
+
+	for (s = 0; s < ARRAY_SIZE(nums); s++) {
+		u16 num = nums[s];
+		u16 base = 65536 - (num < 5 ? 5 : num / 2 + 1);
+		struct rig *r = rig_new(num, base, 0);
+		unsigned int rounds = num > 1000 ? 4 : 10;
+
+		for (round = 0; round < rounds && !tap_failed(); round++) {
+			for (i = 0; i < num; i++) {
+				const struct buf b = { RAM + i, 1 + round, (i + round) & 1 };
+
+				drv_chain(r, num - 1 - i, &b, 1);
+				drv_avail(r, num - 1 - i);
+			}
+			drv_show(r);
+			for (i = 0; i < num && !tap_failed(); i++) {
+				const struct buf b = { RAM + i, 1 + round, (i + round) & 1 };
+
+				TAKE(r, num - 1 - i, &b, 1);
+				vhl_ring_push(r->ring, r->chain.head, i + round);
+			}
+			CHECK_EQ(rig_take(r), 0);
+			CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+			CHECK(vhl_ring_publish(r->ring));
+			for (i = 0; i < num && !tap_failed(); i++)
+				USED(r, num - 1 - i, i + round);
+			CHECK_EQ(r->used->idx, r->avail->idx);
+		}
+		CHECK_EQ((u16)(base + rounds * num), vhl16_to_cpu(r->used->idx));
+		rig_free(r);
+	}
+}
+
+/* One at a time over more than 2^16 chains */
+TEST(wrap_one_by_one)
+{
+	struct rig *r = rig_new(2, 65530, 0);
+	unsigned int i;
+
+	for (i = 0; i < 70000 && !tap_failed(); i++) {
+		drv_chain(r, i & 1, &one, 1);
+		drv_post(r, i & 1);
+		TAKE(r, i & 1, &one, 1);
+		vhl_ring_push(r->ring, i & 1, i);
+		CHECK(vhl_ring_publish(r->ring));
+		USED(r, i & 1, i);
+	}
+	rig_free(r);
+}
+
+TEST(chain_as_long_as_the_ring)
+{
+	unsigned int s, i;
+
+	for (s = 0; s < ARRAY_SIZE(nums); s++) {
+		unsigned int n = nums[s] > VHL_IOV_MAX ? VHL_IOV_MAX : nums[s];
+		struct rig *r = rig_new(n, 0, 0);
+		struct buf bufs[VHL_IOV_MAX];
+
+		for (i = 0; i < n; i++)
+			bufs[i] = (struct buf){ RAM + 3 * i, 2, i >= n / 2 };
+		/* begins in the middle of the table */
+		drv_chain(r, n / 2, bufs, n);
+		drv_post(r, n / 2);
+		TAKE(r, n / 2, bufs, n);
+		rig_free(r);
+	}
+}
+
+TEST(chain_scattered_in_the_table)
+{
+	static const u16 order[] = { 6, 1, 7, 0, 3 };
+	struct rig *r = rig_new(8, 0, 0);
+	struct buf bufs[ARRAY_SIZE(order)];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(order); i++) {
+		bool last = i + 1 == ARRAY_SIZE(order);
+
+		bufs[i] = (struct buf){ RAM + i * 0x100, 10 + i, i >= 3 };
+		drv_desc(r, order[i], bufs[i].addr, bufs[i].len,
+			 (last ? 0 : F_NEXT) | (i >= 3 ? F_WRITE : 0),
+			 last ? 0xffff : order[i + 1]);
+	}
+	drv_post(r, order[0]);
+	TAKE(r, order[0], bufs, ARRAY_SIZE(bufs));
+	rig_free(r);
+}
+
+/* Flags that mean nothing in a split ring (AVAIL and USED of the packed one among them) */
+TEST(unknown_flags)
+{
+	struct rig *r = rig_new(4, 0, 0);
+
+	drv_desc(r, 2, one.addr, one.len, 0xfff8, 0xffff);
+	drv_post(r, 2);
+	TAKE(r, 2, &one, 1);
+	rig_free(r);
+}
+
+TEST(unget)
+{
+	struct rig *r = rig_new(4, 65534, 0);
+	struct buf bufs[4];
+	unsigned int i, n;
+
+	for (i = 0; i < 4; i++) {
+		bufs[i] = (struct buf){ RAM + i * 100, 7 + i, i & 1 };
+		drv_chain(r, i, &bufs[i], 1);
+		drv_avail(r, i);
+	}
+	drv_show(r);
+	for (n = 0; n <= 4; n++) {
+		for (i = 0; i < 4; i++)
+			TAKE(r, i, &bufs[i], 1);
+		CHECK_EQ(rig_take(r), 0);
+		CHECK(vhl_ring_empty(r->ring));
+		vhl_ring_unget(r->ring, n);
+		CHECK_EQ(vhl_ring_inflight(r->ring), 4 - n);
+		CHECK_EQ(vhl_ring_empty(r->ring), !n);
+		for (i = 4 - n; i < 4; i++)
+			TAKE(r, i, &bufs[i], 1);
+		CHECK_EQ(rig_take(r), 0);
+		vhl_ring_unget(r->ring, 4);
+		CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	}
+
+	/* what is given back is read anew: the driver may rewrite a chain it has not lost */
+	TAKE(r, 0, &bufs[0], 1);
+	vhl_ring_unget(r->ring, 1);
+	drv_chain(r, 0, &bufs[3], 1);
+	TAKE(r, 0, &bufs[3], 1);
+	rig_free(r);
+}
+
+TEST(unget_after_push)
+{
+	struct rig *r = rig_new(4, 65535, 0);
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		drv_chain(r, i, &one, 1);
+		drv_avail(r, i);
+	}
+	drv_show(r);
+	for (i = 0; i < 3; i++)
+		TAKE(r, i, &one, 1);
+	vhl_ring_push(r->ring, 0, 1);
+	vhl_ring_unget(r->ring, 2);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	CHECK(vhl_ring_publish(r->ring));
+	USED(r, 0, 1);
+	/* one more comes while some are given back */
+	drv_post(r, 0);
+	for (i = 1; i <= 4; i++)
+		TAKE(r, i & 3, &one, 1);
+	CHECK_EQ(rig_take(r), 0);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 4);
+	rig_free(r);
+}
+
+/* A device that finds all chains too few waits for more, not for the same again */
+TEST(grown)
+{
+	struct rig *r = rig_new(8, 65535, 0);
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		drv_chain(r, i, &one, 1);
+	drv_avail(r, 0);
+	drv_avail(r, 1);
+	CHECK(!vhl_ring_grown(r->ring));
+	drv_show(r);
+	CHECK(vhl_ring_grown(r->ring));
+	TAKE(r, 0, &one, 1);
+	CHECK(!vhl_ring_grown(r->ring));
+	TAKE(r, 1, &one, 1);
+	CHECK_EQ(rig_take(r), 0);
+	vhl_ring_unget(r->ring, 2);
+	CHECK(!vhl_ring_empty(r->ring));
+	CHECK(!vhl_ring_grown(r->ring));
+	drv_post(r, 2);
+	CHECK(vhl_ring_grown(r->ring));
+	for (i = 0; i < 3; i++)
+		TAKE(r, i, &one, 1);
+	CHECK(!vhl_ring_grown(r->ring));
+	rig_free(r);
+}
+
+/* A backend that reset finds an old used index; what was used before stays used */
+TEST(init_takes_over)
+{
+	struct rig *r = rig_new(4, 100, 0);
+
+	r->used->idx = cpu_to_vhl16(98);
+	r->used_idx = 98;
+	rig_restart(r, 100);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	CHECK_EQ(rig_take(r), 0);
+	drv_chain(r, 3, &one, 1);
+	drv_post(r, 3);
+	TAKE(r, 3, &one, 1);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 1);
+	vhl_ring_push(r->ring, 3, 9);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	CHECK(vhl_ring_publish(r->ring));
+	CHECK_EQ(r->used->idx, 99);
+	USED(r, 3, 9);
+	rig_free(r);
+}
+
+/* Stopped with chains to go: the next owner of the queue begins with them */
+TEST(restart_with_pending)
+{
+	struct rig *r = rig_new(4, 65535, 0);
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		drv_chain(r, i, &one, 1);
+		drv_avail(r, i);
+	}
+	drv_show(r);
+	TAKE(r, 0, &one, 1);
+	vhl_ring_push(r->ring, 0, 0);
+	CHECK(vhl_ring_publish(r->ring));
+	rig_restart(r, r->ring->last_avail);
+	CHECK(!vhl_ring_empty(r->ring));
+	for (i = 1; i < 4; i++)
+		TAKE(r, i, &one, 1);
+	CHECK_EQ(rig_take(r), 0);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 3);
+	rig_free(r);
+}
+
+/* Areas at no more than the alignment of virtio 1.2, section 2.7 */
+TEST(least_alignment)
+{
+	struct rig *r = rig_new(4, 0, RIG_EVENT_IDX);
+	struct vhl_ring_cfg cfg = r->ring->cfg;
+	char *avail = calloc(1, 6 + 4 * 2 + 2), *used = calloc(1, 6 + 4 * 8 + 4);
+	u32 id, len;
+
+	REQUIRE(avail && used);
+	cfg.avail = (void *)(avail + 2);
+	cfg.used = (void *)(used + 4);
+	vhl_ring_init(r->ring, &cfg);
+	drv_chain(r, 1, &one, 1);
+	cfg.avail->ring[0] = cpu_to_vhl16(1);
+	cfg.avail->idx = cpu_to_vhl16(1);
+	TAKE(r, 1, &one, 1);
+	CHECK(!vhl_ring_enable_notify(r->ring));
+	vhl_ring_push(r->ring, 1, 3);
+	CHECK(vhl_ring_publish(r->ring));
+	memcpy(&id, used + 4 + 4, 4);
+	memcpy(&len, used + 4 + 8, 4);
+	CHECK_EQ(id, 1);
+	CHECK_EQ(len, 3);
+	free(avail);
+	free(used);
+	rig_free(r);
+}
+
+TEST(fault_names)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < VHL_FAULT_NR; i++) {
+		REQUIRE(vhl_ring_fault_name(i));
+		CHECK(strlen(vhl_ring_fault_name(i)) > 4);
+		for (j = 0; j < i; j++)
+			CHECK(strcmp(vhl_ring_fault_name(i), vhl_ring_fault_name(j)));
+	}
+	CHECK(vhl_ring_fault_name(VHL_FAULT_NR));
+}
