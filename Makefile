@@ -3,10 +3,12 @@
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 PREFIX ?= /usr/local
+# headers and lib.mk of the kernel's tools/testing/selftests; the test host has them here
+KSELFTEST ?= /usr/src/kselftest
 
-export KDIR PREFIX
+export KDIR PREFIX KSELFTEST
 
-all: modules tools
+all: modules tools $(if $(wildcard $(KSELFTEST)/lib.mk),selftests)
 
 modules:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
@@ -25,7 +27,7 @@ install: modules_install
 	$(MAKE) -C tools/bpftrace install
 	install -D -m 644 uapi/linux/vhost_lite.h $(DESTDIR)$(PREFIX)/include/linux/vhost_lite.h
 
-# kselftest programs; they want the headers of tools/testing/selftests (KSELFTEST=DIR)
+# kselftest programs
 selftests:
 	$(MAKE) -C selftests
 
@@ -37,13 +39,10 @@ demo:
 	tools/vm/deps
 	tools/demo/run
 
-style:
-	tools/vm/style
-
 clean:
 	-$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	$(MAKE) -C tools/vhostlite clean
 	$(MAKE) -C tools/vhost-bench clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all modules modules_install tools install selftests test demo style clean
+.PHONY: all modules modules_install tools install selftests test demo clean
