@@ -13,6 +13,7 @@
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/vhost.h>
+#include <linux/virtio_config.h>
 
 #include "internal.h"
 
@@ -124,12 +125,19 @@ static void vhl_dev_reset(struct vhl_dev *dev)
 static int vhl_set_vq_backend(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
 {
 	const struct vhl_ops *ops = dev->node->ops;
+	bool running = vhl_vq_started(vq);
 	int ret;
 
 	vhl_vq_stop(vq);
 	ret = ops->attach(dev, vq, file);
-	if (ret || !file)
+	if (ret) {
+		/* what was attached still is: go on as if nothing had been asked */
+		if (running)
+			(void)vhl_vq_start(vq);
 		return ret;
+	}
+	if (!file)
+		return 0;
 	ret = vhl_vq_start(vq);
 	if (ret)
 		ops->attach(dev, vq, NULL);
@@ -153,7 +161,7 @@ int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 	vq = vhl_vq_get(dev, backend.index);
 	if (IS_ERR(vq))
 		return PTR_ERR(vq);
-	if (whole && vhl_is_running(dev))
+	if (whole && (vhl_is_running(dev) || (dev->status & VIRTIO_CONFIG_S_DRIVER_OK)))
 		return -EBUSY;
 	/* looked up once: the caller may put another file at this number any time */
 	if (backend.fd != VHOST_FILE_UNBIND) {

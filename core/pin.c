@@ -140,7 +140,7 @@ static void *pin_area(struct vhl_pin *pins, struct vhl_area *area, const struct 
 	ret = account_locked_vm(pins->mm, num, true);
 	if (ret)
 		return ERR_PTR(ret);
-	pages = kvmalloc_array(num, sizeof(*pages), GFP_KERNEL);
+	pages = kvmalloc_array(num, sizeof(*pages), GFP_KERNEL_ACCOUNT);
 	if (!pages) {
 		ret = -ENOMEM;
 		goto uncharge;

@@ -109,7 +109,7 @@ int vhl_vq_start(struct vhl_vq *vq)
 	ret = vhl_worker_get(vq);
 	if (ret)
 		return ret;
-	vq->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*vq->iov), GFP_KERNEL);
+	vq->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*vq->iov), GFP_KERNEL_ACCOUNT);
 	if (!vq->iov)
 		return -ENOMEM;
 	ret = vhl_pin_ring(vq, &cfg);
