@@ -76,6 +76,46 @@ static void hung(int sig)
 	_exit(1);
 }
 
+void tap_options(int argc, char **argv, struct tap_options *opt)
+{
+	int i;
+
+	for (i = 1; i < argc; i += 2) {
+		unsigned long long v = i + 1 < argc ? strtoull(argv[i + 1], NULL, 0) : 0;
+
+		if (v && !strcmp(argv[i], "--seconds"))
+			opt->seconds = v;
+		else if (v && !strcmp(argv[i], "--seed"))
+			opt->seed = v;
+		else if (v && !strcmp(argv[i], "--count"))
+			opt->count = v;
+		else
+			break;
+	}
+	if (i < argc) {
+		fprintf(stderr, "usage: %s [--seconds N] [--seed N] [--count N]\n", argv[0]);
+		exit(2);
+	}
+}
+
+void __sanitizer_set_death_callback(void (*fn)(void));
+
+static void (*at_death)(void);
+
+static void aborted(int sig)
+{
+	signal(sig, SIG_DFL);
+	at_death();
+	raise(sig);
+}
+
+void tap_at_death(void (*fn)(void))
+{
+	at_death = fn;
+	__sanitizer_set_death_callback(fn);
+	signal(SIGABRT, aborted);
+}
+
 static bool run(struct tap_test *test, unsigned int nr)
 {
 	current = test;

@@ -37,6 +37,19 @@ void tap_timeout(unsigned int seconds);
  */
 int tap_main(int argc, char **argv, struct tap_test *last);
 
+/* What a long-running test is told: --seconds N, --seed N, --count N; 0 where not */
+struct tap_options {
+	unsigned int seconds;
+	unsigned long long seed;
+	unsigned long long count;
+};
+
+/* Exits where there is something else */
+void tap_options(int argc, char **argv, struct tap_options *opt);
+
+/* Name what was being tried when a sanitizer, or abort(), ends the program */
+void tap_at_death(void (*fn)(void));
+
 #define TEST(id)							\
 	static void test_##id(void);					\
 	static struct tap_test tap_##id = { #id, __FILE__, test_##id, 0 }; \
