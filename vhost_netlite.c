@@ -133,7 +133,10 @@ static void vhl_net_publish(struct vhl_net_vq *q)
 	q->errors = 0;
 }
 
-/* Once until it goes well again. Not for what the guest alone gets wrong: it could flood the log */
+/*
+ * Once until it goes well again; that a batch was taken says nothing, a TAP that is down takes
+ * it, too. Not for what the guest alone gets wrong: it could flood the log.
+ */
 static void vhl_net_complain(struct vhl_net_vq *q, int err)
 {
 	if (q->complained || err == -EINVAL)
@@ -169,7 +172,6 @@ static void vhl_net_tx_submit(struct vhl_net_vq *q)
 	err = q->sock->ops->sendmsg(q->sock, &msg, 0);
 	if (likely(err >= 0)) {
 		q->bytes += q->frame_bytes;
-		q->complained = false;
 	} else {
 		for (i = 0; i < q->frame_num; i++)
 			put_page(virt_to_head_page(q->frames[i].data_hard_start));
