@@ -305,7 +305,27 @@ void *guest_ptr(const struct guest *g, uint64_t gpa, uint64_t len);
 
 /* guest_read(), guest_write() - copy from and to guest memory, across regions.  -EFAULT */
 int guest_read(const struct guest *g, uint64_t gpa, void *buf, uint64_t len);
-int guest_write(struct guest *g, uint64_t gpa, const void *buf, uint64_t len);
+int guest_write(const struct guest *g, uint64_t gpa, const void *buf, uint64_t len);
+
+/**
+ * struct guest_walk - goes over the bytes of segments
+ * @g: the guest
+ * @seg: the first segment
+ * @n: segments left
+ * @done: bytes of the first of them that are behind
+ */
+struct guest_walk {
+	const struct guest *g;
+	const struct guest_seg *seg;
+	unsigned int n;
+	uint64_t done;
+};
+
+/* guest_next() - the next contiguous bytes, at most @max; NULL when there are none or @max is 0 */
+void *guest_next(struct guest_walk *w, uint64_t max, uint64_t *len);
+
+/* guest_skip() - leave out the next @len bytes */
+void guest_skip(struct guest_walk *w, uint64_t len);
 
 /* ---- queues, towards the device: guest_queue.c ---- */
 

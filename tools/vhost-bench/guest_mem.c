@@ -217,7 +217,7 @@ int guest_read(const struct guest *g, uint64_t gpa, void *buf, uint64_t len)
 	return 0;
 }
 
-int guest_write(struct guest *g, uint64_t gpa, const void *buf, uint64_t len)
+int guest_write(const struct guest *g, uint64_t gpa, const void *buf, uint64_t len)
 {
 	const unsigned char *from = buf;
 
@@ -233,4 +233,31 @@ int guest_write(struct guest *g, uint64_t gpa, const void *buf, uint64_t len)
 		len -= n;
 	}
 	return 0;
+}
+
+void *guest_next(struct guest_walk *w, uint64_t max, uint64_t *len)
+{
+	uint64_t left;
+	void *p;
+
+	*len = 0;
+	while (w->n && w->done == w->seg->len) {
+		w->seg++;
+		w->n--;
+		w->done = 0;
+	}
+	if (!w->n || !max)
+		return NULL;
+	left = w->seg->len - w->done;
+	p = guest_span(w->g, w->seg->gpa + w->done, left < max ? left : max, len);
+	w->done += *len;
+	return p;
+}
+
+void guest_skip(struct guest_walk *w, uint64_t len)
+{
+	uint64_t n;
+
+	while (guest_next(w, len, &n))
+		len -= n;
 }

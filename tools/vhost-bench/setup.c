@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Open devices, agree on features, lay out memory, make queues.  See bench.h */
+#include <errno.h>
+#include <string.h>
+
+#include "bench.h"
+
+static const struct {
+	unsigned int bit;
+	const char *name, *option;
+} feature_names[] = {
+	{ VIRTIO_F_VERSION_1, "VIRTIO_F_VERSION_1", NULL },
+	{ VIRTIO_F_ACCESS_PLATFORM, "VIRTIO_F_ACCESS_PLATFORM", NULL },
+	{ VIRTIO_RING_F_EVENT_IDX, "VIRTIO_F_EVENT_IDX", "--event-idx off" },
+	{ VIRTIO_RING_F_INDIRECT_DESC, "VIRTIO_F_INDIRECT_DESC", "--indirect off" },
+	{ VIRTIO_NET_F_MRG_RXBUF, "VIRTIO_NET_F_MRG_RXBUF", "--mergeable off" },
+	{ VIRTIO_BLK_F_MQ, "VIRTIO_BLK_F_MQ", "--queues 1" },
+};
+
+/* An option that cannot be had is an error: a measurement must be of what was asked for */
+static int need(struct bench *b, uint64_t offered, uint64_t wanted)
+{
+	uint64_t missing = wanted & ~offered;
+
+	for (size_t i = 0; i < sizeof(feature_names) / sizeof(feature_names[0]); i++) {
+		if (!(missing >> feature_names[i].bit & 1))
+			continue;
+		return bench_fail(b, "%s does not offer %s%s%s", b->opt->dev,
+				  feature_names[i].name,
+				  feature_names[i].option ? "; try " : "",
+				  feature_names[i].option ? feature_names[i].option : "");
+	}
+	return missing ? bench_fail(b, "%s does not offer features %#llx", b->opt->dev,
+				    (unsigned long long)missing) : 0;
+}
+
+int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features, uint64_t bytes,
+		uint64_t piece)
+{
+	const struct opts *o = b->opt;
+	uint64_t offered;
+	struct guest *g;
+	int ret;
+
+	ret = guest_open(&g, o->dev, kind);
+	if (!g)
+		return bench_fail(b, "out of memory");
+	b->guest[b->nguests++] = g;
+
+	features |= 1ULL << VIRTIO_F_VERSION_1;
+	if (o->event_idx)
+		features |= 1ULL << VIRTIO_RING_F_EVENT_IDX;
+	if (o->indirect)
+		features |= 1ULL << VIRTIO_RING_F_INDIRECT_DESC;
+	if (!ret && g->ops == &guest_ops_vdpa)
+		features |= 1ULL << VIRTIO_F_ACCESS_PLATFORM;
+
+	if (!ret && fd >= 0)
+		ret = guest_attach(g, fd);
+	if (!ret)
+		ret = guest_own(g);
+	if (!ret)
+		ret = guest_features(g, &offered);
+	if (ret)
+		return bench_guest_failed(b, g);
+	if (need(b, offered, features))
+		return -1;
+	ret = guest_set_features(g, features);
+	if (!ret)	/* a piece may not fit the rest of any region */
+		ret = guest_layout(g, o->regions, bytes + (o->regions + 1) * (piece + 4096));
+	if (!ret)
+		ret = guest_commit(g);
+	return ret ? bench_guest_failed(b, g) : 0;
+}
+
+uint64_t bench_queue_bytes(const struct bench *b, unsigned int nsegs)
+{
+	uint64_t table = 0;
+
+	/* as guest_ring.c grows the indirect table of a head: 4, 8, 16, ... */
+	if (b->opt->indirect)
+		for (unsigned int room = 4; room < 2 * nsegs; room *= 2)
+			table += room * sizeof(struct vring_desc);
+	return b->opt->ring_size * (16 + 2 + 8 + table) + 4096;
+}
+
+unsigned int bench_slots(const struct bench *b, unsigned int nsegs)
+{
+	return b->opt->ring_size / (b->opt->indirect ? 1 : nsegs);
+}
+
+int bench_queue(struct bench *b, struct guest *g, unsigned int index, struct guest_queue **q)
+{
+	int ret = guest_queue(g, index, b->opt->ring_size, q);
+
+	if (!ret) {
+		(*q)->irq = b->opt->irq;
+		ret = guest_queue_program(*q);
+	}
+	return ret ? bench_guest_failed(b, g) : 0;
+}
+
+int bench_alloc(struct bench *b, struct guest *g, uint64_t size, uint64_t *gpa)
+{
+	if (!guest_alloc_straddling(g, size, gpa) || !guest_alloc(g, size, 64, gpa))
+		return 0;
+	return bench_guest_failed(b, g);
+}
