@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+/* vhostlite: runs virtual machines on vhost-lite and shows what its devices do. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vhostlite.h"
+
+static const char usage_text[] =
+"usage: vhostlite run [--net TAP[,OPTION…]]… [--disk FILE[,OPTION…]]… [--print] -- COMMAND…\n"
+"       vhostlite info [--json] [-w SECONDS]\n"
+"       vhostlite resize DEVICE\n"
+"       vhostlite --help | --version\n"
+"\n"
+"run     starts COMMAND, a QEMU, with network cards and disks that the host kernel serves\n"
+"  --net TAP      a card on the TAP or macvtap interface TAP\n"
+"      queues=N           queue pairs, 1..16 (default 1)\n"
+"      mac=ADDRESS        the card's address\n"
+"      packed=on|off      offer the packed ring (default: QEMU's, off)\n"
+"      bootindex=N        place in the boot order\n"
+"  --disk FILE    a disk on the raw file or block device FILE (a comma in its name is ',,')\n"
+"      ro                 read-only\n"
+"      direct=on|off      bypass the page cache (default: on where FILE can)\n"
+"      queues=N           queues, 1..16 (default 1)\n"
+"      blocksize=N        logical block size, 512, 1024, 2048 or 4096 (default: FILE's own)\n"
+"      serial=S           serial number, at most 20 bytes\n"
+"      bootindex=N        place in the boot order\n"
+"  --print        show the command that would run, open nothing\n"
+"\n"
+"info    shows modules, nodes, and every open device with its counters\n"
+"  --json         as JSON\n"
+"  -w SECONDS     again every SECONDS, as rates per second (with --json: the counters)\n"
+"\n"
+"resize  tells the guest of DEVICE (its number in `vhostlite info`) that its disk has grown\n";
+
+static void vsay(const char *fmt, va_list ap)
+{
+	fflush(stdout);
+	fputs("vhostlite: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
+
+void say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsay(fmt, ap);
+	va_end(ap);
+}
+
+void die(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsay(fmt, ap);
+	va_end(ap);
+	exit(status);
+}
+
+void *xrealloc(void *p, size_t size)
+{
+	p = realloc(p, size);
+	if (!p)
+		die(EXIT_FAILED, "out of memory");
+	return p;
+}
+
+char *xstrdup(const char *s)
+{
+	size_t size = strlen(s) + 1;
+
+	return memcpy(xrealloc(NULL, size), s, size);
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = vasprintf(&s, fmt, ap);
+	va_end(ap);
+	if (rc < 0)
+		die(EXIT_FAILED, "out of memory");
+	return s;
+}
+
+char *double_commas(const char *s)
+{
+	char *copy = xrealloc(NULL, 2 * strlen(s) + 1), *w = copy;
+
+	for (; *s; s++) {
+		if (*s == ',')
+			*w++ = ',';
+		*w++ = *s;
+	}
+	*w = '\0';
+	return copy;
+}
+
+bool parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *value)
+{
+	char *end;
+
+	/* strtoull() takes signs and spaces as well */
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	*value = strtoull(s, &end, 10);
+	return !errno && !*end && *value >= min && *value <= max;
+}
+
+char *read_line(const char *fmt, ...)
+{
+	char *path, *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+	va_list ap;
+	FILE *f;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = vasprintf(&path, fmt, ap);
+	va_end(ap);
+	if (rc < 0)
+		die(EXIT_FAILED, "out of memory");
+	f = fopen(path, "re");
+	free(path);
+	if (!f)
+		return NULL;
+	len = getline(&line, &size, f);
+	fclose(f);
+	if (len < 0) {
+		free(line);
+		return NULL;
+	}
+	line[strcspn(line, "\n")] = '\0';
+	return line;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int (*func)(int argc, char **argv);
+	} commands[] = {
+		{ "run", cmd_run }, { "info", cmd_info }, { "resize", cmd_resize },
+	};
+	int rc;
+
+	if (argc < 2) {
+		fputs(usage_text, stderr);
+		return EXIT_USAGE;
+	}
+	/* Also `vhostlite run --help`, but not what stands behind `--` */
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			fputs(usage_text, stdout);
+			return fflush(stdout) ? EXIT_FAILED : 0;
+		}
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		puts("vhostlite " VHOSTLITE_VERSION);
+		return fflush(stdout) ? EXIT_FAILED : 0;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		rc = commands[i].func(argc - 1, argv + 1);
+		if (fflush(stdout) || ferror(stdout))
+			die(EXIT_FAILED, "cannot write to stdout: %s", strerror(errno));
+		return rc;
+	}
+	die(EXIT_USAGE, "no command '%s' (there are: run, info, resize; see vhostlite --help)",
+	    argv[1]);
+}

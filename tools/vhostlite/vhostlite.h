@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* vhostlite: what its files share. */
+#ifndef VHOSTLITE_H
+#define VHOSTLITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define VHOSTLITE_VERSION	"0.1.0"
+
+/* Exit statuses besides 0; `run` ends with that of the command */
+enum {
+	EXIT_FAILED	= 1,
+	EXIT_USAGE	= 2,
+	EXIT_CANNOT_RUN	= 126,	/* as shells do */
+	EXIT_NOT_FOUND	= 127,
+};
+
+#define NODE_NET	"/dev/vhost-netlite"
+#define NODE_BLK	"/dev/vhost-blklite"
+#define NODE_VDPA_BLK	"/dev/vdpa-blklite"
+
+/* Queue pairs of a NIC, queues of a disk (VHL_BLK_MAX_QUEUES) */
+#define MAX_QUEUES	16
+
+/* ---- main.c: messages and small helpers ---- */
+
+/* One line "vhostlite: …" on stderr */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same, and the end */
+void die(int status, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+/* malloc and friends that end the program when there is no memory */
+void *xrealloc(void *p, size_t size);
+char *xstrdup(const char *s);
+char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A copy of @s in the notation of --disk and of QEMU, where ",," stands for a comma */
+char *double_commas(const char *s);
+/* A decimal number of min..max: true, or false when @s is none */
+bool parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *value);
+/* First line of a (sysfs) file without its newline, NULL when it cannot be read */
+char *read_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- options.c: the values of --net and --disk ---- */
+
+struct net_opts {
+	char *ifname;
+	unsigned int queues;		/* queue pairs, 1 when not given */
+	char *mac;			/* NULL: not given */
+	char *packed;			/* "on", "off" or NULL */
+	int bootindex;			/* -1: not given */
+};
+
+enum direct { DIRECT_AUTO, DIRECT_ON, DIRECT_OFF };
+
+struct disk_opts {
+	char *file;
+	bool ro;
+	enum direct direct;
+	unsigned int queues;		/* 0: not given */
+	unsigned int blocksize;		/* 0: not given */
+	char *serial;			/* NULL: not given */
+	int bootindex;			/* -1: not given */
+};
+
+/* These end the program with EXIT_USAGE and a message when the value is wrong. */
+void parse_net(const char *value, struct net_opts *net);
+void parse_disk(const char *value, struct disk_opts *disk);
+
+/* ---- attach.c: opening what the guest is given ----
+ * Each opens one descriptor and places it at @want, without close-on-exec, or ends the program
+ * with a message.
+ */
+
+void open_net_node(int want);
+void open_tap(const struct net_opts *net, int want);
+void open_disk(const struct disk_opts *disk, int want);
+/* The interface's own MAC address when it is a macvtap, else NULL */
+char *macvtap_mac(const char *ifname);
+/* What can be said before anything is opened: ends the program, or prints notes */
+void check_net(const struct net_opts *net);
+void check_disk(const struct disk_opts *disk);
+
+/* ---- proc.c: open devices, found in /proc ---- */
+
+#define MAX_COUNTERS	32
+
+struct counter {
+	char name[24];
+	uint64_t value;
+};
+
+struct queue {
+	unsigned int index;
+	char state[16];
+	unsigned int size;
+	unsigned int num_counters;
+	struct counter counters[MAX_COUNTERS];
+};
+
+struct holder {
+	pid_t pid;
+	int fd;
+	char comm[32];
+};
+
+struct device {
+	uint64_t id;
+	char node[32];
+	char features[32];
+	char status[16];
+	char *backing;
+	uint64_t owner;
+	uint64_t regions;
+	unsigned int num_queues;
+	struct queue *queues;
+	unsigned int num_holders;
+	struct holder *holders;
+};
+
+struct device_list {
+	struct device *devices;		/* by id */
+	unsigned int num;
+	unsigned int denied;		/* processes that we may not look into */
+	double when;			/* seconds, CLOCK_MONOTONIC */
+};
+
+void scan_devices(struct device_list *list);
+void free_devices(struct device_list *list);
+const struct device *find_device(const struct device_list *list, uint64_t id);
+const struct queue *find_queue(const struct device *dev, unsigned int index);
+/* The value of a counter, 0 when the module does not have it */
+uint64_t counter_value(const struct queue *q, const char *name);
+
+/* ---- host.c: modules and nodes ---- */
+
+struct module_info {
+	const char *name;
+	bool loaded;
+	char *version, *srcversion, *refcnt;	/* NULL: not said */
+};
+
+struct node_info {
+	const char *path;
+	bool present;
+	char mode[12];
+	char *owner, *group;
+};
+
+#define NUM_MODULES	3
+#define NUM_NODES	3
+
+struct host_info {
+	struct module_info modules[NUM_MODULES];
+	struct node_info nodes[NUM_NODES];
+};
+
+void scan_host(struct host_info *host);
+void free_host(struct host_info *host);
+
+/* ---- the commands; each gets its own name in argv[0] and returns the exit status ---- */
+
+int cmd_run(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_resize(int argc, char **argv);
+
+/* table.c and json.c, for info.c. @prev: the scan before, for rates; NULL for totals */
+void print_table(const struct host_info *host, const struct device_list *list,
+		 const struct device_list *prev);
+void print_json(const struct host_info *host, const struct device_list *list);
+
+#endif /* VHOSTLITE_H */
