@@ -321,7 +321,7 @@ static enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 			break;
 		}
 		if (chain.in_num || chain.out_len < q->hdr_len) {
-			vhl_ring_unget(&vq->ring, 1);
+			vhl_vq_unget(vq, 1);
 			vhl_vq_break(vq, VHL_FAULT_REQUEST);
 			break;
 		}
@@ -330,13 +330,13 @@ static enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 		if (ret == -EAGAIN || ret == -ENOBUFS || ret == -ENOMEM) {
 			ret = vhl_net_tx_full(q, ret);
 			if (ret >= 0) {
-				vhl_ring_unget(&vq->ring, 1);
+				vhl_vq_unget(vq, 1);
 				run = ret;
 				break;
 			}
 		}
 		if (ret == -EFAULT) {
-			vhl_ring_unget(&vq->ring, 1);
+			vhl_vq_unget(vq, 1);
 			vhl_vq_break(vq, VHL_FAULT_ACCESS);
 			break;
 		}
@@ -447,7 +447,7 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 	return VHL_NET_GOT;
 
 unget:
-	vhl_ring_unget(&vq->ring, room->heads);
+	vhl_vq_unget(vq, room->heads);
 	return result;
 }
 
@@ -517,7 +517,7 @@ static enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		case VHL_NET_GOT:
 			ret = vhl_net_rx_copy(q, packet, need, &room);
 			if (ret)
-				vhl_ring_unget(&vq->ring, room.heads);
+				vhl_vq_unget(vq, room.heads);
 			break;
 		case VHL_NET_TOO_BIG:
 			/* the driver's doing, nothing to complain of */

@@ -301,6 +301,15 @@ void vhl_config_changed(struct vhl_dev *dev);
 int __must_check vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain);
 
 /**
+ * vhl_vq_unget() - give back the chains that were taken last and not completed
+ * @vq: the queue
+ * @n: how many
+ *
+ * Context: ->run().
+ */
+void vhl_vq_unget(struct vhl_vq *vq, u16 n);
+
+/**
  * vhl_vq_complete() - complete chains
  * @vq: the queue
  * @done: the chains, in the order in which the driver shall see them

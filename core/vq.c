@@ -274,6 +274,14 @@ int vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
 }
 EXPORT_SYMBOL_GPL(vhl_vq_next);
 
+void vhl_vq_unget(struct vhl_vq *vq, u16 n)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	vhl_ring_unget(&vq->ring, n);
+}
+EXPORT_SYMBOL_GPL(vhl_vq_unget);
+
 /*
  * The self-tuning poll, after the scheduler's and KVM's halt polling: what a poll of at most
  * poll_max_us would have caught makes the next one longer, a longer sleep ends polling.
