@@ -94,20 +94,15 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-static void show_progress(const struct bench *b, bool last)
+static bool progress_shown;
+
+static void progress_show(const struct bench *b)
 {
-	static bool shown;
 	uint64_t total = b->total;
 
 	if (!isatty(STDERR_FILENO))
 		return;
-	if (last) {
-		if (shown)
-			fputs("\r\033[K", stderr);
-		shown = false;
-		return;
-	}
-	shown = true;
+	progress_shown = true;
 	fprintf(stderr, "\r\033[K%s: %s", b->opt->name, b->phase);
 	if (total)
 		fprintf(stderr, " %llu/%llu", (unsigned long long)b->verified,
@@ -115,9 +110,11 @@ static void show_progress(const struct bench *b, bool last)
 	fflush(stderr);
 }
 
-void bench_progress_done(void)
+static void progress_hide(void)
 {
-	show_progress(NULL, true);
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
 }
 
 static void dump(const struct bench *b)
@@ -147,7 +144,7 @@ static void watch(struct bench *b)
 			since = now;
 		}
 		if (!b->stop && now - since > b->opt->timeout * 1000000000ULL) {
-			bench_progress_done();
+			progress_hide();
 			fprintf(stderr, "vhost-bench: %s: no progress for %u s\n", b->phase,
 				b->opt->timeout);
 			dump(b);
@@ -158,17 +155,17 @@ static void watch(struct bench *b)
 		if (b->stop && !stopped)
 			stopped = now;
 		if (stopped && now - stopped > STOP_MS * 1000000ULL) {
-			bench_progress_done();
+			progress_hide();
 			fprintf(stderr, "vhost-bench: %s; and a thread does not come back\n",
 				b->why);
 			_exit(1);
 		}
 		if (ms >= WATCH_MS)
-			show_progress(b, false);
+			progress_show(b);
 		sleep_ms(ms);
 		ms = ms < WATCH_MS ? ms * 2 : WATCH_MS;
 	}
-	bench_progress_done();
+	progress_hide();
 }
 
 int bench_run(struct bench *b, struct bench_thread *t, unsigned int n)

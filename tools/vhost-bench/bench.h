@@ -125,9 +125,6 @@ int bench_run(struct bench *b, struct bench_thread *t, unsigned int n);
 /* bench_clock() - begin (again) or end the measured part */
 void bench_clock(struct bench *b, struct bench_snapshot *s);
 
-/* bench_progress_done() - take the progress shown off the terminal */
-void bench_progress_done(void);
-
 /*
  * A gate lets one thread (the waiter) sleep until a counter that others move has come far enough.
  */
