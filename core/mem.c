@@ -93,7 +93,7 @@ int vhl_mem_set_table(struct vhl_dev *dev, void __user *argp)
 	regions = vmemdup_user(argp + sizeof(head), array_size(head.nregions, sizeof(*regions)));
 	if (IS_ERR(regions))
 		return PTR_ERR(regions);
-	iotlb = vhost_iotlb_alloc(0, 0);
+	iotlb = vhost_iotlb_alloc(max_regions, 0);
 	if (!iotlb) {
 		ret = -ENOMEM;
 		goto free_regions;
@@ -124,15 +124,12 @@ int vhl_mem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 	if (!perm || (perm & ~VHOST_MAP_RW))
 		return -EINVAL;
 	if (!dev->mem.iotlb) {
-		struct vhost_iotlb *iotlb = vhost_iotlb_alloc(0, 0);
+		struct vhost_iotlb *iotlb = vhost_iotlb_alloc(max_regions, 0);
 
 		if (!iotlb)
 			return -ENOMEM;
 		mem_replace(dev, iotlb);
 	}
-	if (dev->mem.iotlb->nmaps >= max_regions)
-		return -ENOSPC;
-
 	vhl_lock_vqs(dev);
 	ret = mem_add(dev->mem.iotlb, iova, size, uaddr, perm);
 	dev->mem.gen++;

@@ -319,7 +319,8 @@ void vhl_vq_unget(struct vhl_vq *vq, u16 n);
  * @out: bytes read from it,
  * @errors: those of @reqs that failed
  *
- * The driver is signalled if it asked to be, unless the queue is held.  After the last
+ * @n may be 0, to count requests that took no chain. The driver is signalled if it asked to be,
+ * unless the queue is held.  After the last
  * completion of a queue that is being stopped its backend must not touch the queue any more.
  *
  * Context: any.
