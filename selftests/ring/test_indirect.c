@@ -326,6 +326,26 @@ TEST(indirect_loop)
 	loop_in_table(16384, 0, 0, 0);
 }
 
+/* A table may claim far more entries than a chain can use: the work for it stays bounded */
+TEST(indirect_loop_in_a_huge_table)
+{
+	static const u32 lens[] = { 16384 * DESC, 65536 * DESC, 0xfffffff0 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		struct rig *r = rig_new(4, 0, 0);
+		struct vring_desc *table = guest_ptr(&r->guest, TABLE, 2 * VHL_INDIRECT_CHUNK * DESC);
+
+		/* to and fro, so that each step reads a part of the table */
+		table_set(&table[0], RAM, 0, F_NEXT, VHL_INDIRECT_CHUNK);
+		table_set(&table[VHL_INDIRECT_CHUNK], RAM, 0, F_NEXT, 0);
+		post(r, TABLE, lens[i], 0, 0);
+		FAULT(r, VHL_FAULT_LOOP);
+		CHECK(r->guest.map.copies <= VHL_IOV_MAX + 1);
+		rig_free(r);
+	}
+}
+
 /* Buffers of its own before the table (2.7.5.3.1 forbids only NEXT in the same descriptor) */
 TEST(indirect_after_direct)
 {
