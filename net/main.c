@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vhost_netlite: the host side of virtio-net over a TAP or macvtap queue.
+ *
+ * Queue 0 (RX) carries packets to the guest, queue 1 (TX) frames from it. Each has a file of its
+ * own (the same TAP queue as a rule) and a worker of its own; they share nothing that changes.
+ *
+ * The virtio-net header is between the driver and the TAP, which is told of the offloads by the
+ * VMM: it passes through, but for the number of buffers of a packet, and but for clients that have
+ * a TAP without headers and say so with VHOST_NET_F_VIRTIO_NET_HDR. Then it is made up here.
+ */
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/if_tap.h>
+#include <linux/if_tun.h>
+#include <linux/module.h>
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <linux/ptr_ring.h>
+#include <linux/slab.h>
+#include <linux/vhost.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <net/sock.h>
+
+#include "net.h"
+
+void vhl_net_publish(struct vhl_net_vq *q)
+{
+	bool rx = q->vq.index == VHL_NET_RX;
+
+	if (!q->reqs)
+		return;
+	vhl_vq_complete(&q->vq, q->done, q->done_num, q->reqs, rx ? q->bytes : 0,
+			rx ? 0 : q->bytes, q->errors);
+	q->done_num = 0;
+	q->reqs = 0;
+	q->bytes = 0;
+	q->errors = 0;
+}
+
+/*
+ * Once until it goes well again; that a batch was taken says nothing, a TAP that is down takes
+ * it, too. Not for what the guest alone gets wrong: it could flood the log.
+ */
+void vhl_net_complain(struct vhl_net_vq *q, int err)
+{
+	if (q->complained || err == -EINVAL)
+		return;
+	q->complained = true;
+	pr_warn_ratelimited("device %llu: queue %u: the TAP refuses packets, which are dropped: error %d\n",
+			    q->vq.dev->id, q->vq.index, err);
+}
+
+static enum vhl_run vhl_net_run(struct vhl_vq *vq)
+{
+	return vq->index == VHL_NET_RX ? vhl_net_rx(vq) : vhl_net_tx(vq);
+}
+
+static bool vhl_net_pending(struct vhl_vq *vq)
+{
+	struct vhl_net_vq *q = to_net(vq);
+
+	if (vq->index == VHL_NET_TX)
+		return sock_writeable(q->sock->sk);
+	return q->packet_next != q->packet_end || !ptr_ring_empty(q->ring);
+}
+
+static int vhl_net_features(struct vhl_dev *dev, u64 *features)
+{
+	*features = BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) |
+		    BIT_ULL(VHOST_NET_F_VIRTIO_NET_HDR) |
+		    BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
+		    BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |
+		    BIT_ULL(VIRTIO_F_VERSION_1) |
+		    BIT_ULL(VIRTIO_F_RING_RESET);
+	return 0;
+}
+
+/* A TAP that goes away under its file stays safe to use: its socket and ring are the file's. */
+static int vhl_net_attach(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+{
+	struct ptr_ring *ring = NULL;
+	struct socket *sock = NULL;
+	struct vhl_net_vq *q;
+
+	/* the device as a whole has no file */
+	if (!vq)
+		return file ? -EINVAL : 0;
+
+	if (file) {
+		sock = tun_get_socket(file);
+		ring = tun_get_tx_ring(file);
+		if (IS_ERR(sock)) {
+			sock = tap_get_socket(file);
+			ring = tap_get_ptr_ring(file);
+		}
+		if (IS_ERR(sock) || IS_ERR(ring))
+			return -ENOTSOCK;
+		get_file(file);
+	}
+	q = to_net(vq);
+	if (q->file)
+		fput(q->file);
+	q->file = file;
+	q->sock = sock;
+	q->ring = ring;
+	return 0;
+}
+
+static void vhl_net_release(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	/* letting go cannot fail */
+	for (i = 0; i < VHL_NET_VQS; i++)
+		(void)vhl_net_attach(dev, dev->vqs[i], NULL);
+}
+
+static void vhl_net_free(struct vhl_net_vq *q)
+{
+	kvfree(q->done);
+	kvfree(q->iov);
+	kvfree(q->packets);
+	kvfree(q->frames);
+	q->done = NULL;
+	q->iov = NULL;
+	q->packets = NULL;
+	q->frames = NULL;
+}
+
+static int vhl_net_start(struct vhl_vq *vq)
+{
+	struct vhl_net_vq *q = to_net(vq);
+	bool rx = vq->index == VHL_NET_RX;
+	int ret = -ENOMEM;
+
+	if (!q->file)
+		return -ENOTSOCK;
+
+	q->mergeable = vhl_has_feature(vq->dev, VIRTIO_NET_F_MRG_RXBUF);
+	q->own_hdr = vhl_has_feature(vq->dev, VHOST_NET_F_VIRTIO_NET_HDR);
+	q->hdr_len = sizeof(struct virtio_net_hdr);
+	if (q->mergeable || vhl_has_feature(vq->dev, VIRTIO_F_VERSION_1))
+		q->hdr_len = sizeof(struct virtio_net_hdr_mrg_rxbuf);
+	q->complained = false;
+
+	if (rx) {
+		q->done = kvmalloc_array(VHL_NET_MAX_DONE, sizeof(*q->done), GFP_KERNEL);
+		q->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->iov), GFP_KERNEL);
+		q->packets = kvmalloc_array(VHL_NET_BATCH, sizeof(*q->packets), GFP_KERNEL);
+		if (!q->done || !q->iov || !q->packets)
+			goto free;
+	} else {
+		q->done = kvmalloc_array(VHL_NET_BATCH, sizeof(*q->done), GFP_KERNEL);
+		q->frames = kvmalloc_array(VHL_NET_BATCH, sizeof(*q->frames), GFP_KERNEL);
+		if (!q->done || !q->frames)
+			goto free;
+	}
+	ret = vhl_poll_start(&q->poll, vq, q->file, rx ? EPOLLIN : EPOLLOUT);
+	if (ret)
+		goto free;
+	return 0;
+
+free:
+	vhl_net_free(q);
+	return ret;
+}
+
+static void vhl_net_stop(struct vhl_vq *vq)
+{
+	struct vhl_net_vq *q = to_net(vq);
+
+	vhl_poll_stop(&q->poll);
+	vhl_net_rx_unconsume(q);
+	if (q->frag.page)
+		put_page(q->frag.page);
+	q->frag.page = NULL;
+	vhl_net_free(q);
+}
+
+static void vhl_net_show(struct vhl_dev *dev, struct seq_file *m)
+{
+	const char *what = "-";
+	unsigned int i;
+
+	for (i = 0; i < VHL_NET_VQS; i++) {
+		struct file *file = to_net(dev->vqs[i])->file;
+
+		if (file)
+			what = IS_ERR(tun_get_socket(file)) ? "macvtap" : "tap";
+	}
+	seq_puts(m, what);
+}
+
+static const struct vhl_ops vhl_net_ops = {
+	.release	= vhl_net_release,
+	.features	= vhl_net_features,
+	.attach		= vhl_net_attach,
+	.start		= vhl_net_start,
+	.stop		= vhl_net_stop,
+	.run		= vhl_net_run,
+	.pending	= vhl_net_pending,
+	.show		= vhl_net_show,
+};
+
+static struct vhl_node vhl_net_node = {
+	.name		= "vhost-netlite",
+	.owner		= THIS_MODULE,
+	.ops		= &vhl_net_ops,
+	.dialect	= VHL_DIALECT_VHOST,
+	.backend_cmd	= VHOST_NET_SET_BACKEND,
+	.device_id	= VIRTIO_ID_NET,
+	.num_vqs	= VHL_NET_VQS,
+	.dev_size	= sizeof(struct vhl_dev),
+	.vq_size	= sizeof(struct vhl_net_vq),
+};
+
+static int __init vhl_net_init(void)
+{
+	return vhl_node_register(&vhl_net_node);
+}
+module_init(vhl_net_init);
+
+static void __exit vhl_net_exit(void)
+{
+	vhl_node_unregister(&vhl_net_node);
+}
+module_exit(vhl_net_exit);
+
+MODULE_DESCRIPTION("vhost-lite: virtio-net over TAP and macvtap");
+MODULE_LICENSE("GPL");

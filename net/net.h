@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * vhost_netlite: what its files share.
+ *
+ *   main.c  the node, and the TAP of a queue: attach, start, stop
+ *   tx.c    frames from the guest to the TAP
+ *   rx.c    packets from the TAP to the guest
+ */
+#ifndef VHL_NET_H
+#define VHL_NET_H
+
+#include <linux/mm_types_task.h>
+#include <linux/virtio_net.h>
+#include <net/xdp.h>
+
+#include "vhl.h"
+
+#define VHL_NET_RX		0
+#define VHL_NET_TX		1
+#define VHL_NET_VQS		2
+
+/* What goes to the TAP, comes from it and is shown to the driver at once */
+#define VHL_NET_BATCH		64
+
+/*
+ * A turn ends after so many packets or bytes. Some batches, so that what a turn costs is lost
+ * among them; some hundred microseconds, so that clients that stop the queue hardly wait.
+ */
+#define VHL_NET_TURN_PACKETS	256
+#define VHL_NET_TURN_BYTES	(512 * 1024)
+
+/* No packet needs more: the largest IPv6 packet with two VLAN tags */
+#define VHL_NET_FRAME_MAX	(IPV6_MAXPLEN + sizeof(struct ipv6hdr) + VLAN_ETH_HLEN + VLAN_HLEN)
+
+/*
+ * Chains that one packet may be spread over with MRG_RXBUF. With the smallest buffers that drivers
+ * use, a packet of the largest size takes some fifty.
+ */
+#define VHL_NET_MAX_HEADS	1024
+#define VHL_NET_MAX_DONE	(VHL_NET_BATCH + VHL_NET_MAX_HEADS)
+
+/**
+ * struct vhl_net_vq - a queue and its TAP
+ * @vq: the core's
+ * @file: referenced; keeps @sock and @ring. All three change only while the queue is stopped
+ * @sock: of @file
+ * @ring: packets that wait in @file
+ * @poll: for packets (RX) or room for frames (TX)
+ * @hdr_len: bytes of the virtio-net header in a chain
+ * @own_hdr: the TAP knows no header
+ * @mergeable: a packet may take several chains (RX)
+ * @complained: the last frame or packet was refused by the TAP
+ * @done: completed chains, VHL_NET_MAX_DONE. A turn leaves none
+ * @done_num: how many
+ * @reqs: packets since the last publication, some of which may have taken no chain
+ * @bytes: of those that got through
+ * @errors: those that did not
+ * @iov: VHL_IOV_MAX segments, for packets that take several chains (RX)
+ * @packets: taken from @ring, skbs or marked xdp_frames, VHL_NET_BATCH of them (RX). What a turn
+ *	leaves, the next one begins with, and a stop gives back to @ring
+ * @packet_next: first one that is not delivered
+ * @packet_end: behind the last one
+ * @frames: frames for the TAP, VHL_NET_BATCH (TX). A turn leaves none
+ * @frame_num: how many
+ * @frame_bytes: of them, as in @bytes
+ * @frag: where their memory comes from; each holds a reference to its page
+ *
+ * From @complained on the worker's, which holds vq.mutex.
+ */
+struct vhl_net_vq {
+	struct vhl_vq vq;
+	struct file *file;
+	struct socket *sock;
+	struct ptr_ring *ring;
+	struct vhl_poll poll;
+	unsigned int hdr_len;
+	bool own_hdr;
+	bool mergeable;
+
+	bool complained;
+	struct vhl_done *done;
+	unsigned int done_num;
+	unsigned int reqs;
+	unsigned int errors;
+	u64 bytes;
+
+	struct iovec *iov;
+	void **packets;
+	unsigned int packet_next;
+	unsigned int packet_end;
+
+	struct xdp_buff *frames;
+	unsigned int frame_num;
+	u64 frame_bytes;
+	struct page_frag frag;
+};
+
+static inline struct vhl_net_vq *to_net(struct vhl_vq *vq)
+{
+	return container_of(vq, struct vhl_net_vq, vq);
+}
+
+/* main.c APIs: the worker, holding vq->mutex */
+void vhl_net_publish(struct vhl_net_vq *q);
+void vhl_net_complain(struct vhl_net_vq *q, int err);
+
+/* tx.c APIs: what struct vhl_ops calls run() */
+enum vhl_run vhl_net_tx(struct vhl_vq *vq);
+
+/* rx.c APIs: likewise, and what stop() does to packets that were taken from the TAP */
+enum vhl_run vhl_net_rx(struct vhl_vq *vq);
+void vhl_net_rx_unconsume(struct vhl_net_vq *q);
+
+#endif /* VHL_NET_H */
