@@ -91,8 +91,10 @@
  * the page cache.
  *
  * EBADF   no such file, or opened with O_PATH, or write-only
- * EINVAL  neither a regular file nor a block device, or smaller than one sector; [vDPA] @index
- *         is not 0; [vhost] ring size or addresses are missing
+ * EINVAL  neither a regular file nor a block device; opened with O_APPEND for writing; smaller
+ *         than one block; its blocks are larger than 4096 bytes or than the block size that was
+ *         asked for (VHL_BLK_SET_OPTS); [vDPA] @index is not 0; [vhost] ring size or addresses
+ *         are missing
  * ENOBUFS [vhost] no such queue
  * EFAULT, EOPNOTSUPP, ENOMEM  [vhost] as VHOST_NET_SET_BACKEND
  */
@@ -106,7 +108,8 @@
 
 /**
  * struct vhl_blk_opts - what a disk cannot be asked for
- * @num_queues: request queues to show to the driver, 1..VHL_BLK_MAX_QUEUES; 0 means 1
+ * @num_queues: request queues to show to the driver, 1..VHL_BLK_MAX_QUEUES; 0 means 1, or all of
+ *              them in the vhost dialect, where the VMM shows them
  * @block_size: logical block size in bytes, a power of two of 512..4096 and no smaller than
  *              the disk's own; 0 takes the disk's own
  * @serial:     what GET_ID answers, padded with zero bytes; all zero makes one from the device
@@ -129,6 +132,19 @@ struct vhl_blk_opts {
  * EINVAL  a value is out of range, or @reserved is not zero
  */
 #define VHL_BLK_SET_OPTS	_IOW(VHOST_VIRTIO, 0x51, struct vhl_blk_opts)
+
+/**
+ * VHL_BLK_RESIZE - take over the size of the attached file or block device
+ *
+ * Legal at any time for whoever has the node open, owner or not: it only reads the size anew.
+ * If the size changed, requests are checked against the new one from now on, and [vDPA] the driver
+ * is told by a configuration change notification (VHOST_VDPA_SET_CONFIG_CALL).  A disk may
+ * become smaller, too; requests in flight beyond its new end are not recalled.
+ *
+ * ENXIO   no file is attached
+ * and what a file system gives when it cannot tell the size of a file
+ */
+#define VHL_BLK_RESIZE		_IO(VHOST_VIRTIO, 0x52)
 
 /*
  * Counters

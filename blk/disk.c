@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is attached: a regular file or a block device, and how it can be used.
+ */
+#include <linux/blkdev.h>
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/kdev_t.h>
+#include <linux/log2.h>
+#include <linux/slab.h>
+#include <linux/stat.h>
+
+#include "blk.h"
+
+/* Drivers know blocks up to a page, and so do bounce pages */
+#define VHL_BLK_BLOCK_MAX	4096
+
+static_assert(VHL_BLK_BLOCK_MAX <= PAGE_SIZE);
+
+/* What the backing is made of, in bytes */
+struct vhl_blk_limits {
+	u32 block;
+	u32 physical;
+	u32 align_offset;
+	u32 min_io;
+	u32 opt_io;
+	u32 mem_mask;
+};
+
+#define vhl_blk_refuse(_dev, fmt, ...) do {						\
+	const struct vhl_dev *d = (_dev);						\
+											\
+	pr_notice_ratelimited("%s %llu: cannot attach: " fmt "\n", d->node->name, d->id,\
+			      ##__VA_ARGS__);						\
+} while (0)
+
+static int vhl_blk_disk_size(const struct vhl_blk_disk *disk, u64 *size)
+{
+	struct kstat stat;
+	int ret;
+
+	if (disk->regular) {
+		/* asks the server where there is one; allowed to whoever could open the file */
+		ret = vfs_getattr_nosec(&disk->file->f_path, &stat, STATX_SIZE, 0);
+		if (ret)
+			return ret;
+		*size = stat.size;
+	} else {
+		*size = i_size_read(disk->inode);
+	}
+	*size = round_down(*size, (u64)disk->block_size);
+	return 0;
+}
+
+static void vhl_blk_bdev_limits(struct block_device *bdev, struct vhl_blk_limits *limits)
+{
+	limits->block = bdev_logical_block_size(bdev);
+	limits->physical = bdev_physical_block_size(bdev);
+	/* negative where a stack of devices has none */
+	limits->align_offset = max(bdev_alignment_offset(bdev), 0);
+	limits->min_io = bdev_io_min(bdev);
+	limits->opt_io = bdev_io_opt(bdev);
+	limits->mem_mask = bdev_dma_alignment(bdev);
+}
+
+static int vhl_blk_file_limits(const struct vhl_blk_disk *disk, struct vhl_blk_limits *limits)
+{
+	struct block_device *bdev = disk->inode->i_sb->s_bdev;
+	struct kstat stat;
+	int ret;
+
+	limits->block = SECTOR_SIZE;
+	limits->physical = i_blocksize(disk->inode);
+	limits->min_io = limits->physical;
+	if (!disk->direct)
+		return 0;
+
+	ret = vfs_getattr_nosec(&disk->file->f_path, &stat, STATX_DIOALIGN, 0);
+	if (ret)
+		return ret;
+	if ((stat.result_mask & STATX_DIOALIGN) && stat.dio_mem_align && stat.dio_offset_align) {
+		limits->block = max_t(u32, stat.dio_offset_align, SECTOR_SIZE);
+		limits->mem_mask = stat.dio_mem_align - 1;
+	} else if (bdev) {
+		/* what all of them can do */
+		limits->block = bdev_logical_block_size(bdev);
+		limits->mem_mask = limits->block - 1;
+	} else {
+		limits->mem_mask = SECTOR_SIZE - 1;
+	}
+	return 0;
+}
+
+/* By default a name that stays as long as the image is where it is */
+static void vhl_blk_disk_set_serial(struct vhl_blk_disk *disk, const struct vhl_blk_opts *opts)
+{
+	struct inode *inode = file_inode(disk->file);
+	dev_t devt = disk->regular ? inode->i_sb->s_dev : inode->i_rdev;
+	u64 ino = disk->regular ? inode->i_ino : 0;
+	char name[VHL_BLK_ID_BYTES + 1];
+
+	memcpy(disk->serial, opts->serial, sizeof(disk->serial));
+	if (memchr_inv(disk->serial, 0, sizeof(disk->serial)))
+		return;
+	snprintf(name, sizeof(name), "%08x%012llx", new_encode_dev(devt), ino & GENMASK_ULL(47, 0));
+	memcpy(disk->serial, name, sizeof(disk->serial));
+}
+
+static int vhl_blk_disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
+{
+	struct file *file = disk->file;
+	struct vhl_blk_limits limits = { };
+	struct vhl_dev *dev = &blk->dev;
+	int ret = 0;
+
+	disk->inode = file->f_mapping->host;
+	disk->regular = S_ISREG(file_inode(file)->i_mode);
+	disk->direct = file->f_iocb_flags & IOCB_DIRECT;
+	disk->read_only = !(file->f_mode & FMODE_WRITE);
+	if (!disk->regular && bdev_read_only(I_BDEV(disk->inode)))
+		disk->read_only = true;
+	disk->iocb_flags = file->f_iocb_flags;
+	disk->nowait[ITER_DEST] = file->f_mode & FMODE_NOWAIT;
+	disk->nowait[ITER_SOURCE] = disk->nowait[ITER_DEST];
+
+	if (disk->regular)
+		ret = vhl_blk_file_limits(disk, &limits);
+	else
+		vhl_blk_bdev_limits(I_BDEV(disk->inode), &limits);
+	if (ret)
+		return ret;
+	if (!is_power_of_2(limits.block) || limits.block > VHL_BLK_BLOCK_MAX) {
+		vhl_blk_refuse(dev, "blocks of %u bytes are too large; open it without O_DIRECT",
+			       limits.block);
+		return -EINVAL;
+	}
+	disk->block_size = blk->opts.block_size ?: limits.block;
+	if (disk->block_size < limits.block) {
+		vhl_blk_refuse(dev, "its blocks have %u bytes, the option block_size asks for %u",
+			       limits.block, disk->block_size);
+		return -EINVAL;
+	}
+	disk->mem_mask = limits.mem_mask;
+	disk->len_mask = limits.block - 1;
+	if (limits.physical > disk->block_size)
+		disk->physical_exp = ilog2(limits.physical / disk->block_size);
+	disk->align_offset = min_t(u32, limits.align_offset / disk->block_size, U8_MAX);
+	disk->min_io = min_t(u32, limits.min_io / disk->block_size, U16_MAX);
+	disk->opt_io = limits.opt_io / disk->block_size;
+	vhl_blk_disk_set_serial(disk, &blk->opts);
+
+	ret = vhl_blk_disk_size(disk, &disk->capacity);
+	if (ret)
+		return ret;
+	if (!disk->capacity) {
+		vhl_blk_refuse(dev, "it is smaller than a block of %u bytes", disk->block_size);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file)
+{
+	umode_t mode = file_inode(file)->i_mode;
+	struct vhl_blk_disk *disk;
+	int ret;
+
+	if ((!S_ISREG(mode) && !S_ISBLK(mode)) || !file->f_op->read_iter ||
+	    ((file->f_mode & FMODE_WRITE) && !file->f_op->write_iter)) {
+		vhl_blk_refuse(&blk->dev, "use a regular file or a block device");
+		return ERR_PTR(-EINVAL);
+	}
+	/* all writes would go to its end */
+	if ((file->f_mode & FMODE_WRITE) && (file->f_iocb_flags & IOCB_APPEND)) {
+		vhl_blk_refuse(&blk->dev, "open the disk without O_APPEND");
+		return ERR_PTR(-EINVAL);
+	}
+
+	disk = kzalloc(sizeof(*disk), GFP_KERNEL_ACCOUNT);
+	if (!disk)
+		return ERR_PTR(-ENOMEM);
+	disk->refs = 1;
+	disk->file = file;
+	ret = vhl_blk_disk_init(blk, disk);
+	if (ret) {
+		kfree(disk);
+		return ERR_PTR(ret);
+	}
+	get_file(file);
+	return disk;
+}
+
+/* The queues that used it have stopped: nothing is in flight, also not on the lane. */
+static void vhl_blk_disk_put(struct vhl_blk_disk *disk)
+{
+	if (!disk || --disk->refs)
+		return;
+	fput(disk->file);
+	kfree(disk);
+}
+
+/* What a queue runs on, other than @except; all of them run on the same. */
+static struct vhl_blk_disk *vhl_blk_running_disk(struct vhl_blk_dev *blk,
+						 const struct vhl_vq *except)
+{
+	unsigned int i;
+
+	for (i = 0; i < blk->dev.node->num_vqs; i++) {
+		struct vhl_vq *vq = blk->dev.vqs[i];
+
+		if (vq != except && vq->running)
+			return to_blk_vq(vq)->disk;
+	}
+	return NULL;
+}
+
+/* The disk to speak of: in use, else attached. */
+struct vhl_blk_disk *vhl_blk_current(struct vhl_blk_dev *blk)
+{
+	struct vhl_blk_disk *disk = vhl_blk_running_disk(blk, NULL);
+	unsigned int i;
+
+	for (i = 0; !disk && i < blk->dev.node->num_vqs; i++)
+		disk = to_blk_vq(blk->dev.vqs[i])->attached;
+	return disk ?: blk->disk;
+}
+
+void vhl_blk_detach_all(struct vhl_blk_dev *blk)
+{
+	unsigned int i;
+
+	for (i = 0; i < blk->dev.node->num_vqs; i++) {
+		struct vhl_blk_vq *q = to_blk_vq(blk->dev.vqs[i]);
+
+		vhl_blk_disk_put(q->attached);
+		q->attached = NULL;
+	}
+	vhl_blk_disk_put(blk->disk);
+	blk->disk = NULL;
+}
+
+int vhl_blk_attach(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+{
+	struct vhl_blk_dev *blk = to_blk_dev(dev);
+	struct vhl_blk_disk *disk = NULL;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (file) {
+		/* O_PATH has no mode at all */
+		if (!(file->f_mode & FMODE_READ))
+			return -EBADF;
+		disk = vhl_blk_running_disk(blk, vq);
+		if (disk) {
+			/* opened once more, perhaps; how it was first opened counts */
+			if (disk->inode != file->f_mapping->host)
+				return -EBUSY;
+			disk->refs++;
+		} else {
+			disk = vhl_blk_disk_open(blk, file);
+			if (IS_ERR(disk))
+				return PTR_ERR(disk);
+		}
+	}
+	if (vq) {
+		swap(to_blk_vq(vq)->attached, disk);
+		vhl_blk_disk_put(disk);
+	} else {
+		/* nothing runs: also forget what queues had before their owner went */
+		vhl_blk_detach_all(blk);
+		blk->disk = disk;
+	}
+	return 0;
+}
+
+static int vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed)
+{
+	u64 capacity;
+	int ret;
+
+	if (!disk)
+		return 0;
+	ret = vhl_blk_disk_size(disk, &capacity);
+	if (ret || capacity == disk->capacity)
+		return ret;
+	WRITE_ONCE(disk->capacity, capacity);
+	*changed = true;
+	return 0;
+}
+
+int vhl_blk_resize(struct vhl_blk_dev *blk)
+{
+	struct vhl_blk_disk *disk = vhl_blk_current(blk);
+	bool changed = false;
+	int ret;
+
+	lockdep_assert_held(&blk->dev.mutex);
+
+	if (!disk)
+		return -ENXIO;
+	ret = vhl_blk_disk_resize(disk, &changed);
+	if (!ret && blk->disk != disk)
+		ret = vhl_blk_disk_resize(blk->disk, &changed);
+	if (changed)
+		vhl_config_changed(&blk->dev);
+	return ret;
+}

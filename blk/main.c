@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vhost_blklite: the host side of virtio-blk over a file or a block device.
+ *
+ * One backend behind two nodes, one for each dialect.
+ */
+#include <linux/blkdev.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/sizes.h>
+#include <linux/stddef.h>
+#include <linux/uaccess.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+
+#include "blk.h"
+
+/*
+ * Segments of a request as drivers are told; more and larger ones are served as well.  Clients
+ * multiply the two in 32 bits.
+ */
+#define VHL_BLK_SIZE_MAX	SZ_1M
+#define VHL_BLK_SEG_MAX		126
+
+static_assert((u64)VHL_BLK_SIZE_MAX * VHL_BLK_SEG_MAX <= S32_MAX);
+
+/* The config space ends in front of the fields of secure erase, whatever the headers have */
+#define VHL_BLK_CONFIG_SIZE	offsetofend(struct virtio_blk_config, unused1)
+
+static_assert(VHL_BLK_CONFIG_SIZE == 60);
+
+/* Requests of one disk that block at a time */
+#define VHL_BLK_LANE_MAX	64
+
+static unsigned int max_workers = VHL_BLK_MAX_QUEUES;
+
+static int set_max_workers(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 1, VHL_BLK_MAX_QUEUES);
+}
+
+static const struct kernel_param_ops max_workers_ops = {
+	.set	= set_max_workers,
+	.get	= param_get_uint,
+};
+
+module_param_cb(max_workers, &max_workers_ops, &max_workers, 0644);
+MODULE_PARM_DESC(max_workers, "Threads of a disk; its queues are spread over them (default: one per queue)");
+
+static unsigned int vhl_blk_num_vqs(struct vhl_dev *dev)
+{
+	unsigned int n = to_blk_dev(dev)->opts.num_queues;
+
+	if (n)
+		return n;
+	/* in the vhost dialect it is the VMM that tells the driver, and it may use them all */
+	return dev->node->dialect == VHL_DIALECT_VDPA ? 1 : VHL_BLK_MAX_QUEUES;
+}
+
+static int vhl_blk_features(struct vhl_dev *dev, u64 *features)
+{
+	struct vhl_blk_disk *disk = vhl_blk_current(to_blk_dev(dev));
+
+	*features = BIT_ULL(VIRTIO_F_VERSION_1) |
+		    BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
+		    BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |
+		    BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) |
+		    BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
+		    BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |
+		    BIT_ULL(VIRTIO_BLK_F_FLUSH) |
+		    BIT_ULL(VIRTIO_BLK_F_TOPOLOGY);
+	if (vhl_blk_num_vqs(dev) > 1)
+		*features |= BIT_ULL(VIRTIO_BLK_F_MQ);
+	if (disk && disk->read_only)
+		*features |= BIT_ULL(VIRTIO_BLK_F_RO);
+	if (dev->node->dialect == VHL_DIALECT_VDPA) {
+		if (!disk)
+			return -ENXIO;
+		*features |= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM);
+	}
+	return 0;
+}
+
+static int vhl_blk_config(struct vhl_dev *dev, void *config)
+{
+	struct vhl_blk_disk *disk = vhl_blk_current(to_blk_dev(dev));
+	struct virtio_blk_config c = { };
+
+	if (!disk)
+		return -ENXIO;
+	c.capacity = (__force __virtio64)cpu_to_le64(disk->capacity >> SECTOR_SHIFT);
+	c.size_max = cpu_to_vhl32(VHL_BLK_SIZE_MAX);
+	c.seg_max = cpu_to_vhl32(VHL_BLK_SEG_MAX);
+	c.blk_size = cpu_to_vhl32(disk->block_size);
+	c.physical_block_exp = disk->physical_exp;
+	c.alignment_offset = disk->align_offset;
+	c.min_io_size = cpu_to_vhl16(disk->min_io);
+	c.opt_io_size = cpu_to_vhl32(disk->opt_io);
+	c.num_queues = cpu_to_vhl16(vhl_blk_num_vqs(dev));
+	memcpy(config, &c, VHL_BLK_CONFIG_SIZE);
+	return 0;
+}
+
+static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
+{
+	struct vhl_blk_opts opts;
+
+	if (blk->dev.mm && blk->dev.mm != current->mm)
+		return -EPERM;
+	if (copy_from_user(&opts, argp, sizeof(opts)))
+		return -EFAULT;
+	if (vhl_blk_current(blk))
+		return -EBUSY;
+	if (opts.num_queues > VHL_BLK_MAX_QUEUES)
+		return -EINVAL;
+	if (opts.block_size &&
+	    (opts.block_size < 512 || opts.block_size > 4096 || !is_power_of_2(opts.block_size)))
+		return -EINVAL;
+	if (memchr_inv(opts.reserved, 0, sizeof(opts.reserved)))
+		return -EINVAL;
+	blk->opts = opts;
+	return 0;
+}
+
+static long vhl_blk_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	switch (cmd) {
+	case VHL_BLK_SET_OPTS:
+		return vhl_blk_set_opts(to_blk_dev(dev), argp);
+	case VHL_BLK_RESIZE:
+		return vhl_blk_resize(to_blk_dev(dev));
+	}
+	return -ENOIOCTLCMD;
+}
+
+static void vhl_blk_show(struct vhl_dev *dev, struct seq_file *m)
+{
+	struct vhl_blk_disk *disk = vhl_blk_current(to_blk_dev(dev));
+
+	if (disk)
+		seq_file_path(m, disk->file, " \t\n\\");
+	else
+		seq_putc(m, '-');
+}
+
+static int vhl_blk_init(struct vhl_dev *dev)
+{
+	struct vhl_blk_dev *blk = to_blk_dev(dev);
+
+	blk->lane = alloc_workqueue("vhl-blk-%llu", WQ_UNBOUND | WQ_MEM_RECLAIM, VHL_BLK_LANE_MAX,
+				    dev->id);
+	return blk->lane ? 0 : -ENOMEM;
+}
+
+static void vhl_blk_release(struct vhl_dev *dev)
+{
+	struct vhl_blk_dev *blk = to_blk_dev(dev);
+
+	destroy_workqueue(blk->lane);
+	vhl_blk_detach_all(blk);
+}
+
+static const struct vhl_ops vhl_blk_ops = {
+	.init		= vhl_blk_init,
+	.release	= vhl_blk_release,
+	.features	= vhl_blk_features,
+	.attach		= vhl_blk_attach,
+	.start		= vhl_blk_start,
+	.stop		= vhl_blk_stop,
+	.run		= vhl_blk_run,
+	.ioctl		= vhl_blk_ioctl,
+	.num_vqs	= vhl_blk_num_vqs,
+	.config		= vhl_blk_config,
+	.show		= vhl_blk_show,
+};
+
+#define VHL_BLK_NODE(_name, _dialect) {				\
+	.name		= (_name),				\
+	.owner		= THIS_MODULE,				\
+	.ops		= &vhl_blk_ops,				\
+	.dialect	= (_dialect),				\
+	.backend_cmd	= VHOST_BLK_SET_BACKEND,		\
+	.attach_unowned	= true,					\
+	.device_id	= VIRTIO_ID_BLOCK,			\
+	.config_size	= VHL_BLK_CONFIG_SIZE,			\
+	.num_vqs	= VHL_BLK_MAX_QUEUES,			\
+	.dev_size	= sizeof(struct vhl_blk_dev),		\
+	.vq_size	= sizeof(struct vhl_blk_vq),		\
+	.max_workers	= &max_workers,				\
+}
+
+static struct vhl_node vhl_blk_vhost_node = VHL_BLK_NODE("vhost-blklite", VHL_DIALECT_VHOST);
+static struct vhl_node vhl_blk_vdpa_node = VHL_BLK_NODE("vdpa-blklite", VHL_DIALECT_VDPA);
+
+static int __init vhl_blk_module_init(void)
+{
+	int ret;
+
+	ret = vhl_node_register(&vhl_blk_vhost_node);
+	if (ret)
+		return ret;
+	ret = vhl_node_register(&vhl_blk_vdpa_node);
+	if (ret)
+		vhl_node_unregister(&vhl_blk_vhost_node);
+	return ret;
+}
+module_init(vhl_blk_module_init);
+
+static void __exit vhl_blk_module_exit(void)
+{
+	vhl_node_unregister(&vhl_blk_vdpa_node);
+	vhl_node_unregister(&vhl_blk_vhost_node);
+}
+module_exit(vhl_blk_module_exit);
+
+MODULE_DESCRIPTION("vhost-lite: virtio-blk over files and block devices");
+MODULE_LICENSE("GPL");
