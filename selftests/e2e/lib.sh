@@ -1,0 +1,305 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+# Shared by the end-to-end tests: TAP, modules, nested guests with their agent and monitor, counters, cleaning up.
+# Sourced by scripts that run in the test host. See selftests/guest/init for the agent's protocol.
+#
+# A check that says "on vhost-lite" has to look at our counters: QEMU falls back to a backend of its own silently.
+
+E2E_SRC=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+E2E_IMAGES=${VHL_GUEST:-/mnt/guest}
+WORK=$(mktemp -d /tmp/vhl-e2e.XXXXXX)
+GUEST_MEM=${GUEST_MEM:-320M}
+export PATH="$E2E_SRC/tools/vhostlite:$PATH"
+
+declare -A GUEST_PID=() GUEST_TO=() GUEST_FROM=() QMP_TO=() QMP_FROM=()
+declare -a TRAFFIC=() LINKS=() MOUNTS=() LOOPS=() DM=()
+_number=0 _failed=0 _started=$SECONDS
+
+# ---- TAP ----
+
+say() {
+	printf '# [%3ds] %s\n' "$((SECONDS - _started))" "$*"
+}
+
+ok() {
+	printf 'ok %d - %s\n' "$((++_number))" "$*"
+}
+
+not_ok() {
+	printf 'not ok %d - %s\n' "$((++_number))" "$*"
+	((++_failed))
+}
+
+skip() {
+	printf 'ok %d - %s # SKIP %s\n' "$((++_number))" "$1" "$2"
+}
+
+# check NAME COMMAND…: a test; what COMMAND prints is shown where it fails. It runs in a subshell.
+check() {
+	local name=$1 output
+
+	shift
+	if output=$("$@" 2>&1); then
+		ok "$name"
+	else
+		not_ok "$name"
+		sed 's/^/#   /' <<<"failed: $*"$'\n'"$output" | tail -n 25
+	fi
+}
+
+bail() {
+	printf 'Bail out! %s\n' "$*"
+	exit 1
+}
+
+# finish: the plan, and the exit status
+finish() {
+	printf '1..%d\n# %d s\n' "$_number" "$((SECONDS - _started))"
+	((_failed == 0))
+	exit
+}
+
+# same NAME WANT GOT
+same() {
+	[[ $2 == "$3" ]] || { echo "$1: $3, not $2" && return 1; }
+}
+
+# wait_for SECONDS COMMAND…: until it succeeds
+wait_for() {
+	local end=$((SECONDS + $1))
+
+	shift
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < end)) || { echo "waited in vain for: $*" && "$@"; return 1; }
+		sleep 0.1
+	done
+}
+
+# ---- modules ----
+
+modules_load() {
+	local module
+
+	modprobe -a tun tap vhost_iotlb || bail "the test host lacks tun, tap or vhost_iotlb"
+	for module in vhost_lite "$@"; do
+		[[ -d /sys/module/$module ]] || insmod "$E2E_SRC/$module.ko" || bail "cannot load $module.ko"
+	done
+	for module in "$@"; do
+		case $module in
+		vhost_netlite) set -- /dev/vhost-netlite ;;
+		*) set -- /dev/vdpa-blklite ;;
+		esac
+		[[ -c $1 ]] || wait_for 10 test -c "$1" || bail "$module has no node $1"
+	done
+}
+
+# no_users MODULE: its reference count is 0
+no_users() {
+	same "references of $1" 0 "$(<"/sys/module/$1/refcnt")"
+}
+
+# ---- nested guests ----
+
+# guest_start NAME [--open FD=PATH]… [--run "OPTION…"] QEMU-ARGUMENT…: in the background. --open: QEMU inherits PATH as FD.
+# --run: through `vhostlite run OPTION…`. With a disk to boot from (BOOT=disk) there is no -kernel.
+guest_start() {
+	local name=$1 dir=$WORK/$1 opens=() launcher=() fifo
+	local boot=(-kernel "$WORK/kernel" -initrd "$WORK/initramfs"
+		-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable ${GUEST_APPEND-}")
+
+	shift
+	while [[ ${1-} == --open || ${1-} == --run ]]; do
+		if [[ $1 == --open ]]; then
+			opens+=("$2")
+		else
+			read -r -a launcher <<<"$2"
+			launcher=(vhostlite run "${launcher[@]}" --)
+		fi
+		shift 2
+	done
+	if [[ ${BOOT-} == disk ]]; then
+		boot=()
+	elif [[ ! -e $WORK/initramfs ]]; then
+		[[ -e $E2E_IMAGES/initramfs ]] ||
+			bail "no guest image in $E2E_IMAGES: tools/vm/run --share \"\$(selftests/guest/mkguest)\" …"
+		cp "$E2E_IMAGES/kernel" "$E2E_IMAGES/initramfs" "$WORK/"
+	fi
+	rm -rf "$dir"
+	mkdir "$dir"
+	for fifo in agent qmp; do
+		mkfifo "$dir/$fifo.in" "$dir/$fifo.out"
+	done
+	(
+		for open in ${opens[@]+"${opens[@]}"}; do
+			eval "exec ${open%%=*}<>\"\${open#*=}\""
+		done
+		exec "${launcher[@]}" qemu-system-x86_64 -M pc -accel kvm -cpu host -m "$GUEST_MEM" -nodefaults -no-user-config \
+			-display none -no-reboot -action reboot=reset \
+			-global virtio-net-pci.romfile= \
+			-serial "file:$dir/console" \
+			-device virtio-serial-pci -chardev "pipe,id=agent,path=$dir/agent" -device virtserialport,chardev=agent,name=agent \
+			-chardev "pipe,id=qmp,path=$dir/qmp" -mon chardev=qmp,mode=control \
+			"${boot[@]}" "$@"
+	) >"$dir/qemu.log" 2>&1 </dev/null &
+	GUEST_PID[$name]=$!
+	exec {GUEST_TO[$name]}<>"$dir/agent.in" {GUEST_FROM[$name]}<>"$dir/agent.out"
+	exec {QMP_TO[$name]}<>"$dir/qmp.in" {QMP_FROM[$name]}<>"$dir/qmp.out"
+	printf '%s\n' '{"execute":"qmp_capabilities"}' >&"${QMP_TO[$name]}"
+}
+
+alive() {
+	kill -0 "${GUEST_PID[$1]}" 2>/dev/null
+}
+
+# await FD SECONDS PATTERN NAME: reads lines until one matches the glob PATTERN, and prints those before it. The one that
+# matches is left in the file WORK/line (callers may be subshells of each other).
+await() {
+	local fd=$1 end=$((SECONDS + $2)) pattern=$3 name=$4 line='' part
+
+	while true; do
+		if IFS= read -r -t 1 -u "$fd" part; then
+			line+=${part%$'\r'}
+			# shellcheck disable=SC2053 # it is a pattern
+			if [[ $line == $pattern ]]; then
+				printf '%s\n' "$line" >"$WORK/line"
+				return 0
+			fi
+			printf '%s\n' "$line"
+			line=''
+			continue
+		fi
+		line+=$part
+		alive "$name" || { echo "guest $name has ended: $(tail -n 5 "$WORK/$name/qemu.log")" && return 1; }
+		((SECONDS < end)) || { echo "no '$pattern' from guest $name in $2 s" && return 1; }
+	done
+}
+
+# guest_ready NAME [SECONDS]: waits until it has booted
+guest_ready() {
+	await "${GUEST_FROM[$1]}" "${2:-150}" @ready "$1" && return
+	sed 's/^/console: /' "$WORK/$1/console" | tail -n 15
+	sed 's/^/qemu: /' "$WORK/$1/qemu.log" | tail -n 5
+	return 1
+}
+
+# guest NAME SECONDS COMMAND: runs the shell script COMMAND in the guest, prints what it printed, returns its status
+guest() {
+	local number=$RANDOM$RANDOM output status
+
+	printf '%s %s %s\n' "$number" "$2" "$(base64 -w0 <<<"$3")" >&"${GUEST_TO[$1]}"
+	output=$(await "${GUEST_FROM[$1]}" "$(($2 + 60))" "@end $number *" "$1") || {
+		printf '%s\n' "$output"
+		return 99
+	}
+	status=$(<"$WORK/line")
+	[[ -z $output ]] || printf '%s\n' "$output"
+	return "${status##* }"
+}
+
+# qmp NAME COMMAND [ARGUMENTS]: executes a monitor command, prints the answer
+qmp() {
+	local id=$RANDOM$RANDOM
+
+	printf '{"execute":"%s","arguments":%s,"id":"%s"}\n' "$2" "${3:-{\}}" "$id" >&"${QMP_TO[$1]}"
+	await "${QMP_FROM[$1]}" 60 "*\"id\": \"$id\"*" "$1" >>"$WORK/$1/events" || return
+	cat "$WORK/line"
+	[[ $(<"$WORK/line") == *'"return":'* ]]
+}
+
+# qmp_event NAME SECONDS PATTERN: waits for an event that has not been seen yet
+qmp_event() {
+	# shellcheck disable=SC2053
+	if [[ -s $WORK/$1/events && $(<"$WORK/$1/events") == $3 ]]; then
+		: >"$WORK/$1/events"
+		return 0
+	fi
+	await "${QMP_FROM[$1]}" "$2" "$3" "$1" >>"$WORK/$1/events"
+}
+
+# guest_end NAME [SIGNAL]: ends QEMU and waits for it
+guest_end() {
+	local pid=${GUEST_PID[$1]-}
+
+	[[ -n $pid ]] || return 0
+	kill "-${2:-TERM}" "$pid" 2>/dev/null
+	if [[ ${2-} != KILL ]]; then
+		timeout 20 tail -f /dev/null --pid="$pid" || kill -KILL "$pid" 2>/dev/null
+	fi
+	wait "$pid" 2>/dev/null
+	unset "GUEST_PID[$1]"
+	exec {GUEST_TO[$1]}>&- {GUEST_FROM[$1]}<&- {QMP_TO[$1]}>&- {QMP_FROM[$1]}<&-
+	return 0
+}
+
+# ---- counters ----
+
+# devices NAME NODE: the numbers of the devices that the guest has open, in the order of their opening
+devices() {
+	awk -v node="$2" '/^vhl-device:/ { n = $2 } /^vhl-node:/ && $2 == node { print n }' \
+		/proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null | sort -nu
+}
+
+# device NAME NODE INDEX
+device() {
+	devices "$1" "$2" | sed -n "$(($3 + 1))p"
+}
+
+# counter NAME DEVICE QUEUE COUNTER: QUEUE may be "*" for the sum; COUNTER "state" gives the state
+counter() {
+	awk -v dev="$2" -v queue="$3" -v name="$4" '
+		FNR == 1 { this = "" }
+		/^vhl-device:/ { this = $2 }
+		/^vhl-queue:/ && this == dev && (queue == "*" || $2 == queue) && !((dev, $2) in seen) {
+			seen[dev, $2] = 1
+			if (name == "state") { sum = $3; next }
+			for (i = 5; i <= NF; i++) {
+				split($i, kv, "=")
+				if (kv[1] == name)
+					sum += kv[2]
+			}
+		}
+		END { print sum == "" ? 0 : sum }' /proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null
+}
+
+# moved NAME DEVICE QUEUE COUNTER BEFORE LEAST: the counter grew by at least LEAST
+moved() {
+	local now
+
+	now=$(counter "$1" "$2" "$3" "$4")
+	((now - $5 >= $6)) || { echo "counter $4 of queue $3 of device $2: $5 before, $now now, wanted $6 more" && return 1; }
+}
+
+# ---- what is left behind ----
+
+# shellcheck disable=SC2317 # called by the trap
+_cleanup() {
+	local status=$? x
+
+	trap - EXIT INT TERM HUP
+	for x in ${TRAFFIC[@]+"${TRAFFIC[@]}"}; do
+		kill -KILL "$x" 2>/dev/null
+	done
+	for x in ${GUEST_PID[@]+"${!GUEST_PID[@]}"}; do
+		if ((status)); then
+			tail -n 8 "$WORK/$x/qemu.log" "$WORK/$x/console" | sed "s/^/# guest $x: /"
+		fi
+		guest_end "$x" KILL
+	done
+	for ((x = ${#MOUNTS[@]} - 1; x >= 0; x--)); do
+		umount "${MOUNTS[x]}" 2>/dev/null
+	done
+	for x in ${DM[@]+"${DM[@]}"}; do
+		dmsetup remove --retry "$x" 2>/dev/null
+	done
+	for x in ${LOOPS[@]+"${LOOPS[@]}"}; do
+		losetup -d "$x" 2>/dev/null
+	done
+	for x in ${LINKS[@]+"${LINKS[@]}"}; do
+		ip link del "$x" 2>/dev/null
+	done
+	rm -rf --one-file-system -- "$WORK"
+	exit "$status"
+}
+trap _cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP

@@ -1,0 +1,257 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# usage: selftests/e2e/net.sh
+#
+# Stock guests on /dev/vhost-netlite, in TAP. To be run in the test host with the guest image:
+#   tools/vm/run --share "$(selftests/guest/mkguest)" -- selftests/e2e/net.sh
+# One guest has a card for each way of talking to a driver, so that all is done in two boots.
+set -u
+# shellcheck source-path=SCRIPTDIR disable=SC1091
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR disable=SC1091
+. "$(dirname -- "${BASH_SOURCE[0]}")/netlib.sh"
+
+modules_load vhost_netlite
+echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+has() { qemu-system-x86_64 -device virtio-net-pci,help | grep -q "^  $1="; }
+
+# ---- the cards ----
+offloads=csum=off,gso=off,guest_csum=off
+for word in guest_tso4 guest_tso6 guest_ecn guest_ufo host_tso4 host_tso6 host_ecn host_ufo; do
+	offloads+=,$word=off
+done
+for word in guest_uso4 guest_uso6 host_uso; do
+	! has "$word" || offloads+=,$word=off
+done
+properties=(
+	''                                        # 0 as it comes
+	mrg_rxbuf=off,event_idx=off               # 1 large receive buffers, every notification asked for
+	"$offloads"                               # 2 each frame as it is on the wire
+	host_mtu=9000,"$offloads"                 # 3 jumbo frames
+	disable-modern=on,mrg_rxbuf=off           # 4 a legacy device: headers of 10 bytes
+	indirect_desc=off,event_idx=off           # 5 long chains
+)
+args=()
+for n in "${!properties[@]}"; do
+	tap "$n"
+	args+=(-netdev "tap,id=net$n,ifname=tap$n,script=no,downscript=no,vhost=on,vhostfd=$((20 + n))"
+		-device "virtio-net-pci,id=nic$n,netdev=net$n,mac=52:54:00:00:00:0$n${properties[n]:+,${properties[n]}}")
+done
+ip link set tap3 mtu 9000
+tap 6 multi_queue
+ip link add vhl-br type bridge && LINKS+=(vhl-br)
+ip addr add 10.77.8.1/24 dev vhl-br
+ip link set vhl-br up
+for n in 8 9; do
+	tap "$n"
+	ip addr flush dev "tap$n"
+	ip link set "tap$n" master vhl-br
+done
+ip link add vhl-low type veth peer name vhl-peer && LINKS+=(vhl-low)
+ip addr add 10.77.7.1/24 dev vhl-peer
+ip link set vhl-low up
+ip link set vhl-peer up
+ip link add link vhl-low name macvtap7 address 52:54:00:00:00:07 type macvtap mode bridge || bail "no macvtap"
+ip link set macvtap7 up
+
+opens=()
+for n in "${!properties[@]}"; do
+	opens+=(--open "$((20 + n))=/dev/vhost-netlite")
+done
+guest_start a "${opens[@]}" \
+	--run "--net tap6,queues=2,mac=52:54:00:00:00:06 --net macvtap7 --net tap8,mac=52:54:00:00:00:08" "${args[@]}"
+say "a guest with 9 cards boots"
+check "a guest boots" guest_ready a
+check "its cards come up" guest a 60 "$GUEST_NET"
+is_open() {
+	same "devices of guest $1" "$2" "$(devices "$1" $NODE | wc -l)"
+}
+is_open a 10 || bail "the guest is not on vhost-lite at all"
+# by hand first, then vhostlite's: two for the queue pairs of card 6
+index=0
+for n in 0 1 2 3 4 5 6 x 7 8; do
+	DEV[$n]=$(device a $NODE $index)
+	((++index))
+done
+
+# ---- what goes through ----
+ping_works() {
+	ping -q -c 20 -i 0.05 -w 30 "10.77.$1.2" | tee /dev/stderr | grep -q ' 0% packet loss'
+}
+check "ping without loss" ping_works 0
+# the sizes of a ping are those of its payload; 28 bytes of headers come on top
+check "ping of the largest size" ping -q -c 3 -w 30 -s 65507 10.77.0.2
+check "tcp and udp, 1 byte to 64 KiB" echoes 0 8000000
+check "packet counts of guest, TAP and ours agree" counts_agree 0
+
+iperf() {
+	local before
+
+	before=$(reqs "$1" 0)
+	guest a 20 "pidof iperf3 >/dev/null || iperf3 -s -D --logfile /tmp/iperf.log" || return
+	wait_for 20 guest a 10 "netstat -ltn | grep -q :5201" || return
+	timeout 120 iperf3 -c "10.77.$1.2" "${@:2}" && moved a "${DEV[$1]}" 0 reqs "$before" 10
+}
+check "iperf3: tcp to the guest" iperf 0 -n 10M
+check "iperf3: tcp from the guest" iperf 0 -n 10M -R
+check "iperf3: udp to the guest" iperf 0 -u -b 20M -n 1M
+check "iperf3: udp from the guest" iperf 0 -u -b 20M -n 1M -R
+offload_off() {
+	guest a 30 "ethtool -K n0 tx off sg off tso off gso off gro off" && ethtool -K tap0 tx off sg off tso off gso off >/dev/null &&
+		echoes 0 1000000
+}
+offload_on() {
+	guest a 30 "ethtool -K n0 tx on sg on tso on gso on gro on" && ethtool -K tap0 tx on sg on tso on gso on >/dev/null &&
+		echoes 0 1000000
+}
+check "offloads switched off" offload_off
+check "and on again" offload_on
+check "no mergeable buffers, no event index" echoes 1
+check "no mergeable buffers: counts agree" counts_agree 1
+check "no offloads" echoes 2 2000000
+check "no offloads: counts agree" counts_agree 2
+# whole frames of 9000 bytes arrive: pings that must not be cut, both ways
+jumbo() {
+	local bytes
+
+	bytes=$(counter a "${DEV[3]}" 0 in)
+	guest a 30 "ethtool -K n3 gro off; ping -q -c 5 -w 20 -s 8972 10.77.3.1" &&
+		ping -q -M "do" -c 5 -w 20 -s 8972 10.77.3.2 && moved a "${DEV[3]}" 0 in "$bytes" 90000 &&
+		! ping -q -M "do" -c 1 -w 2 -s 8973 10.77.3.2 && echoes 3 2000000
+}
+check "jumbo frames, MTU 9000" jumbo
+check "jumbo frames: counts agree" counts_agree 3
+check "a legacy device" echoes 4 2000000
+check "a legacy device: counts agree" counts_agree 4
+check "no indirect descriptors" echoes 5 2000000
+check "no indirect descriptors: counts agree" counts_agree 5
+
+two_queues() {
+	local q0 q1
+
+	guest a 30 "ethtool -L n6 combined 2" || return
+	q0=$(reqs 6 1) q1=$(reqs x 1)
+	echoes 6 2000000 && iperf 6 -P 4 -n 4M && iperf 6 -P 4 -n 4M -R || return
+	moved a "${DEV[6]}" 1 reqs "$q0" 10 && moved a "${DEV[x]}" 1 reqs "$q1" 10
+}
+check "two queue pairs, both used" two_queues
+check "macvtap" echoes 7 2000000
+
+# ---- what happens meanwhile ----
+bulk=("$E2E_IMAGES/xfer" tcp 10.77.0.2 7)
+resize() {
+	guest a 30 "ethtool -G n0 rx 256 tx 64" && guest a 30 "ethtool -g n0" | tee /dev/stderr | grep -q 'TX:[[:space:]]*64$'
+}
+traffic "${bulk[@]}" 16000000
+check "traffic before a resize" passes 0 60
+if guest a 30 "ethtool -G n0 rx 512" >/dev/null; then
+	check "rings of 256 and 64 during traffic" resize
+else
+	skip "rings of 256 and 64 during traffic" "this QEMU or kernel cannot reset a queue"
+fi
+check "the traffic survives" traffic_ok 120
+
+traffic "${bulk[@]}" 16000000
+check "traffic before a stop" passes 0 60
+stands() {
+	local before
+
+	qmp a stop && before=$(reqs 0 1) && sleep 2 && same "packets while stopped" "$before" "$(reqs 0 1)" &&
+		same "state" stopped "$(counter a "${DEV[0]}" 1 state)"
+}
+check "stop: nothing moves" stands
+check "cont" qmp a cont
+check "the traffic survives the stop" traffic_ok 120
+
+traffic "${bulk[@]}" 16000000
+check "traffic before the TAP goes down" passes 0 60
+down() {
+	ip link set tap0 down && sleep 1 && alive a && quiet a && ip link set tap0 up && ip link show tap0 | grep -q LOWER_UP
+}
+check "TAP down and up" down
+check "the traffic survives it" traffic_ok 180
+
+traffic "$E2E_IMAGES/xfer" tcp 10.77.1.2 7 1000000000
+check "traffic before the TAP is deleted" passes 1 60
+check "TAP deleted" ip link del tap1
+# the guest goes on sending
+deleted() {
+	guest a 20 "ping -q -c 3 -w 3 10.77.1.1; true" && alive a && quiet a && brief 0
+}
+check "the guest and its other cards go on, no thread spins" deleted
+traffic_stop
+
+unplugged() {
+	local state
+
+	qmp a device_del '{"id":"nic2"}' && qmp_event a 60 '*DEVICE_DELETED*"nic2"*' || return
+	state=$(counter a "${DEV[2]}" 1 state)
+	same "state" stopped "$state" && guest a 20 "! test -e /sys/class/net/n2"
+}
+plugged() {
+	qmp a device_add '{"driver":"virtio-net-pci","id":"nic2b","netdev":"net2","mac":"52:54:00:00:00:02"}' &&
+		wait_for 30 guest a 20 "grep -q 52:54:00:00:00:02 /sys/class/net/*/address" && guest a 30 "$GUEST_NET" && brief 2
+}
+gone() {
+	qmp a device_del '{"id":"nic2b"}' && qmp_event a 60 '*DEVICE_DELETED*"nic2b"*' && qmp a netdev_del '{"id":"net2"}' &&
+		wait_for 10 is_open a 9 && brief 0
+}
+traffic "$E2E_IMAGES/xfer" tcp 10.77.2.2 7 1000000000
+check "traffic before the card is unplugged" passes 2 100
+check "card unplugged" unplugged
+traffic_stop
+check "card plugged" plugged
+check "backend removed: one device less" gone
+
+traffic "$E2E_IMAGES/xfer" tcp 10.77.5.2 7 1000000000
+check "traffic before a reset" passes 5 100
+reset_guest() {
+	qmp a system_reset && guest_ready a && guest a 60 "$GUEST_NET"
+}
+check "reset during traffic" reset_guest
+traffic_stop
+check "all is well after it" brief 0
+check "two queue pairs after it" brief 6
+
+# ---- two guests ----
+guest_start b --run "--net tap9,mac=52:54:00:00:00:09"
+check "a second guest boots" guest_ready b
+check "its card comes up" guest b 60 "$GUEST_NET ip addr add 10.77.8.9/24 dev n9"
+between() {
+	local dev before a
+
+	dev=$(device b $NODE 0) before=$(counter b "$dev" 0 reqs) a=$(reqs 8 1)
+	# shellcheck disable=SC2086 # lists
+	guest a 120 "ping -q -c 5 -w 20 10.77.8.9 && xfer udp 10.77.8.9 7 $UDP_SIZES && xfer tcp 10.77.8.9 7 $TCP_SIZES 4000000" &&
+		guest b 60 "ping -q -c 5 -w 20 10.77.8.1 && xfer tcp 10.77.8.2 7 1000000" &&
+		moved b "$dev" 0 reqs "$before" 100 && moved a "${DEV[8]}" 1 reqs "$a" 100
+}
+check "two guests talk over a bridge" between
+
+# ---- SIGKILL ----
+a_pid=${GUEST_PID[a]}
+traffic "${bulk[@]}" 1000000000
+first=${TRAFFIC[-1]}
+guest a 10 "(xfer tcp 10.77.8.9 7 1000000000 >/dev/null 2>&1 &)" >/dev/null
+check "traffic before QEMU is killed" passes 0 100
+check "traffic between the guests, too" passes 8 100
+killed() {
+	[[ ! -e /proc/$a_pid ]] && same "references" 1 "$(<"/sys/module/vhost_netlite/refcnt")" &&
+		ip link show tap0 | grep -q NO-CARRIER && ! ps -eLo comm,args | grep -F "vhl" | grep -F "$a_pid"
+}
+guest_end a KILL
+kill "$first" 2>/dev/null
+wait "$first" 2>/dev/null
+check "QEMU killed: its devices are closed, its threads gone, its TAPs free" wait_for 10 killed
+other_goes_on() {
+	guest b 60 "ping -q -c 3 -w 20 10.77.8.1"
+}
+check "the other guest goes on" other_goes_on
+check "quit" qmp b quit
+quits() { ! alive b; }
+check "QEMU ends" wait_for 20 quits
+guest_end b
+check "nobody holds the module" wait_for 10 no_users vhost_netlite
+check "the modules can be unloaded" rmmod vhost_netlite vhost_lite
+finish
