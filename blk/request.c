@@ -500,7 +500,7 @@ int vhl_blk_start(struct vhl_vq *vq)
 }
 
 /*
- * Nothing is in flight.  A work item may be about to return, but that touches neither the queue nor
+ * Nothing is in flight. A work item may be about to return, but that touches neither the queue nor
  * its requests.
  */
 void vhl_blk_stop(struct vhl_vq *vq)
