@@ -90,7 +90,7 @@ TEST(driver_rewrites_everything)
 	unsigned int i, faults = 0;
 	pthread_t thread;
 
-	tap_timeout(opt.seconds + 60);
+	tap_timeout(opt.seconds + 120);
 	guest_add(&r->guest, RO, 0x1000, VHL_MEM_READ);
 	guest_add(&r->guest, WO, 0x1000, VHL_MEM_WRITE);
 	REQUIRE(!pthread_create(&thread, NULL, flip, &f));

@@ -270,7 +270,7 @@ TEST(random_inputs)
 	time_t stop = time(NULL) + opt.seconds;
 	unsigned int i, faults = 0;
 
-	tap_timeout(opt.seconds + 60);
+	tap_timeout(opt.seconds + 120);
 	for (seed = opt.seed; opt.count ? seed < end : seed % 64 || time(NULL) < stop; seed++) {
 		struct rng rng = { seed };
 		size_t size = 1 + rng_below(&rng, rng_below(&rng, 4) ? 800 : sizeof(data));

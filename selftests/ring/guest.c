@@ -12,6 +12,8 @@
 /* The guest whose memory copy_from_user() reaches */
 static struct guest *live;
 
+void (*shim_after_read)(const volatile void *p, unsigned long size);
+
 static void die(const char *what)
 {
 	fflush(stdout);
@@ -156,6 +158,8 @@ unsigned long copy_from_user(void *to, const void *from, unsigned long n)
 		good = map->fault_at > at ? map->fault_at - at : 0;
 	memcpy(to, from, good);
 	memset((char *)to + good, 0, n - good);
+	if (shim_after_read && good)
+		shim_after_read(from, good);
 	return n - good;
 }
 

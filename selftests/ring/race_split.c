@@ -141,7 +141,7 @@ static void race(unsigned int flags)
 	struct pair p = { .r = rig_new(8, 65000, flags) };
 	pthread_t thread;
 
-	tap_timeout(opt.seconds + 20);
+	tap_timeout(opt.seconds + 120);
 	REQUIRE(!pthread_create(&thread, NULL, device, &p));
 	drive(&p);
 	pthread_join(thread, NULL);

@@ -9,7 +9,7 @@
 
 #include "tap.h"
 
-#define TIMEOUT		60
+#define TIMEOUT		120
 #define MAX_DIAGS	20
 
 static struct tap_test *first, **tail = &first;

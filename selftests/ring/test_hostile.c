@@ -287,6 +287,72 @@ TEST(fault_then_restart)
 	rig_free(r);
 }
 
+/* A driver that spoils whatever was read, at once: nothing may be read a second time */
+static void spoil(const volatile void *p, unsigned long size)
+{
+	volatile u8 *byte = (volatile u8 *)p;
+
+	while (size--)
+		*byte++ = 0xff;
+}
+
+static void spoilt(unsigned int direct, unsigned int in_table)
+{
+	struct rig *r = rig_new(64, 65535, 0);
+	struct buf bufs[64 + 100];
+	unsigned int i;
+
+	for (i = 0; i < direct + in_table; i++)
+		bufs[i] = (struct buf){ RAM + 8 * i, 1 + i % 8, i > 2 };
+	if (in_table)
+		drv_indirect(r, direct, RAM + 0x10000, bufs + direct, in_table);
+	for (i = 0; i < direct; i++)
+		drv_desc(r, i, bufs[i].addr, bufs[i].len,
+			 (bufs[i].write ? F_WRITE : 0) | (in_table || i + 1 < direct ? F_NEXT : 0),
+			 i + 1);
+	drv_post(r, 0);
+	shim_after_read = spoil;
+	TAKE(r, 0, bufs, direct + in_table);
+	shim_after_read = NULL;
+	/* the index was read, or else this proves nothing */
+	CHECK_EQ(r->avail->idx, 0xffff);
+	CHECK_EQ(r->ring->last_avail, 0);
+	rig_free(r);
+}
+
+TEST(nothing_is_read_twice)
+{
+	spoilt(1, 0);
+	spoilt(2, 0);
+	spoilt(64, 0);
+	spoilt(0, 1);
+	spoilt(0, 32);
+	spoilt(0, 33);
+	spoilt(0, 100);
+	spoilt(5, 50);
+}
+
+/* Nor on the completing side */
+TEST(nothing_is_read_twice_to_call)
+{
+	struct rig *r;
+	int event_idx;
+
+	for (event_idx = 0; event_idx < 2; event_idx++) {
+		r = rig_new(4, 0, event_idx ? RIG_EVENT_IDX : 0);
+		vhl_ring_push(r->ring, 0, 0);
+		CHECK(vhl_ring_publish(r->ring));
+		drv_set_used_event(r, 1);
+		vhl_ring_push(r->ring, 1, 5);
+		shim_after_read = spoil;
+		CHECK(vhl_ring_publish(r->ring));
+		shim_after_read = NULL;
+		USED(r, 0, 0);
+		USED(r, 1, 5);
+		rig_free(r);
+	}
+}
+
 static void all_faults(void)
 {
 	/* those that a device type finds, not the ring */

@@ -238,9 +238,11 @@ TEST(call_event_idx)
 	for (s = 0; s < ARRAY_SIZE(starts); s++) {
 		for (batch = 0; batch <= 16; batch++) {
 			for (delta = -40; delta <= 40; delta++) {
-				struct rig *r = rig_new(16, starts[s] - 1, RIG_EVENT_IDX);
+				struct rig *r = rig_new(16, starts[s] - 1,
+							RIG_EVENT_IDX | RIG_NO_RAM);
 				u16 old = starts[s], new = old + batch, event = old + delta;
 
+				guest_add(&r->guest, one.addr, one.len, RW);
 				/* make the first publication, which is another matter */
 				add(r, 1);
 				drain(r);

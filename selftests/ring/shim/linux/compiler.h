@@ -2,8 +2,8 @@
 /*
  * What <linux/compiler.h> and the headers it brings along give to the ring code.
  *
- * READ_ONCE() and WRITE_ONCE() are the kernel's: one volatile access of the object's own size,
- * so a test that changes shared memory under the ring's feet sees what a driver would cause.
+ * READ_ONCE() and WRITE_ONCE() are the kernel's: one volatile access of the object's own size.
+ * A test may have a say after each read: there a driver could change what was read.
  */
 #ifndef VHL_SHIM_COMPILER_H
 #define VHL_SHIM_COMPILER_H
@@ -25,10 +25,16 @@
 	_Static_assert(sizeof(x) == 1 || sizeof(x) == 2 || sizeof(x) == 4 || sizeof(x) == 8, \
 		       "no single access")
 
+extern void (*shim_after_read)(const volatile void *p, unsigned long size);
+
 #define READ_ONCE(x)							\
 ({									\
+	const volatile __typeof__(x) *once_p_ = &(x);			\
+	__typeof__(x) once_ = *once_p_;					\
 	SHIM_ONE_ACCESS(x);						\
-	*(const volatile __typeof__(x) *)&(x);				\
+	if (shim_after_read)						\
+		shim_after_read(once_p_, sizeof(x));			\
+	once_;								\
 })
 
 #define WRITE_ONCE(x, val)						\
