@@ -148,9 +148,8 @@ static void watch(struct bench *b)
 			fprintf(stderr, "vhost-bench: %s: no progress for %u s\n", b->phase,
 				b->opt->timeout);
 			dump(b);
-			bench_fail(b, "%s: no progress for %u s; %llu of %llu were right", b->phase,
-				   b->opt->timeout, (unsigned long long)b->verified,
-				   (unsigned long long)b->total);
+			bench_fail(b, "%s: no progress for %u s; %llu payloads were right",
+				   b->phase, b->opt->timeout, (unsigned long long)b->verified);
 		}
 		if (b->stop && !stopped)
 			stopped = now;

@@ -16,6 +16,8 @@
 #define BENCH_DEVICE_COUNTERS	10
 extern const char *const bench_device_counter[BENCH_DEVICE_COUNTERS];
 
+#define BENCH_SERIAL	"vhost-bench"
+
 /* What can be read at any time; a result is the difference of two of these */
 struct bench_snapshot {
 	uint64_t ns;
@@ -43,6 +45,7 @@ struct bench_snapshot {
  * @end: its end
  * @lat: latencies of the measured part
  * @has_device: the device has counters
+ * @serial_set: the disk has the serial number BENCH_SERIAL
  * @why: what went wrong first
  */
 struct bench {
@@ -56,7 +59,7 @@ struct bench {
 	uint64_t ops, bytes;
 	struct bench_snapshot begin, end;
 	struct hist lat;
-	bool has_device;
+	bool has_device, serial_set;
 	pthread_mutex_t lock;
 	char why[512];
 };
@@ -100,12 +103,13 @@ int bench_wait(struct bench *b, struct guest_queue *q);
  * bench_guest() - open a device and give it features and memory
  * @b: the run; the guest is added to its guests
  * @kind: of the device
- * @fd: disk, -1 for a network device
+ * @fd: disk
  * @features: needed besides what the options say
+ * @optional: taken when they are offered
  * @bytes: of memory that will be allocated, in pieces of at most @piece
  */
-int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features, uint64_t bytes,
-		uint64_t piece);
+int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features,
+		uint64_t optional, uint64_t bytes, uint64_t piece);
 
 /* bench_queue_bytes() - memory for a queue whose chains have up to @nsegs segments */
 uint64_t bench_queue_bytes(const struct bench *b, unsigned int nsegs);
@@ -116,8 +120,17 @@ unsigned int bench_slots(const struct bench *b, unsigned int nsegs);
 /* bench_queue() - make and program a queue */
 int bench_queue(struct bench *b, struct guest *g, unsigned int index, struct guest_queue **q);
 
-/* bench_alloc() - a buffer, across the border of two regions where that is still possible */
-int bench_alloc(struct bench *b, struct guest *g, uint64_t size, uint64_t *gpa);
+/**
+ * bench_alloc() - a buffer, across the border of two regions where that is still possible
+ * @b: the run
+ * @g: the guest
+ * @size: bytes
+ * @below: of them below the border
+ * @align: of the buffer, where there is no border
+ * @gpa: where it begins
+ */
+int bench_alloc(struct bench *b, struct guest *g, uint64_t size, uint64_t below, uint64_t align,
+		uint64_t *gpa);
 
 /* bench_run() - run threads to their end; -1 when the run has failed */
 int bench_run(struct bench *b, struct bench_thread *t, unsigned int n);

@@ -176,6 +176,7 @@ extern const struct guest_ops guest_ops_vhost, guest_ops_vdpa;
  * @ops: the dialect; compare with &guest_ops_vdpa where a test must know
  * @features: as set
  * @backend_features: as set (vhost-vDPA)
+ * @shared: guest_add_memory() makes shared memory, as a VMM with memfd would; off at first
  * @region: guest memory
  * @nregions: how many
  * @queue: by index, NULL for those not made
@@ -187,6 +188,7 @@ struct guest {
 	const struct guest_ops *ops;
 	uint64_t features;
 	uint64_t backend_features;
+	bool shared;
 	struct guest_region region[GUEST_MAX_REGIONS];
 	unsigned int nregions;
 	struct guest_queue *queue[GUEST_MAX_QUEUES];
@@ -294,8 +296,16 @@ int guest_del_region(struct guest *g, uint64_t gpa);
 /* guest_alloc() - memory inside one region, zeroed, never freed.  -ENOMEM */
 int guest_alloc(struct guest *g, uint64_t size, uint64_t align, uint64_t *gpa);
 
-/* guest_alloc_straddling() - memory in two regions that are neighbours; once a pair.  -ENOSPC */
-int guest_alloc_straddling(struct guest *g, uint64_t size, uint64_t *gpa);
+/**
+ * guest_alloc_straddling() - memory in two regions that are neighbours, as guest_layout() makes them
+ * @g: the guest
+ * @below: bytes of it in the lower one
+ * @above: bytes of it in the upper one
+ * @gpa: where it begins
+ *
+ * Return: 0, -ENOSPC when all pairs have been used.
+ */
+int guest_alloc_straddling(struct guest *g, uint64_t below, uint64_t above, uint64_t *gpa);
 
 /* guest_span() - where @gpa is, and how many of @len bytes are contiguous there; NULL: nowhere */
 void *guest_span(const struct guest *g, uint64_t gpa, uint64_t len, uint64_t *contiguous);

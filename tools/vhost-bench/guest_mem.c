@@ -51,7 +51,7 @@ int guest_add_region(struct guest *g, uint64_t gpa, void *hva, uint64_t size)
 int guest_add_memory(struct guest *g, uint64_t gpa, uint64_t size)
 {
 	uint64_t page = page_size(), len = round_up(size, page);
-	unsigned char *p;
+	unsigned char *p, *mem;
 	int ret;
 
 	p = mmap(NULL, len + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -59,13 +59,13 @@ int guest_add_memory(struct guest *g, uint64_t gpa, uint64_t size)
 	if (p == MAP_FAILED)
 		return guest_fail(g, -errno, "%llu bytes of guest memory",
 				  (unsigned long long)size);
-	if (mprotect(p + page, len, PROT_READ | PROT_WRITE)) {
+	mem = mmap(p + page, len, PROT_READ | PROT_WRITE,
+		   (g->shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (mem == MAP_FAILED)
 		ret = guest_fail(g, -errno, "%llu bytes of guest memory",
 				 (unsigned long long)size);
-		munmap(p, len + 2 * page);
-		return ret;
-	}
-	ret = guest_add_region(g, gpa, p + page, size);
+	else
+		ret = guest_add_region(g, gpa, mem, size);
 	if (ret)
 		munmap(p, len + 2 * page);
 	else
@@ -154,14 +154,13 @@ int guest_alloc(struct guest *g, uint64_t size, uint64_t align, uint64_t *gpa)
 	return 0;
 }
 
-int guest_alloc_straddling(struct guest *g, uint64_t size, uint64_t *gpa)
+int guest_alloc_straddling(struct guest *g, uint64_t below, uint64_t above, uint64_t *gpa)
 {
 	int ret = -ENOSPC;
 
 	pthread_mutex_lock(&g->alloc_lock);
 	for (unsigned int i = 0; ret && i + 1 < g->nregions; i++) {
 		struct guest_region *a = &g->region[i], *b = &g->region[i + 1];
-		uint64_t below = size / 2, above = size - below;
 
 		/* Still untouched on both sides of the border? */
 		if (a->down || !b->down || a->gpa + a->size != b->gpa || a->hi != a->size ||

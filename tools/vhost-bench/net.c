@@ -24,7 +24,7 @@ static int make_slots(struct bench *b, struct guest *g, unsigned int n, unsigned
 	}
 	for (unsigned int i = 0; i < n; i++) {
 		s[i].seg = segs + (size_t)i * (nsegs + 1);
-		if (bench_alloc(b, g, bytes, &s[i].gpa))
+		if (bench_alloc(b, g, bytes, bytes / 2, 64, &s[i].gpa))
 			return -1;
 	}
 	return 0;
@@ -41,7 +41,7 @@ static int make_pair(struct net *net, unsigned int index)
 
 	p->n_rx = rx ? bench_slots(b, rx_segs) : 0;
 	p->n_tx = tx ? bench_slots(b, tx_segs) : 0;
-	if (bench_guest(b, GUEST_NET, -1, o->mergeable ? 1ULL << VIRTIO_NET_F_MRG_RXBUF : 0,
+	if (bench_guest(b, GUEST_NET, -1, o->mergeable ? 1ULL << VIRTIO_NET_F_MRG_RXBUF : 0, 0,
 			p->n_rx * (rx_bytes + 64) + p->n_tx * (tx_bytes + 64) +
 			bench_queue_bytes(b, rx_segs) + bench_queue_bytes(b, tx_segs),
 			rx_bytes > tx_bytes ? rx_bytes : tx_bytes))

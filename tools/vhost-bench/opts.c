@@ -41,6 +41,7 @@ static const char usage_text[] =
 "  --queues N           queues of a disk, queue pairs of a network device (1)\n"
 "  --ring-size N        descriptors of a ring (256)\n"
 "  --regions N          regions of guest memory (1)\n"
+"  --memory private|shared  what guest memory is made of (private)\n"
 "  --event-idx on|off   VIRTIO_F_EVENT_IDX (on)\n"
 "  --indirect on|off    indirect descriptors (on)\n"
 "  --irq | --poll       sleep for the device's calls (default), or poll the rings\n"
@@ -77,7 +78,7 @@ static const char usage_text[] =
 "Exit status: 0 every payload is right, 1 something is not, 2 wrong usage. See vhost-bench(1).\n";
 
 enum {
-	O_DEV = 1, O_QUEUES, O_RING, O_REGIONS, O_EVENT, O_INDIRECT, O_IRQ, O_POLL, O_COUNT,
+	O_DEV = 1, O_QUEUES, O_RING, O_REGIONS, O_MEMORY, O_EVENT, O_INDIRECT, O_IRQ, O_POLL, O_COUNT,
 	O_WARMUP, O_SIZE, O_BATCH, O_SEGMENTS, O_SEED, O_TAP, O_MERGEABLE, O_RXBUF, O_WINDOW,
 	O_SINK, O_GSO, O_FILE, O_DIRECT_, O_SPAN, O_QD, O_RANDOM, O_SEQ, O_FILL, O_ODD, O_VERIFY,
 	O_TIMEOUT, O_JSON, O_CORRUPT, O_HELP, O_VERSION,
@@ -88,6 +89,7 @@ static const struct option options[] = {
 	{ "queues", 1, NULL, O_QUEUES },
 	{ "ring-size", 1, NULL, O_RING },
 	{ "regions", 1, NULL, O_REGIONS },
+	{ "memory", 1, NULL, O_MEMORY },
 	{ "event-idx", 1, NULL, O_EVENT },
 	{ "indirect", 1, NULL, O_INDIRECT },
 	{ "irq", 0, NULL, O_IRQ },
@@ -248,6 +250,8 @@ static int one(struct opts *o, int c, const char *name, const char *arg)
 		return number(name, arg, 512, UINT64_MAX / 2, &o->span);
 	case O_CORRUPT:
 		return number(name, arg, 1, UINT64_MAX, &o->corrupt);
+	case O_MEMORY:
+		return choice(name, arg, "shared", "private", &o->shared);
 	case O_EVENT:
 		return choice(name, arg, "on", "off", &o->event_idx);
 	case O_INDIRECT:
@@ -333,10 +337,11 @@ static int check_blk(struct opts *o)
 		return wrong("--tap, --gso and --sink are for net-* cases");
 	if (o->fill && o->what != BLK_READ)
 		return wrong("--fill is for blk-read");
+	if (o->size_min != o->size_max)
+		return wrong("--size: a range is for net-* cases");
 	if (!o->size_max)
 		o->size_max = o->what == BLK_VERIFY ? 65536 : 4096;
-	else if (o->size_min != o->size_max)
-		return wrong("--size: a range is for net-* cases");
+	o->size_min = o->what == BLK_VERIFY ? 512 : o->size_max;
 	if (o->size_max % 512)
 		return wrong("--size %u: no multiple of 512", o->size_max);
 	if (!o->batch)

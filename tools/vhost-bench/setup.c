@@ -34,8 +34,35 @@ static int need(struct bench *b, uint64_t offered, uint64_t wanted)
 				    (unsigned long long)missing) : 0;
 }
 
-int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features, uint64_t bytes,
-		uint64_t piece)
+/* What a device says that does not know our requests, before or instead of the owner's check */
+static bool unknown(int err)
+{
+	return err == -ENOTTY || err == -EPERM;
+}
+
+/* A disk of ours can be told how it is to look; others will do as they are */
+static int set_blk_opts(struct bench *b, struct guest *g)
+{
+	struct vhl_blk_opts opts = {
+		.num_queues = b->opt->queues,
+		.serial = BENCH_SERIAL,
+	};
+	int ret = GUEST_IOCTL(g, VHL_BLK_SET_OPTS, &opts);
+
+	b->serial_set = !ret;
+	return unknown(ret) ? 0 : ret;
+}
+
+/* Nor does a foreign vhost-vDPA device, which has its disk already; its size will be compared */
+static int attach(struct guest *g, int fd)
+{
+	int ret = guest_attach(g, fd);
+
+	return g->ops == &guest_ops_vdpa && unknown(ret) ? 0 : ret;
+}
+
+int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features,
+		uint64_t optional, uint64_t bytes, uint64_t piece)
 {
 	const struct opts *o = b->opt;
 	uint64_t offered;
@@ -46,6 +73,7 @@ int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features
 	if (!g)
 		return bench_fail(b, "out of memory");
 	b->guest[b->nguests++] = g;
+	g->shared = o->shared;
 
 	features |= 1ULL << VIRTIO_F_VERSION_1;
 	if (o->event_idx)
@@ -55,8 +83,10 @@ int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features
 	if (!ret && g->ops == &guest_ops_vdpa)
 		features |= 1ULL << VIRTIO_F_ACCESS_PLATFORM;
 
-	if (!ret && fd >= 0)
-		ret = guest_attach(g, fd);
+	if (!ret && kind == GUEST_BLK)
+		ret = set_blk_opts(b, g);
+	if (!ret && kind == GUEST_BLK)
+		ret = attach(g, fd);
 	if (!ret)
 		ret = guest_own(g);
 	if (!ret)
@@ -65,7 +95,7 @@ int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features
 		return bench_guest_failed(b, g);
 	if (need(b, offered, features))
 		return -1;
-	ret = guest_set_features(g, features);
+	ret = guest_set_features(g, features | (offered & optional));
 	if (!ret)	/* a piece may not fit the rest of any region */
 		ret = guest_layout(g, o->regions, bytes + (o->regions + 1) * (piece + 4096));
 	if (!ret)
@@ -100,9 +130,11 @@ int bench_queue(struct bench *b, struct guest *g, unsigned int index, struct gue
 	return ret ? bench_guest_failed(b, g) : 0;
 }
 
-int bench_alloc(struct bench *b, struct guest *g, uint64_t size, uint64_t *gpa)
+int bench_alloc(struct bench *b, struct guest *g, uint64_t size, uint64_t below, uint64_t align,
+		uint64_t *gpa)
 {
-	if (!guest_alloc_straddling(g, size, gpa) || !guest_alloc(g, size, 64, gpa))
+	if (!guest_alloc_straddling(g, below, size - below, gpa) ||
+	    !guest_alloc(g, size, align, gpa))
 		return 0;
 	return bench_guest_failed(b, g);
 }
