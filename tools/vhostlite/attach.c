@@ -145,7 +145,9 @@ static int open_tun(const struct net_opts *net)
 
 	free(line);
 	if (fd < 0)
-		die(EXIT_FAILED, "/dev/net/tun: %s", strerror(errno));
+		die(EXIT_FAILED, "/dev/net/tun: %s%s", strerror(errno), errno == ENOENT ?
+		    ", load it with: modprobe tun" : errno == EACCES ?
+		    ": run vhostlite as root, or give your user access to it" : "");
 	/* The kernel wants to hear how the TAP was made; one queue of a multi_queue TAP is fine */
 	if (net->queues > 1 || flags & IFF_MULTI_QUEUE)
 		ifr.ifr_flags |= IFF_MULTI_QUEUE;

@@ -13,10 +13,6 @@
 
 #include "vhostlite.h"
 
-#ifndef VHL_BLK_RESIZE
-#define VHL_BLK_RESIZE	_IO(VHOST_VIRTIO, 0x52)
-#endif
-
 /* The device's file, out of a process that has it open */
 static int borrow_fd(const struct device *dev)
 {
@@ -58,11 +54,12 @@ int cmd_resize(int argc, char **argv)
 	if (!dev)
 		die(EXIT_FAILED, "device %" PRIu64 ": not open%s", id, list.denied ?
 		    " in any of your own processes (run vhostlite as root to reach others)" : "");
+	if (!strstr(dev->node, "blk"))
+		die(EXIT_FAILED, "device %" PRIu64 ": a %s is no disk", id, dev->node);
 	fd = borrow_fd(dev);
 	if (ioctl(fd, VHL_BLK_RESIZE)) {
-		if (errno == ENOTTY)
-			die(EXIT_FAILED, "device %" PRIu64 ": %s devices have no size", id,
-			    dev->node);
+		if (errno == ENXIO)
+			die(EXIT_FAILED, "device %" PRIu64 ": no file is attached to it", id);
 		die(EXIT_FAILED, "device %" PRIu64 " (%s): %s", id, dev->backing, strerror(errno));
 	}
 	close(fd);

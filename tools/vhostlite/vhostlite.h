@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define VHOSTLITE_VERSION	"0.1.0"
+#define VHOSTLITE_VERSION	"0.1"
 
 /* Exit statuses besides 0; `run` ends with that of the command */
 enum {
