@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Backends: TAPs and disks.  See dut.h */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dut.h"
+
+#define NULLB	"/sys/kernel/config/nullb/vhltest"
+
+int set_link(const char *name, bool up)
+{
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret;
+	struct ifreq ifr = { 0 };
+
+	strcpy(ifr.ifr_name, name);
+	ret = ioctl(s, SIOCGIFFLAGS, &ifr);
+	if (!ret) {
+		ifr.ifr_flags = up ? ifr.ifr_flags | IFF_UP : ifr.ifr_flags & ~IFF_UP;
+		ret = ioctl(s, SIOCSIFFLAGS, &ifr);
+	}
+	ret = ret ? -errno : 0;
+	close(s);
+	return ret;
+}
+
+int make_tap(char *name, int hdr)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | (hdr ? IFF_VNET_HDR : 0) };
+	char path[128];
+	int fd, ret;
+
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	strcpy(ifr.ifr_name, "vhltest%d");
+	if (ioctl(fd, TUNSETIFF, &ifr) || (hdr && ioctl(fd, TUNSETVNETHDRSZ, &hdr))) {
+		ret = -errno;
+		goto out;
+	}
+	strcpy(name, ifr.ifr_name);
+	/* without it the kernel sends packets of its own */
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+	put_file(path, "1");
+	ret = set_link(name, true);
+	if (!ret)
+		return fd;
+out:
+	close(fd);
+	return ret;
+}
+
+int make_disk(uint64_t bytes)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, bytes)) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+int slow_disk(unsigned int ms)
+{
+	char delay[32], index[32], path[64];
+	int fd, i;
+
+	if (!module_loaded("null_blk") && system("modprobe null_blk nr_devices=0 2>/dev/null"))
+		return -ENOENT;
+	if (access("/sys/kernel/config/nullb", F_OK) &&
+	    system("mount -t configfs none /sys/kernel/config 2>/dev/null"))
+		return -ENOENT;
+	slow_disk_remove();
+	if (mkdir(NULLB, 0700))
+		return -errno;
+	snprintf(delay, sizeof(delay), "%llu", ms * 1000000ULL);
+	/* completes in a timer's interrupt */
+	if (put_file(NULLB "/size", "16") || put_file(NULLB "/memory_backed", "1") ||
+	    put_file(NULLB "/irqmode", "2") || put_file(NULLB "/completion_nsec", delay) ||
+	    put_file(NULLB "/power", "1"))
+		return -EIO;
+	fd = open(NULLB "/index", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, index, sizeof(index)) <= 0)
+		return -EIO;
+	close(fd);
+	snprintf(path, sizeof(path), "/dev/nullb%d", atoi(index));
+	/* the name when it was made through configfs, since 6.4 or so */
+	for (i = 0; i < 100; i++) {
+		fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+		if (fd < 0)
+			fd = open("/dev/vhltest", O_RDWR | O_DIRECT | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+		sleep_ms(20);
+	}
+	return -ENODEV;
+}
+
+void slow_disk_remove(void)
+{
+	if (access(NULLB, F_OK))
+		return;
+	put_file(NULLB "/power", "0");
+	rmdir(NULLB);
+}

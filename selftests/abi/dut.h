@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A device under test: opened, owned, with memory, two queues and a backend, and with traffic that
+ * is verified byte by byte.  The same for a network device (queue 0 to the guest, 1 from it), and
+ * a disk in either dialect (two request queues).
+ */
+#ifndef ABI_DUT_H
+#define ABI_DUT_H
+
+#include <net/if.h>
+#include <stdatomic.h>
+
+#include "guest.h"
+#include "sys.h"
+
+#define RX	0
+#define TX	1
+
+/* Header of a packet with VERSION_1 or MRG_RXBUF */
+#define NET_HDR	12
+
+enum dut_kind {
+	DUT_NET,
+	DUT_BLK,
+	DUT_VDPA,
+};
+
+/**
+ * struct dut_opts - what differs from the usual; all zero is usual
+ * @num: ring size, 0 is 64
+ * @refuse: features not to take
+ * @accept: features to take that are not by themselves (VHOST_NET_F_VIRTIO_NET_HDR)
+ * @disk: file to attach instead of one of memory; the caller's, 0 for none
+ * @regions: pieces of memory, 0 is 4
+ * @memory: bytes of memory, 0 is 8 MiB
+ * @stopped: do not start
+ */
+struct dut_opts {
+	unsigned int num;
+	uint64_t refuse, accept;
+	int disk;
+	unsigned int regions;
+	uint64_t memory;
+	bool stopped;
+};
+
+/**
+ * struct lane - buffers of a queue
+ * @gpa: of LANE_SIZE bytes of guest memory
+ * @p: the same in this process
+ * @seq: of the next unit
+ * @done: verified units
+ */
+struct lane {
+	uint64_t gpa;
+	unsigned char *p;
+	uint32_t seq;
+	uint64_t done;
+};
+
+#define LANE_SIZE	(128 * 1024)
+/* Where in a lane the units of dut_unit() are; the rest is free for tests */
+#define LANE_HDR	0
+#define LANE_STATUS	64
+#define LANE_DATA	4096
+#define LANE_DATA2	8192
+#define LANE_FREE	16384
+
+struct dut {
+	enum dut_kind kind;
+	struct dut_opts opts;
+	struct guest *g;
+	struct guest_queue *q[2];
+	struct lane lane[2];
+	int backend;
+	int raw;
+	char ifname[IFNAMSIZ];
+	int ifindex;
+	bool owns_backend;
+	unsigned int timeout_ms;
+};
+
+/* dut_open() - make one.  0 or -errno, with the reason printed */
+int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts);
+void dut_close(struct dut *d);
+
+/* dut_start(), dut_stop() - go on where it was stopped */
+int dut_start(struct dut *d);
+int dut_stop(struct dut *d);
+
+/* dut_restart() - as a driver that resets the device and begins anew; also clears error eventfds */
+int dut_restart(struct dut *d);
+
+/* dut_unit() - a packet, or a block written and read back; verified.  0 or -errno, with the reason */
+int dut_unit(struct dut *d, unsigned int qi);
+int dut_units(struct dut *d, unsigned int qi, unsigned int n);
+
+/* dut_poke() - have the device look at a queue: kick it and, for RX, have a packet for it */
+int dut_poke(struct dut *d, unsigned int qi);
+
+/* dut_send() - send a frame to the guest; dut_receive() - take one that came from it.  Net only */
+int dut_send(struct dut *d, const void *frame, size_t len);
+ssize_t dut_receive(struct dut *d, void *frame, size_t size, unsigned int ms);
+
+/* make_frame() - of @len bytes, different for each @seq; from_guest says which of two protocols */
+void make_frame(void *frame, size_t len, uint32_t seq, bool from_guest);
+
+/* blk_request() - a request of up to 4096 bytes with the lane's buffers: status byte, or -errno */
+int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint64_t data,
+		uint32_t len);
+
+/* dut_counter() - of one queue, e.g. "breaks"; -1 where there is none */
+int64_t dut_counter(struct dut *d, unsigned int qi, const char *name);
+
+/* A thread that moves verified units until it is told to stop */
+struct mover {
+	struct dut *d;
+	unsigned int qi;
+	pthread_t thread;
+	atomic_bool stop;
+	atomic_uint done;
+	int err;
+};
+
+int mover_start(struct mover *m, struct dut *d, unsigned int qi);
+
+/* mover_stop() - 0, or why a unit failed */
+int mover_stop(struct mover *m);
+
+/* make_tap() - a TAP that is up, with headers of @hdr bytes; -errno.  Gone when it is closed */
+int make_tap(char *name, int hdr);
+int set_link(const char *name, bool up);
+
+/* make_disk() - a file in memory with @bytes; -errno */
+int make_disk(uint64_t bytes);
+
+/*
+ * slow_disk() - a block device whose requests take @ms, opened with O_DIRECT.  -ENOENT where the
+ * kernel has no null_blk.  slow_disk_remove() after all files are closed.
+ */
+int slow_disk(unsigned int ms);
+void slow_disk_remove(void);
+
+#endif /* ABI_DUT_H */
