@@ -58,16 +58,36 @@
  * All that name a queue:    ENOBUFS [vDPA: EINVAL] no such queue
  *
  * VHOST_NET_SET_BACKEND     fd of a TAP or macvtap queue starts the queue, -1 stops it (and
- *                           never fails).  EBADF no such file; ENOTSOCK neither TAP nor
- *                           macvtap; EINVAL ring size or addresses are missing; EFAULT a ring
+ *                           never fails).  Where it is refused, what was attached stays so and
+ *                           runs on.  EBADF no such file; ENOTSOCK neither TAP nor macvtap;
+ *                           EINVAL ring size or addresses are missing, or the file is not
+ *                           attached to an interface; EFAULT a ring
  *                           is not in the owner's memory; EOPNOTSUPP a ring is in memory that
  *                           cannot be pinned (a file mapping of a disk file system); ENOMEM
  *                           also: over RLIMIT_MEMLOCK
  *
- * The vhost-vDPA dialect has besides: VHOST_VDPA_GET_DEVICE_ID, GET_STATUS, SET_STATUS,
- * GET_CONFIG, SET_CONFIG, GET_CONFIG_SIZE, SET_VRING_ENABLE, GET_VRING_NUM, GET_IOVA_RANGE,
- * GET_VQS_COUNT, SET_CONFIG_CALL, SUSPEND, RESUME, and messages of type VHOST_IOTLB_MSG and
- * VHOST_IOTLB_MSG_V2 by write().  docs/abi.md has their errors.
+ * Requests of the vhost-vDPA dialect alone
+ * ----------------------------------------
+ * VHOST_VDPA_GET_DEVICE_ID, GET_STATUS, GET_CONFIG_SIZE, GET_VQS_COUNT, GET_IOVA_RANGE
+ * VHOST_VDPA_GET_VRING_NUM  1024; writes 16 bits
+ * VHOST_VDPA_GET_CONFIG     EINVAL len is 0; E2BIG off + len is past the end; ENXIO no disk attached
+ * VHOST_VDPA_SET_CONFIG     EOPNOTSUPP no field can be written
+ * VHOST_VDPA_SET_STATUS     0 stops the queues and forgets features, rings and memory; eventfds and
+ *                           the disk stay.  EINVAL would clear a bit.  DRIVER_OK starts the queues
+ *                           that are enabled and have addresses, or none: EPERM not the owner,
+ *                           and the errors of a start
+ * VHOST_VDPA_SET_VRING_ENABLE
+ *                           1 starts the queue if the device is at DRIVER_OK and not suspended, 0
+ *                           stops it.  EINVAL another value; errors of a start
+ * VHOST_VDPA_SUSPEND        stops the queues, waits for what is in flight; never fails
+ * VHOST_VDPA_RESUME         starts them where they stopped.  Errors of a start
+ * write()                   one struct vhost_msg or vhost_msg_v2: VHOST_IOTLB_UPDATE,
+ *                           INVALIDATE, BATCH_BEGIN, BATCH_END.  EINVAL another length or type, an
+ *                           empty range, one that wraps around, is not user memory or has no
+ *                           permission; EEXIST overlaps; ENOSPC more than max_regions; ENOMEM
+ * Errors of a start:        ENXIO no disk attached; EINVAL ring size missing; EFAULT a ring is not
+ *                           mapped for its direction, not in the owner's memory, or mapped with
+ *                           another offset in its page; EOPNOTSUPP, ENOMEM as VHOST_NET_SET_BACKEND
  */
 #ifndef _UAPI_LINUX_VHOST_LITE_H
 #define _UAPI_LINUX_VHOST_LITE_H
