@@ -21,8 +21,7 @@
  *            vhost-vDPA dialect also the calls that only report and VHOST_VDPA_SET_STATUS
  *   EFAULT   the argument does not point to readable (writable) memory
  *   ENOTTY   this node does not know the request
- * No call may be made from a signal handler's alternate address space (vfork children); all
- * may sleep and are serialised per device.
+ * All may sleep, and are serialised per device.
  *
  * Requests of <linux/vhost.h>, both dialects unless marked
  * --------------------------------------------------------
@@ -61,10 +60,9 @@
  *                           never fails).  Where it is refused, what was attached stays so and
  *                           runs on.  EBADF no such file; ENOTSOCK neither TAP nor macvtap;
  *                           EINVAL ring size or addresses are missing, or the file is not
- *                           attached to an interface; EFAULT a ring
- *                           is not in the owner's memory; EOPNOTSUPP a ring is in memory that
- *                           cannot be pinned (a file mapping of a disk file system); ENOMEM
- *                           also: over RLIMIT_MEMLOCK
+ *                           attached to an interface; EFAULT a ring is not in the owner's
+ *                           memory; EOPNOTSUPP a ring is in memory that cannot be pinned (a file
+ *                           mapping of a disk file system); ENOMEM also: over RLIMIT_MEMLOCK
  *
  * Requests of the vhost-vDPA dialect alone
  * ----------------------------------------
