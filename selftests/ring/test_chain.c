@@ -371,12 +371,15 @@ TEST(cache_after_a_miss)
 TEST(cache_is_used)
 {
 	struct rig *r = rig_new(4, 0, 0);
-	const struct buf b = { RAM + 5, 100, true };
+	/* all of the region: its first and last byte too */
+	const struct buf bufs[] = {
+		{ RAM + 5, 100, true }, { RAM, 1, true }, { RAM + RAM_SIZE - 1, 1, true },
+	};
 	unsigned int i;
 
 	for (i = 0; i < 1000; i++) {
-		post(r, &b, 1);
-		TAKE(r, 0, &b, 1);
+		post(r, bufs, ARRAY_SIZE(bufs));
+		TAKE(r, 0, bufs, ARRAY_SIZE(bufs));
 	}
 	CHECK_EQ(r->guest.map.finds, 1);
 	rig_free(r);
