@@ -43,7 +43,7 @@ check() {
 		ok "$name"
 	else
 		not_ok "$name"
-		sed 's/^/#   /' <<<"failed: $*"$'\n'"$output" | tail -n 25
+		printf 'failed: %s\n%s\n' "$*" "$output" | tail -n 25 | sed 's/^/#   /'
 	fi
 }
 
@@ -103,7 +103,7 @@ no_users() {
 # guest_start NAME [--open FD=PATH]… [--run "OPTION…"] QEMU-ARGUMENT…: in the background. --open: QEMU inherits PATH as FD.
 # --run: through `vhostlite run OPTION…`. With a disk to boot from (BOOT=disk) there is no -kernel.
 guest_start() {
-	local name=$1 dir=$WORK/$1 opens=() launcher=() fifo
+	local name=$1 dir=$WORK/$1 opens=() launcher=() fifo fd
 	local boot=(-kernel "$WORK/kernel" -initrd "$WORK/initramfs"
 		-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable ${GUEST_APPEND-}")
 
@@ -134,7 +134,7 @@ guest_start() {
 			eval "exec ${open%%=*}<>\"\${open#*=}\""
 		done
 		exec "${launcher[@]}" qemu-system-x86_64 -M pc -accel kvm -cpu host -m "$GUEST_MEM" -nodefaults -no-user-config \
-			-display none -no-reboot -action reboot=reset \
+			-name "$name,debug-threads=on" -display none -no-reboot -action reboot=reset \
 			-global virtio-net-pci.romfile= \
 			-serial "file:$dir/console" \
 			-device virtio-serial-pci -chardev "pipe,id=agent,path=$dir/agent" -device virtserialport,chardev=agent,name=agent \
@@ -142,8 +142,10 @@ guest_start() {
 			"${boot[@]}" "$@"
 	) >"$dir/qemu.log" 2>&1 </dev/null &
 	GUEST_PID[$name]=$!
-	exec {GUEST_TO[$name]}<>"$dir/agent.in" {GUEST_FROM[$name]}<>"$dir/agent.out"
-	exec {QMP_TO[$name]}<>"$dir/qmp.in" {QMP_FROM[$name]}<>"$dir/qmp.out"
+	exec {fd}<>"$dir/agent.in" && GUEST_TO[$name]=$fd
+	exec {fd}<>"$dir/agent.out" && GUEST_FROM[$name]=$fd
+	exec {fd}<>"$dir/qmp.in" && QMP_TO[$name]=$fd
+	exec {fd}<>"$dir/qmp.out" && QMP_FROM[$name]=$fd
 	printf '%s\n' '{"execute":"qmp_capabilities"}' >&"${QMP_TO[$name]}"
 }
 
@@ -176,7 +178,7 @@ await() {
 
 # guest_ready NAME [SECONDS]: waits until it has booted
 guest_ready() {
-	await "${GUEST_FROM[$1]}" "${2:-150}" @ready "$1" && return
+	await "${GUEST_FROM[$1]}" "${2:-500}" @ready "$1" && return
 	sed 's/^/console: /' "$WORK/$1/console" | tail -n 15
 	sed 's/^/qemu: /' "$WORK/$1/qemu.log" | tail -n 5
 	return 1
@@ -218,7 +220,7 @@ qmp_event() {
 
 # guest_end NAME [SIGNAL]: ends QEMU and waits for it
 guest_end() {
-	local pid=${GUEST_PID[$1]-}
+	local pid=${GUEST_PID[$1]-} fd
 
 	[[ -n $pid ]] || return 0
 	kill "-${2:-TERM}" "$pid" 2>/dev/null
@@ -227,7 +229,9 @@ guest_end() {
 	fi
 	wait "$pid" 2>/dev/null
 	unset "GUEST_PID[$1]"
-	exec {GUEST_TO[$1]}>&- {GUEST_FROM[$1]}<&- {QMP_TO[$1]}>&- {QMP_FROM[$1]}<&-
+	for fd in "${GUEST_TO[$1]}" "${GUEST_FROM[$1]}" "${QMP_TO[$1]}" "${QMP_FROM[$1]}"; do
+		exec {fd}>&-
+	done
 	return 0
 }
 
@@ -244,13 +248,14 @@ device() {
 	devices "$1" "$2" | sed -n "$(($3 + 1))p"
 }
 
-# counter NAME DEVICE QUEUE COUNTER: QUEUE may be "*" for the sum; COUNTER "state" gives the state
+# counter NAME DEVICES QUEUE COUNTER: QUEUE may be "*", the sum is given then, as of several devices; COUNTER "state" gives
+# the state
 counter() {
-	awk -v dev="$2" -v queue="$3" -v name="$4" '
+	awk -v devs=" $2 " -v queue="$3" -v name="$4" '
 		FNR == 1 { this = "" }
 		/^vhl-device:/ { this = $2 }
-		/^vhl-queue:/ && this == dev && (queue == "*" || $2 == queue) && !((dev, $2) in seen) {
-			seen[dev, $2] = 1
+		/^vhl-queue:/ && index(devs, " " this " ") && (queue == "*" || $2 == queue) && !((this, $2) in seen) {
+			seen[this, $2] = 1
 			if (name == "state") { sum = $3; next }
 			for (i = 5; i <= NF; i++) {
 				split($i, kv, "=")
@@ -277,6 +282,7 @@ _cleanup() {
 
 	trap - EXIT INT TERM HUP
 	for x in ${TRAFFIC[@]+"${TRAFFIC[@]}"}; do
+		pkill -KILL -P "$x"
 		kill -KILL "$x" 2>/dev/null
 	done
 	for x in ${GUEST_PID[@]+"${!GUEST_PID[@]}"}; do

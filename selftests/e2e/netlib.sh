@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck disable=SC2034,SC2317 # used by the script that sources this, called by check
 # What net.sh needs besides lib.sh: links, addresses, transfers. Card N of the guest has the address 52:54:00:00:00:0N, is
 # called nN in the guest, has 10.77.N.2 there and 10.77.N.1 on the host's side. Port 7 of the guest echoes.
 
@@ -34,32 +35,34 @@ done
 pidof xfer >/dev/null || (xfer echo 7 >/dev/null 2>&1 </dev/null &)
 '
 
-# traffic COMMAND…: in the background; `traffic_done SECONDS` waits for the last one and returns its status
+# traffic N: data to card N and back, in the background, until traffic_ok or traffic_stop
 traffic() {
-	"$@" >"$WORK/traffic" 2>&1 </dev/null &
+	rm -f "$WORK/traffic.status"
+	(
+		"$E2E_IMAGES/xfer" tcp "10.77.$1.2" 7 1000000000000
+		echo $? >"$WORK/traffic.status"
+	) >"$WORK/traffic" 2>&1 </dev/null &
 	TRAFFIC+=($!)
 }
 
-traffic_done() {
-	local pid=${TRAFFIC[-1]}
+# traffic_ok: it goes on and ends well, every byte that was sent came back
+traffic_ok() {
+	local status
 
-	timeout "$1" tail -f /dev/null --pid="$pid" || {
-		echo "still busy after $1 s"
-		cat "$WORK/traffic"
+	passes "$1" 20 && pkill -TERM -P "${TRAFFIC[-1]}"
+	wait_for 120 test -s "$WORK/traffic.status" || {
+		ss -tin dport = :7
 		return 1
 	}
+	status=$(<"$WORK/traffic.status")
 	cat "$WORK/traffic"
+	return "$status"
 }
 
 traffic_stop() {
-	kill "${TRAFFIC[-1]}" 2>/dev/null
-	wait "${TRAFFIC[-1]}" 2>/dev/null
+	pkill -KILL -P "${TRAFFIC[-1]}"
+	wait "${TRAFFIC[-1]}"
 	return 0
-}
-
-# traffic_ok SECONDS: the last one ends in time and well. Not in a subshell: only the parent can ask for the status.
-traffic_ok() {
-	traffic_done "$1" >"$WORK/traffic.done" && wait "${TRAFFIC[-1]}"
 }
 
 # reqs N QUEUE: packets so far
@@ -71,7 +74,6 @@ reqs() {
 passes() {
 	local before
 	before=$(reqs "$1" "${3:-1}")
-	# shellcheck disable=SC2317
 	more() { (($(reqs "$1" "$4") - $2 >= $3)); }
 	wait_for 60 more "$1" "$before" "$2" "${3:-1}"
 }
@@ -99,7 +101,6 @@ brief() {
 
 # counts_agree N [HOST-LINK]: the guest, the TAP and our counters saw as many packets
 counts_agree() {
-	# shellcheck disable=SC2317
 	agree() {
 		local stats=/sys/class/net/$2/statistics rx tx
 		read -r rx tx < <(guest a 20 "cd /sys/class/net/n$1/statistics; echo \$(cat rx_packets) \$(cat tx_packets)")
@@ -112,12 +113,19 @@ counts_agree() {
 	wait_for 10 agree "$1" "${2:-tap$1}"
 }
 
-# quiet NAME: QEMU's threads, our workers among them, use little processor time
+# quiet NAME: QEMU's threads but those of the processor, our workers among them, use little processor time
 quiet() {
 	local before after
-	ticks() { cat /proc/"${GUEST_PID[$1]}"/task/*/stat | awk '{ sub(/.*\) /, ""); s += $12 + $13 } END { print s }'; }
+
+	ticks() {
+		cat "/proc/${GUEST_PID[$1]}"/task/*/stat | awk '/\(CPU / { next } { sub(/.*\) /, ""); s += $12 + $13 } END { print s }'
+	}
 	before=$(ticks "$1")
 	sleep 3
 	after=$(ticks "$1")
-	((after - before < 150)) || { echo "$((after - before)) ticks of 300 were used"; return 1; }
+	((after - before < 150)) || {
+		echo "$((after - before)) ticks of 300 were used"
+		grep -H . "/proc/${GUEST_PID[$1]}"/task/*/{comm,stat}
+		return 1
+	}
 }

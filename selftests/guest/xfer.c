@@ -4,9 +4,8 @@
  *
  *   xfer echo PORT            answers TCP and UDP on PORT with what comes in, until it is killed
  *   xfer udp IP PORT SIZE…    a datagram of each SIZE there and back; one that got lost is sent again
- *   xfer tcp IP PORT SIZE…    SIZE bytes there and back at the same time, over one connection
- *   xfer send IP PORT SIZE    SIZE bytes one way, as fast as it goes, nothing comes back
- *   xfer sink PORT            takes one connection, prints the number of bytes and how many were wrong
+ *   xfer tcp IP PORT SIZE…    SIZE bytes there and back at the same time, over one connection; SIGTERM ends
+ *                             it early and well: nothing more is sent, what was sent has to come back
  *
  * The data are a function of the position and of a seed, so that pieces that are mixed up, repeated
  * or left out are found.
@@ -201,18 +200,33 @@ static int udp(const char *ip, const char *port, char **sizes)
 	return 0;
 }
 
+static volatile sig_atomic_t stopping;
+
+static void stop(int sig)
+{
+	(void)sig;
+	stopping = 1;
+}
+
 static int tcp(const char *ip, const char *port, char **sizes)
 {
 	int fd = connected(ip, port);
 	uint64_t total = 0;
 
+	signal(SIGTERM, stop);
 	for (uint32_t seed = 1; *sizes; sizes++, seed++) {
 		uint64_t size = strtoull(*sizes, NULL, 0), sent = 0, received = 0;
 
 		while (received < size) {
 			struct pollfd p = { .fd = fd, .events = POLLIN | (sent < size ? POLLOUT : 0) };
 
-			if (poll(&p, 1, SECONDS_OF_SILENCE * 1000) != 1) {
+			int n = poll(&p, 1, SECONDS_OF_SILENCE * 1000);
+
+			if (stopping && size > sent)
+				size = sent;
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n != 1) {
 				fprintf(stderr, "xfer: silence after %llu of %llu bytes\n",
 					(unsigned long long)received, (unsigned long long)size);
 				return 1;
@@ -226,7 +240,7 @@ static int tcp(const char *ip, const char *port, char **sizes)
 					return 1;
 				received += n;
 			}
-			if (p.revents & POLLOUT) {
+			if (p.revents & POLLOUT && sent < size) {
 				size_t len = size - sent < CHUNK ? size - sent : CHUNK;
 				ssize_t n;
 
@@ -243,52 +257,15 @@ static int tcp(const char *ip, const char *port, char **sizes)
 	return 0;
 }
 
-static int do_send(const char *ip, const char *port, const char *size_arg)
-{
-	uint64_t size = strtoull(size_arg, NULL, 0);
-	int fd = connected(ip, port);
-
-	for (uint64_t pos = 0; pos < size;) {
-		size_t len = size - pos < CHUNK ? size - pos : CHUNK;
-
-		fill(out, pos, len, 0);
-		write_all(fd, out, len);
-		pos += len;
-	}
-	return 0;
-}
-
-static int sink(const char *port)
-{
-	int fd = accept(bound(SOCK_STREAM, port), NULL, NULL);
-	uint64_t pos = 0, bad = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		die("accept");
-	while ((n = read(fd, in, sizeof(in))) > 0) {
-		bad += wrong(in, pos, n, 0);
-		pos += n;
-	}
-	if (n < 0)
-		die("read");
-	printf("%llu bytes, %llu wrong\n", (unsigned long long)pos, (unsigned long long)bad);
-	return bad != 0;
-}
-
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 3 && !strcmp(argv[1], "echo"))
 		echo(argv[2]);
-	if (argc == 3 && !strcmp(argv[1], "sink"))
-		return sink(argv[2]);
 	if (argc > 4 && !strcmp(argv[1], "udp"))
 		return udp(argv[2], argv[3], argv + 4);
 	if (argc > 4 && !strcmp(argv[1], "tcp"))
 		return tcp(argv[2], argv[3], argv + 4);
-	if (argc == 5 && !strcmp(argv[1], "send"))
-		return do_send(argv[2], argv[3], argv[4]);
-	fprintf(stderr, "usage: xfer echo|sink PORT\n       xfer udp|tcp|send IP PORT SIZE...\n");
+	fprintf(stderr, "usage: xfer echo PORT\n       xfer udp|tcp IP PORT SIZE...\n");
 	return 2;
 }

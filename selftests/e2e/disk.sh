@@ -1,0 +1,237 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# usage: selftests/e2e/disk.sh
+#
+# Stock guests on /dev/vdpa-blklite, in TAP. To be run in the test host with the guest image:
+#   tools/vm/run --share "$(selftests/guest/mkguest)" -- selftests/e2e/disk.sh
+# One guest has a disk of every kind, so that all is done in three boots, one of them by SeaBIOS from our disk.
+# shellcheck disable=SC2317 # functions are called by check
+# shellcheck disable=SC2016 # what is in single quotes is expanded in the guest
+set -u
+# shellcheck source-path=SCRIPTDIR disable=SC1091
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+NODE=vdpa-blklite
+
+qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device-pci || {
+	echo "1..0 # SKIP this QEMU has no vhost-vdpa-device-pci"
+	exit 0
+}
+modules_load vhost_blklite
+{ modprobe -a loop ext4 && modprobe null_blk nr_devices=0; } || bail "the test host lacks loop, null_blk or ext4"
+
+# ---- the disks; in the guest they are /dev/d0, /dev/d1, …, told by their serial numbers ----
+odd=1536 # their sizes are no multiple of 4096
+mkdir "$WORK/ext4" "$WORK/check"
+truncate -s 160M "$WORK/ext4.img"
+mkfs.ext4 -q "$WORK/ext4.img"
+mount -o loop "$WORK/ext4.img" "$WORK/ext4" || bail "cannot mount an ext4"
+MOUNTS+=("$WORK/ext4")
+file=$WORK/ext4/raw.img tmpfs=$WORK/tmpfs.img ro=$WORK/ro.img grows=$WORK/grows.img big=$WORK/4k.img
+truncate -s $((64 * 1048576 + odd)) "$file"
+truncate -s $((32 * 1048576 + odd)) "$tmpfs"
+truncate -s 16M "$WORK/loop.img" "$grows" "$big"
+head -c 1M /dev/urandom >"$ro"
+loop=$(losetup --show -f "$WORK/loop.img") || bail "no loop device"
+LOOPS+=("$loop")
+null_disk() {
+	local dir=/sys/kernel/config/nullb/$1 word
+
+	mkdir "$dir" || bail "no null_blk"
+	shift
+	for word in size=32 memory_backed=1 "$@" power=1; do
+		echo "${word#*=}" >"$dir/${word%%=*}" || bail "null_blk does not take $word"
+	done
+}
+null_disk nullb0 submit_queues=2
+# sectors that cannot be read or written
+null_disk nullb1 badblocks=+2048-2055
+sum_of() { sha256sum "$1" | cut -d' ' -f1; }
+ro_sum=$(sum_of "$ro")
+
+GUEST_DISKS='
+for b in /sys/block/vd*; do
+	ln -sf ${b##*/} /dev/$(cat $b/serial)
+	ln -sfn $b /tmp/$(cat $b/serial)
+done
+ls -l /dev/d?
+'
+run="--disk $file,serial=d0,direct=on --disk $tmpfs,serial=d1,direct=off --disk $loop,serial=d2"
+run+=" --disk /dev/nullb0,serial=d3,queues=4 --disk $ro,serial=d4,ro --disk /dev/nullb1,serial=d5"
+run+=" --disk $big,serial=d6,blocksize=4096 --disk $grows,serial=d7"
+guest_start a --run "$run" -smp 2
+say "a guest with 8 disks boots"
+check "a guest boots" guest_ready a
+check "its disks are there" guest a 60 "$GUEST_DISKS"
+[[ $(devices a $NODE | wc -l) -eq 8 ]] || bail "the guest is not on vhost-lite at all"
+declare -A DEV=()
+for n in 0 1 2 3 4 5 6 7; do
+	DEV[$n]=$(device a $NODE "$n")
+done
+reqs() { counter a "${DEV[$1]}" "${2:-*}" reqs; }
+
+# ---- data ----
+aio="--ioengine=libaio --iodepth=16 --direct=1 --thread --name=job"
+verify="--verify=crc32c --do_verify=1 --verify_fatal=1"
+# on_disk N LEAST FIO-OPTION…: fio in the guest is content and our counters moved by LEAST requests
+on_disk() {
+	local before
+
+	before=$(reqs "$1")
+	guest a 200 "fio --filename=/dev/d$1 $3" && moved a "${DEV[$1]}" '*' reqs "$before" "$2"
+}
+names=('a file on ext4, O_DIRECT' 'a file on tmpfs, buffered' 'a loop device' 'null_blk, 4 queues')
+for n in 0 1 2 3; do
+	check "${names[n]}: random writes verified" on_disk "$n" 2000 "$aio --rw=randwrite --bs=4k --size=4M $verify"
+	check "${names[n]}: all sizes verified" on_disk "$n" 100 "$aio --rw=write --bsrange=512-64k --size=6M --offset=4M $verify"
+done
+check "buffered in the guest" on_disk 0 16 "--name=job --thread --rw=randwrite --bs=4k --size=4M --offset=16M --direct=0 --end_fsync=1 $verify"
+check "blocks of 4096 bytes" on_disk 6 1000 "$aio --rw=randwrite --bs=4k --size=2M $verify"
+check "requests of 1 MiB" on_disk 0 8 "$aio --iodepth=4 --rw=write --bs=1M --size=8M --offset=32M $verify"
+
+limits() {
+	local word
+	local m=1048576
+
+	same "sizes" "$((64 * m + odd)) $((32 * m + odd)) $((16 * m)) $((32 * m))" \
+		"$(guest a 10 'for n in 0 1 2 3; do blockdev --getsize64 /dev/d$n; done' | paste -sd' ')" || return
+	same "block size" 4096 "$(guest a 10 'cat /tmp/d6/queue/logical_block_size')" || return
+	for word in max_segments max_segment_size max_hw_sectors_kb; do
+		echo "$word $(guest a 10 "cat /tmp/d0/queue/$word")"
+	done
+}
+check "the guest sees the right sizes" limits
+# the last sector, beyond the last whole 4096
+last_sector() {
+	local sector
+
+	sector=$(($(stat -c %s "$file") / 512 - 1))
+	guest a 20 "head -c 512 /dev/urandom >/tmp/s && dd if=/tmp/s of=/dev/d0 bs=512 seek=$sector oflag=direct && sha256sum </tmp/s" |
+		grep -q "$(tail -c 512 "$file" | sha256sum | cut -d' ' -f1)" &&
+		guest a 20 "dd if=/dev/d0 bs=512 skip=$sector iflag=direct | cmp - /tmp/s && ! dd if=/tmp/s of=/dev/d0 bs=512 seek=$((sector + 1))"
+}
+check "the last sector, and nothing after it" last_sector
+
+# fio counts what it issued; with no merging in the guest each is a request
+counted() {
+	local before fio
+
+	guest a 10 "echo 2 >/tmp/d3/queue/nomerges; echo none >/tmp/d3/queue/scheduler" || return
+	before=$(reqs 3)
+	fio=$(guest a 120 "fio --filename=/dev/d3 $aio --rw=randrw --bs=4k --size=8M" |
+		sed -n 's/.*issued rwts: total=\([0-9]*\),\([0-9]*\),.*/\1 + \2/p')
+	same "requests" "$((fio))" "$(($(reqs 3) - before))" && ((fio == 2048))
+}
+check "our counter equals fio's" counted
+both_queues() {
+	local before=() q
+
+	before=("$(reqs 3 0)" "$(reqs 3 1)")
+	guest a 120 "fio --filename=/dev/d3 $aio --rw=randwrite --bs=4k --size=4M --offset_increment=8M --numjobs=2 --cpus_allowed=0,1 --cpus_allowed_policy=split $verify" || return
+	for q in 0 1; do
+		moved a "${DEV[3]}" "$q" reqs "${before[q]}" 1000 || return
+	done
+}
+check "several queues at once" both_queues
+
+read_only() {
+	same "flag" 1 "$(guest a 10 'cat /tmp/d4/ro')" &&
+		guest a 20 "! dd if=/dev/zero of=/dev/d4 bs=4096 count=1 oflag=direct && sha256sum </dev/d4" | grep -q "$ro_sum" &&
+		same "contents" "$ro_sum" "$(sum_of "$ro")"
+}
+check "a read-only disk refuses writes" read_only
+
+io_error() {
+	local errors
+
+	errors=$(counter a "${DEV[5]}" '*' errors)
+	# sectors 2048..2055 are bad
+	guest a 30 "dd if=/dev/d5 of=/dev/null bs=4096 count=8 iflag=direct && ! dd if=/dev/d5 of=/dev/null bs=4096 skip=256 count=1 iflag=direct &&
+		! dd if=/dev/zero of=/dev/d5 bs=4096 seek=256 count=1 oflag=direct && dd if=/dev/d5 of=/dev/null bs=4096 skip=257 count=8 iflag=direct &&
+		dmesg | grep -i 'i/o error.*sector 2048'" && moved a "${DEV[5]}" '*' errors "$errors" 2
+}
+check "an I/O error reaches the guest, the disk goes on" io_error
+
+resized() {
+	truncate -s 24M "$grows" && vhostlite resize "${DEV[7]}" || return
+	size_is() { same "size" "$1" "$(guest a 10 'blockdev --getsize64 /dev/d7')"; }
+	wait_for 20 size_is $((24 * 1048576)) && on_disk 7 100 "$aio --rw=write --bs=16k --offset=20M --size=4M $verify"
+}
+check "a disk grows" resized
+
+# ---- what happens meanwhile ----
+# in_background: fio in the guest, which rewrites and verifies disks of several kinds
+in_background() {
+	guest a 20 "rm -f /tmp/fio.rc; (fio --filename=/dev/d1 $aio --rw=randwrite --bs=4k --size=${1:-8M} $verify >/tmp/fio.log 2>&1; echo \$? >/tmp/fio.rc) >/dev/null 2>&1 </dev/null &"
+}
+# busy N: requests to disk N go on
+busy() {
+	more() { (($(reqs "$1") - $2 >= 20)); }
+	wait_for 60 more "$1" "$(reqs "$1")"
+}
+stands() {
+	local before
+
+	qmp a stop && before=$(reqs 1) && sleep 2 && same "requests while stopped" "$before" "$(reqs 1)" &&
+		same "state" stopped "$(counter a "${DEV[1]}" 0 state)"
+}
+fio_done() {
+	wait_for 120 guest a 10 "test -e /tmp/fio.rc" && guest a 10 'cat /tmp/fio.log; exit $(cat /tmp/fio.rc)'
+}
+check "I/O before a stop" in_background
+check "it runs" busy 1
+check "stop: nothing moves" stands
+check "cont" qmp a cont
+check "the data are right" fio_done
+
+check "I/O before a reset" in_background 30M
+check "it runs" busy 1
+reset_guest() {
+	qmp a system_reset && guest_ready a && guest a 60 "$GUEST_DISKS"
+}
+check "reset during I/O" reset_guest
+check "all is well after it" on_disk 1 1000 "$aio --rw=randwrite --bs=4k --size=2M $verify"
+check "on several queues, too" both_queues
+
+# ---- a file system, and QEMU killed ----
+make_fs() {
+	guest a 120 "mke2fs -q -F -t ext4 /dev/d0 && mount /dev/d0 /mnt && mkdir /mnt/dir && for i in 1 2 3 4 5 6 7 8; do
+		head -c \$((i * 300001)) /dev/urandom >/mnt/dir/file\$i; done && echo done >/mnt/last && cd /mnt && sha256sum dir/* last >/tmp/sums &&
+		cp /tmp/sums /mnt/sums && sync"
+	guest a 20 "cat /tmp/sums" >"$WORK/sums"
+	[[ $(wc -l <"$WORK/sums") -eq 9 ]]
+}
+check "ext4 made, written, synced" make_fs
+# writes go on while it dies
+guest a 20 "(while true; do dd if=/dev/zero of=/mnt/more bs=64k count=100 conv=fsync; done >/dev/null 2>&1 </dev/null &)" >/dev/null
+check "I/O before QEMU is killed" busy 0
+guest_end a KILL
+check "QEMU killed: nothing holds the module" wait_for 10 no_users vhost_blklite
+survived() {
+	mount -o loop "$file" "$WORK/check" || return
+	(cd "$WORK/check" && sha256sum -c "$WORK/sums" && cmp sums "$WORK/sums")
+	local status=$?
+	umount "$WORK/check" && e2fsck -fn "$file" && ((status == 0))
+}
+check "what was synced is there, the file system is sound" survived
+
+# ---- SeaBIOS ----
+cp "$E2E_IMAGES/disk.img" "$WORK/boot.img"
+BOOT=disk guest_start c --run "--disk $WORK/boot.img,bootindex=0"
+say "a guest boots by SeaBIOS from our disk"
+seabios() {
+	local dev sum
+
+	guest_ready c && dev=$(device c "$NODE" 0) && moved c "$dev" 0 reqs 0 300 && moved c "$dev" 0 in 0 20000000 &&
+		guest c 20 "grep vhl.booted=seabios /proc/cmdline" &&
+		sum=$(head -c 4M "$WORK/boot.img" | sha256sum | cut -d' ' -f1) &&
+		guest c 60 "head -c 4194304 /dev/vda | sha256sum" | grep "$sum"
+}
+check "a guest booted by SeaBIOS from the disk" seabios
+check "quit" qmp c quit
+quits() { ! alive c; }
+check "QEMU ends" wait_for 20 quits
+guest_end c
+check "nobody holds the module" wait_for 10 no_users vhost_blklite
+check "the modules can be unloaded" rmmod vhost_blklite vhost_lite
+rmdir /sys/kernel/config/nullb/*
+finish
