@@ -44,7 +44,8 @@ enum blk_op {
  * @gen: generation that a write writes
  * @begin: when it was added
  * @odd: framed oddly, with watched gaps
- * @damage: flip a bit of what was read
+ * @damage: flip a bit of what is read
+ * @keep: what was written is damaged: nothing else may be written over it
  */
 struct blk_req {
 	uint64_t area;
@@ -56,7 +57,7 @@ struct blk_req {
 	unsigned int n;
 	uint32_t gen;
 	uint64_t begin;
-	bool odd, damage;
+	bool odd, damage, keep;
 };
 
 /**

@@ -248,12 +248,13 @@ static void put_request(struct blk_queue *bq, struct blk_req *r)
 	if (r->odd)
 		watch_gaps(g, r);
 	r->damage = false;
+	r->keep = false;
 	if ((r->op == OP_READ || r->op == OP_WRITE) && bench_corrupt(bq->blk->b)) {
-		if (r->op == OP_WRITE)
-			flip_a_bit(g, r->seg, r->nout, r->out_len - 1);
-		else
-			r->damage = true;
+		r->damage = r->op == OP_READ;
+		r->keep = r->op == OP_WRITE;
 	}
+	if (r->keep)
+		flip_a_bit(g, r->seg, r->nout, r->out_len - 1);
 }
 
 int blk_add(struct blk_queue *bq, struct blk_req *r)

@@ -142,7 +142,8 @@ static int collect(struct blk_queue *bq, uint64_t *done)
 		r = token;
 		if (blk_check(bq, r, len))
 			return -1;
-		set_busy(bq->blk, r, false);
+		if (!r->keep)
+			set_busy(bq->blk, r, false);
 		if (bq->measured) {
 			hist_add(&bq->lat, now - r->begin);
 			bq->bytes += r->op == OP_READ || r->op == OP_WRITE ? r->n * SECTOR : 0;
