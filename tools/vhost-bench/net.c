@@ -14,14 +14,19 @@ static uint64_t slot_bytes(const struct opts *o, unsigned int len)
 static int make_slots(struct bench *b, struct guest *g, unsigned int n, unsigned int nsegs,
 		      uint64_t bytes, struct net_slot **slots)
 {
-	struct net_slot *s = calloc(n, sizeof(*s));
-	struct guest_seg *segs = calloc((size_t)n * (nsegs + 1), sizeof(*segs));
+	struct net_slot *s;
+	struct guest_seg *segs;
 
+	if (!n)
+		return 0;
+	s = calloc(n, sizeof(*s));
+	segs = calloc((size_t)n * (nsegs + 1), sizeof(*segs));
 	*slots = s;
 	if (!s || !segs) {
 		free(segs);
 		return bench_fail(b, "out of memory");
 	}
+	s->seg = segs;		/* to be freed, whatever comes */
 	for (unsigned int i = 0; i < n; i++) {
 		s[i].seg = segs + (size_t)i * (nsegs + 1);
 		if (bench_alloc(b, g, bytes, bytes / 2, 64, &s[i].gpa))

@@ -96,7 +96,10 @@ int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features
 	if (need(b, offered, features))
 		return -1;
 	ret = guest_set_features(g, features | (offered & optional));
-	if (!ret)	/* a piece may not fit the rest of any region */
+	/* A piece, or a part of a ring, may not fit the rest of any region */
+	if (piece < o->ring_size * sizeof(struct vring_desc))
+		piece = o->ring_size * sizeof(struct vring_desc);
+	if (!ret)
 		ret = guest_layout(g, o->regions, bytes + (o->regions + 1) * (piece + 4096));
 	if (!ret)
 		ret = guest_commit(g);
