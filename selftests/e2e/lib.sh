@@ -36,7 +36,7 @@ skip() {
 
 # check NAME COMMAND…: a test; what COMMAND prints is shown where it fails. It runs in a subshell.
 check() {
-	local name=$1 output
+	local name=$1 output start=$SECONDS
 
 	shift
 	if output=$("$@" 2>&1); then
@@ -45,6 +45,7 @@ check() {
 		not_ok "$name"
 		printf 'failed: %s\n%s\n' "$*" "$output" | tail -n 25 | sed 's/^/#   /'
 	fi
+	((SECONDS - start < 10)) || say "that took $((SECONDS - start)) s"
 }
 
 bail() {
@@ -203,7 +204,10 @@ qmp() {
 	local id=$RANDOM$RANDOM
 
 	printf '{"execute":"%s","arguments":%s,"id":"%s"}\n' "$2" "${3:-{\}}" "$id" >&"${QMP_TO[$1]}"
-	await "${QMP_FROM[$1]}" 60 "*\"id\": \"$id\"*" "$1" >>"$WORK/$1/events" || return
+	await "${QMP_FROM[$1]}" 60 "*\"id\": \"$id\"*" "$1" >>"$WORK/$1/events" || {
+		tail -n 3 "$WORK/$1/events"
+		return 1
+	}
 	cat "$WORK/line"
 	[[ $(<"$WORK/line") == *'"return":'* ]]
 }

@@ -97,7 +97,7 @@ guest a 10 "rm /tmp/data"
 rm "$WORK/data" "$WORK/back"
 
 step "A file system on the disk: made, written and synced in the guest"
-must guest a 200 "mke2fs -q -F -t ext4 /dev/vda && mount /dev/vda /mnt && mkdir /mnt/dir &&
+must guest a 200 "/usr/bin/mke2fs -q -F -t ext4 /dev/vda && mount /dev/vda /mnt && mkdir /mnt/dir &&
 	for i in 1 2 3 4; do head -c 5000000 /dev/urandom >/mnt/dir/file\$i || exit 1; done &&
 	cd /mnt && sha256sum dir/* >/mnt/sums && sync && cat /mnt/sums && cd / && umount /mnt && e2fsck -fn /dev/vda"
 echo "   … and looked at from the host:"
