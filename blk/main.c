@@ -149,8 +149,11 @@ static int vhl_blk_init(struct vhl_dev *dev)
 {
 	struct vhl_blk_dev *blk = to_blk_dev(dev);
 
-	blk->lane = alloc_workqueue("vhl-blk-%llu", WQ_UNBOUND | WQ_MEM_RECLAIM, VHL_BLK_LANE_MAX,
-				    dev->id);
+	/*
+	 * Not WQ_MEM_RECLAIM: file systems wait for work on queues that are not, when they are full
+	 * for example, and the kernel warns of that. Nor does reclaim depend on a guest's disk.
+	 */
+	blk->lane = alloc_workqueue("vhl-blk-%llu", WQ_UNBOUND, VHL_BLK_LANE_MAX, dev->id);
 	return blk->lane ? 0 : -ENOMEM;
 }
 
