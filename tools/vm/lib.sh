@@ -63,6 +63,7 @@ vm_in_root() {
 		mount --bind "$root" "$root"
 		mount -o remount,bind,ro "$root"
 		mount -t proc proc "$root/proc"
+		mount -t sysfs -o ro sysfs "$root/sys"
 		mount -t tmpfs tmpfs "$root/tmp"
 		mount --bind /dev "$root/dev"
 		mount --bind "$src" "$root/src"
