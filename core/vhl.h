@@ -347,7 +347,8 @@ void vhl_vq_flush(struct vhl_vq *vq);
  * @fault: what is wrong
  *
  * Signals the error eventfd, counts, traces, logs.  No turn runs until the queue is stopped and
- * started again.
+ * started again.  A chain that will not be completed has to be given back (vhl_vq_unget()), or the
+ * stop would wait for it.
  *
  * Context: process, holding vq->mutex.
  */
