@@ -6,8 +6,12 @@
  *   xfer udp IP PORT SIZE…    a datagram of each SIZE there and back; one that got lost is sent again
  *   xfer tcp IP PORT SIZE…    SIZE bytes there and back at the same time, over one connection; SIGTERM ends
  *                             it early and well: nothing more is sent, what was sent has to come back
+ *   xfer take PORT            waits for a connection, writes what comes to standard output
+ *   xfer give PORT            waits for a connection, sends standard input
+ *   xfer get IP PORT          connects, writes what comes to standard output
+ *   xfer put IP PORT          connects, sends standard input
  *
- * The data are a function of the position and of a seed, so that pieces that are mixed up, repeated
+ * The data of udp and tcp are a function of the position and of a seed, so that pieces that are mixed up, repeated
  * or left out are found.
  */
 #include <arpa/inet.h>
@@ -15,6 +19,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,15 +262,44 @@ static int tcp(const char *ip, const char *port, char **sizes)
 	return 0;
 }
 
+static int copy(int from, int to)
+{
+	ssize_t n;
+
+	while ((n = read(from, in, sizeof(in))) > 0)
+		write_all(to, in, n);
+	if (n < 0)
+		die("read");
+	return 0;
+}
+
+/* What is sent has arrived when the other side closes */
+static int one_way(int fd, bool sends)
+{
+	if (fd < 0)
+		die("accept");
+	if (!sends)
+		return copy(fd, STDOUT_FILENO);
+	copy(STDIN_FILENO, fd);
+	if (shutdown(fd, SHUT_WR) || read(fd, in, 1))
+		die("the other side");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 3 && !strcmp(argv[1], "echo"))
 		echo(argv[2]);
+	if (argc == 3 && (!strcmp(argv[1], "take") || !strcmp(argv[1], "give")))
+		return one_way(accept(bound(SOCK_STREAM, argv[2]), NULL, NULL), argv[1][0] == 'g');
+	if (argc == 4 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "put")))
+		return one_way(connected(argv[2], argv[3]), argv[1][0] == 'p');
 	if (argc > 4 && !strcmp(argv[1], "udp"))
 		return udp(argv[2], argv[3], argv + 4);
 	if (argc > 4 && !strcmp(argv[1], "tcp"))
 		return tcp(argv[2], argv[3], argv + 4);
-	fprintf(stderr, "usage: xfer echo PORT\n       xfer udp|tcp IP PORT SIZE...\n");
+	fprintf(stderr, "usage: xfer echo|take|give PORT\n       xfer udp|tcp IP PORT SIZE...\n"
+		"       xfer get|put IP PORT\n");
 	return 2;
 }
