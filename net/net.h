@@ -23,10 +23,10 @@
 #define VHL_NET_BATCH		64
 
 /*
- * A turn ends after so many packets or bytes. Some batches, so that what a turn costs is lost
+ * A turn ends after so many chains or bytes. Some batches, so that what a turn costs is lost
  * among them; some hundred microseconds, so that clients that stop the queue hardly wait.
  */
-#define VHL_NET_TURN_PACKETS	256
+#define VHL_NET_TURN_CHAINS	256
 #define VHL_NET_TURN_BYTES	(512 * 1024)
 
 /* No packet needs more: the largest IPv6 packet with two VLAN tags */

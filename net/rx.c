@@ -148,14 +148,14 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 	struct vhl_net_vq *q = to_net(vq);
 	enum vhl_run run = VHL_RUN_MORE;
 	struct vhl_net_room room;
-	unsigned int packets = 0;
+	unsigned int chains = 0;
 	u64 bytes = 0;
 	void *packet;
 	u32 need;
 	int ret;
 
 	/* dropped packets count as well, so they cannot keep the worker */
-	while (packets < VHL_NET_TURN_PACKETS && bytes < VHL_NET_TURN_BYTES) {
+	while (chains < VHL_NET_TURN_CHAINS && bytes < VHL_NET_TURN_BYTES) {
 		packet = vhl_net_rx_peek(q);
 		if (!packet) {
 			run = VHL_RUN_BACKEND;
@@ -185,7 +185,8 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		}
 		q->packet_next++;
 		q->reqs++;
-		packets++;
+		/* not packets: the driver may have cut the chains so small that one takes a thousand */
+		chains += room.heads;
 		bytes += need;
 
 		if (ret) {

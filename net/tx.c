@@ -182,7 +182,7 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 	u64 bytes = 0;
 	int ret;
 
-	while (packets < VHL_NET_TURN_PACKETS && bytes < VHL_NET_TURN_BYTES) {
+	while (packets < VHL_NET_TURN_CHAINS && bytes < VHL_NET_TURN_BYTES) {
 		if (vhl_vq_next(vq, &chain) <= 0) {
 			run = VHL_RUN_RING;
 			break;
