@@ -47,6 +47,9 @@ static int mem_add(struct vhost_iotlb *iotlb, u64 start, u64 size, u64 uaddr, u3
 		return -EINVAL;
 	if (vhost_iotlb_itree_first(iotlb, start, last))
 		return -EEXIST;
+	/* older kernels do not look at the map's own limit */
+	if (iotlb->nmaps >= max_regions)
+		return -ENOSPC;
 	/*
 	 * The kernel's map would make two regions of one that covers all addresses; user memory is
 	 * never that large, access_ok() has refused it.
