@@ -129,6 +129,8 @@ int vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain)
 		ring->fault = VHL_FAULT_HEAD;
 		return -EINVAL;
 	}
+	/* backends index with it, too */
+	chain->head = array_index_nospec(chain->head, num);
 	chain->out_num = 0;
 	chain->in_num = 0;
 	chain->out_len = 0;
