@@ -303,7 +303,8 @@ static ssize_t vhl_blk_rw_nowait(const struct vhl_blk_io *io)
 	ssize_t ret;
 
 	/* what has to be stable before it is done cannot be had without waiting */
-	if (!READ_ONCE(disk->nowait[io->write]) || (io->write && io->q->write_flags & IOCB_DSYNC))
+	if (!READ_ONCE(disk->nowait[io->write]) ||
+	    (io->write && (disk->iocb_flags | io->q->write_flags) & IOCB_DSYNC))
 		return 0;
 
 	vhl_blk_iter(io, &iter);
