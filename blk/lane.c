@@ -6,6 +6,7 @@
  * published: after that the device may be gone.
  */
 #include <linux/bvec.h>
+#include <linux/cred.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -143,8 +144,11 @@ static bool vhl_blk_lane_flush(struct vhl_blk_disk *disk)
 void vhl_blk_lane_work(struct work_struct *work)
 {
 	struct vhl_blk_req *req = container_of(work, struct vhl_blk_req, work);
+	const struct cred *old_cred;
 	u8 status = VIRTIO_BLK_S_IOERR;
 
+	/* with the rights of who opened the disk, not with the kernel's: quotas, setuid bits */
+	old_cred = override_creds(req->q->disk->file->f_cred);
 	switch (req->lane) {
 	case VHL_BLK_LANE_RW:
 	case VHL_BLK_LANE_BOUNCE:
@@ -159,6 +163,7 @@ void vhl_blk_lane_work(struct work_struct *work)
 		status = req->status;
 		break;
 	}
+	revert_creds(old_cred);
 	vhl_blk_put_status(req, status);
 	set_page_dirty_lock(req->status_page);
 	vhl_blk_publish(req, status);
