@@ -27,9 +27,10 @@ struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct 
 	if (!thread)
 		return ERR_PTR(-ENOMEM);
 	task = vhost_task_create(fn, thread_killed, data, name);
-	if (IS_ERR(task)) {
+	/* before 6.14 it does not say why */
+	if (IS_ERR_OR_NULL(task)) {
 		kfree(thread);
-		return ERR_CAST(task);
+		return task ? ERR_CAST(task) : ERR_PTR(-ENOMEM);
 	}
 	thread->task = task;
 	vhost_task_start(task);
