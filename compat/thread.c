@@ -52,6 +52,7 @@ void vhl_thread_stop(struct vhl_thread *thread)
 
 #include <linux/cgroup.h>
 #include <linux/completion.h>
+#include <linux/cred.h>
 #include <linux/kthread.h>
 #include <linux/sched/mm.h>
 
@@ -60,6 +61,7 @@ struct vhl_thread {
 	void *data;
 	struct task_struct *owner;	/* only until joined */
 	struct mm_struct *mm;		/* mm_users: the memory lives as long as the thread */
+	const struct cred *cred;	/* the owner's, as a thread of the process would have them */
 	struct task_struct *task;
 	struct completion joined;
 	int ret;
@@ -68,10 +70,12 @@ struct vhl_thread {
 static int thread_main(void *data)
 {
 	struct vhl_thread *thread = data;
+	const struct cred *old_cred;
 
 	/* only a task itself can be sure not to be moved meanwhile */
 	thread->ret = cgroup_attach_task_all(thread->owner, current);
 	complete(&thread->joined);
+	old_cred = override_creds(thread->cred);
 	kthread_use_mm(thread->mm);
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
@@ -82,6 +86,7 @@ static int thread_main(void *data)
 	}
 	__set_current_state(TASK_RUNNING);
 	kthread_unuse_mm(thread->mm);
+	revert_creds(old_cred);
 	return 0;
 }
 
@@ -102,6 +107,7 @@ struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct 
 		ret = -EPERM;
 		goto free_thread;
 	}
+	thread->cred = get_current_cred();
 	thread->task = kthread_create(thread_main, thread, "%s", name);
 	if (IS_ERR(thread->task)) {
 		ret = PTR_ERR(thread->task);
@@ -118,6 +124,7 @@ struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct 
 stop_task:
 	kthread_stop(thread->task);
 put_mm:
+	put_cred(thread->cred);
 	mmput(thread->mm);
 free_thread:
 	kfree(thread);
@@ -132,6 +139,7 @@ void vhl_thread_wake(struct vhl_thread *thread)
 void vhl_thread_stop(struct vhl_thread *thread)
 {
 	kthread_stop(thread->task);
+	put_cred(thread->cred);
 	mmput(thread->mm);
 	kfree(thread);
 }
