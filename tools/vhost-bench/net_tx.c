@@ -119,7 +119,7 @@ static void reader(struct bench_thread *t)
 	struct net *net = t->arg;
 	struct bench *b = net->b;
 	uint64_t next[GUEST_MAX_QUEUES] = { 0 }, left = net->warmup + net->count;
-	size_t room = VNET_LEN + b->opt->size_max + 64;
+	size_t room = (VNET_LEN + b->opt->size_max + 64) & ~15UL;	/* aligned for the header */
 	unsigned char *buf = malloc(READ_BATCH * room);
 	struct mmsghdr msg[READ_BATCH];
 	struct iovec iov[READ_BATCH];
