@@ -6,6 +6,7 @@
 
 #include <linux/kernel.h>
 #include <linux/uaccess.h>
+#include <asm/barrier.h>
 
 #include "guest.h"
 
@@ -13,6 +14,7 @@
 static struct guest *live;
 
 void (*shim_after_read)(const volatile void *p, unsigned long size);
+void (*shim_at_barrier)(enum shim_barrier kind);
 
 static void die(const char *what)
 {
