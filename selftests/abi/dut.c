@@ -173,6 +173,19 @@ int dut_stop(struct dut *d)
 	return ret ? ret : recover(d);
 }
 
+void dut_forget(struct dut *d)
+{
+	char frame[4096];
+
+	if (d->kind != DUT_NET)
+		return;
+	/* the socket tells once of a link that was down */
+	while (recv(d->raw, frame, sizeof(frame), MSG_DONTWAIT | MSG_TRUNC) >= 0 || errno == ENETDOWN)
+		;
+	while (read(d->backend, frame, sizeof(frame)) >= 0)
+		;
+}
+
 int dut_restart(struct dut *d)
 {
 	int ret = dut_stop(d);
@@ -185,10 +198,7 @@ int dut_restart(struct dut *d)
 		if (read(d->q[i]->err_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 			return -errno;
 	}
-	/* frames that the guest sent before, and nobody looked at */
-	if (d->raw >= 0)
-		while (recv(d->raw, &n, sizeof(n), MSG_DONTWAIT | MSG_TRUNC) >= 0)
-			;
+	dut_forget(d);
 	ret = dut_start(d);
 	return ret ? complain(d, ret, "start (%s)", guest_error(d->g)) : 0;
 }
@@ -279,8 +289,8 @@ static int unit_tx(struct dut *d)
 	if (n < 0)
 		return complain(d, n, "no frame arrives");
 	if (n != len || memcmp(got, lane->p + LANE_DATA, len) || used)
-		return complain(d, -EBADMSG, "frame %u of %zu bytes arrives with %zd, used %u",
-				lane->seq, len, n, used);
+		return complain(d, -EBADMSG, "frame %u of %zu bytes arrives as %u with %zd, used %u",
+				lane->seq, len, *(uint32_t *)(got + 14), n, used);
 	return 0;
 }
 

@@ -91,6 +91,9 @@ int dut_stop(struct dut *d);
 /* dut_restart() - as a driver that resets the device and begins anew; also clears error eventfds */
 int dut_restart(struct dut *d);
 
+/* dut_forget() - frames that arrived and nobody looked at, packets that wait for a stopped queue */
+void dut_forget(struct dut *d);
+
 /* dut_unit() - a packet, or a block written and read back; verified.  0 or -errno, with the reason */
 int dut_unit(struct dut *d, unsigned int qi);
 int dut_units(struct dut *d, unsigned int qi, unsigned int n);
