@@ -70,23 +70,28 @@ done
 reqs() { counter a "${DEV[$1]}" "${2:-*}" reqs; }
 
 # ---- data ----
-aio="--ioengine=libaio --iodepth=16 --direct=1 --thread --name=job"
+aio="--ioengine=libaio --iodepth=16 --direct=1 --thread"
 verify="--verify=crc32c --do_verify=1 --verify_fatal=1"
-# on_disk N LEAST FIO-OPTION…: fio in the guest is content and our counters moved by LEAST requests
-on_disk() {
-	local before
+# on_disks "N…" LEAST FIO-OPTION…: fio in the guest, on all these disks at once, is content, and for each our counters moved by
+# LEAST requests
+on_disks() {
+	local before=() jobs='' n
 
-	before=$(reqs "$1")
-	guest a 200 "fio --filename=/dev/d$1 $3" && moved a "${DEV[$1]}" '*' reqs "$before" "$2"
+	for n in $1; do
+		before[n]=$(reqs "$n")
+		jobs+=" --name=d$n --filename=/dev/d$n"
+	done
+	guest a 300 "fio $3 $jobs" || return
+	for n in $1; do
+		moved a "${DEV[$n]}" '*' reqs "${before[n]}" "$2" || return
+	done
 }
-names=('a file on ext4, O_DIRECT' 'a file on tmpfs, buffered' 'a loop device' 'null_blk, 4 queues')
-for n in 0 1 2 3; do
-	check "${names[n]}: random writes verified" on_disk "$n" 2000 "$aio --rw=randwrite --bs=4k --size=4M $verify"
-	check "${names[n]}: all sizes verified" on_disk "$n" 100 "$aio --rw=write --bsrange=512-64k --size=6M --offset=4M $verify"
-done
-check "buffered in the guest" on_disk 0 16 "--name=job --thread --rw=randwrite --bs=4k --size=4M --offset=16M --direct=0 --end_fsync=1 $verify"
-check "blocks of 4096 bytes" on_disk 6 1000 "$aio --rw=randwrite --bs=4k --size=2M $verify"
-check "requests of 1 MiB" on_disk 0 8 "$aio --iodepth=4 --rw=write --bs=1M --size=8M --offset=32M $verify"
+kinds="ext4 with O_DIRECT, tmpfs buffered, loop device, null_blk"
+check "random writes verified: $kinds" on_disks "0 1 2 3" 1000 "$aio --rw=randwrite --bs=4k --size=2M $verify"
+check "all sizes verified: $kinds" on_disks "0 1 2 3" 100 "$aio --rw=write --bsrange=512-64k --size=4M --offset=4M $verify"
+check "buffered in the guest" on_disks 0 16 "--thread --rw=randwrite --bs=4k --size=4M --offset=16M --direct=0 --end_fsync=1 $verify"
+check "blocks of 4096 bytes" on_disks 6 1000 "$aio --rw=randwrite --bs=4k --size=2M $verify"
+check "requests of 1 MiB" on_disks 0 8 "$aio --iodepth=4 --rw=write --bs=1M --size=8M --offset=32M $verify"
 
 limits() {
 	local word
@@ -117,7 +122,7 @@ counted() {
 
 	guest a 10 "echo 2 >/tmp/d3/queue/nomerges; echo none >/tmp/d3/queue/scheduler" || return
 	before=$(reqs 3)
-	fio=$(guest a 120 "fio --filename=/dev/d3 $aio --rw=randrw --bs=4k --size=8M" |
+	fio=$(guest a 120 "fio $aio --rw=randrw --bs=4k --size=8M --name=job --filename=/dev/d3" |
 		sed -n 's/.*issued rwts: total=\([0-9]*\),\([0-9]*\),.*/\1 + \2/p')
 	same "requests" "$((fio))" "$(($(reqs 3) - before))" && ((fio == 2048))
 }
@@ -126,9 +131,9 @@ both_queues() {
 	local before=() q
 
 	before=("$(reqs 3 0)" "$(reqs 3 1)")
-	guest a 120 "fio --filename=/dev/d3 $aio --rw=randwrite --bs=4k --size=4M --offset_increment=8M --numjobs=2 --cpus_allowed=0,1 --cpus_allowed_policy=split $verify" || return
+	guest a 120 "fio $aio --rw=randwrite --bs=4k --size=2M --offset_increment=8M --numjobs=2 --cpus_allowed=0,1 --cpus_allowed_policy=split $verify --name=job --filename=/dev/d3" || return
 	for q in 0 1; do
-		moved a "${DEV[3]}" "$q" reqs "${before[q]}" 1000 || return
+		moved a "${DEV[3]}" "$q" reqs "${before[q]}" 500 || return
 	done
 }
 check "several queues at once" both_queues
@@ -154,14 +159,14 @@ check "an I/O error reaches the guest, the disk goes on" io_error
 resized() {
 	truncate -s 24M "$grows" && vhostlite resize "${DEV[7]}" || return
 	size_is() { same "size" "$1" "$(guest a 10 'blockdev --getsize64 /dev/d7')"; }
-	wait_for 20 size_is $((24 * 1048576)) && on_disk 7 100 "$aio --rw=write --bs=16k --offset=20M --size=4M $verify"
+	wait_for 20 size_is $((24 * 1048576)) && on_disks 7 100 "$aio --rw=write --bs=16k --offset=20M --size=4M $verify"
 }
 check "a disk grows" resized
 
 # ---- what happens meanwhile ----
 # in_background: fio in the guest, which rewrites and verifies disks of several kinds
 in_background() {
-	guest a 20 "rm -f /tmp/fio.rc; (fio --filename=/dev/d1 $aio --rw=randwrite --bs=4k --size=${1:-8M} $verify >/tmp/fio.log 2>&1; echo \$? >/tmp/fio.rc) >/dev/null 2>&1 </dev/null &"
+	guest a 20 "rm -f /tmp/fio.rc; (fio $aio --rw=randwrite --bs=4k --size=${1:-8M} $verify --name=job --filename=/dev/d1 >/tmp/fio.log 2>&1; echo \$? >/tmp/fio.rc) >/dev/null 2>&1 </dev/null &"
 }
 # busy N: requests to disk N go on
 busy() {
@@ -189,7 +194,7 @@ reset_guest() {
 	qmp a system_reset && guest_ready a && guest a 60 "$GUEST_DISKS"
 }
 check "reset during I/O" reset_guest
-check "all is well after it" on_disk 1 1000 "$aio --rw=randwrite --bs=4k --size=2M $verify"
+check "all is well after it" on_disks 1 1000 "$aio --rw=randwrite --bs=4k --size=2M $verify"
 check "on several queues, too" both_queues
 
 # ---- a file system, and QEMU killed ----
