@@ -11,4 +11,9 @@
 #define VHOST_BACKEND_F_RESUME	0x5
 #endif
 
+/* 6.7 */
+#ifndef VHOST_BACKEND_F_IOTLB_PERSIST
+#define VHOST_BACKEND_F_IOTLB_PERSIST	0x8
+#endif
+
 #endif /* VHL_COMPAT_VHOST_UAPI_H */

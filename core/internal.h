@@ -33,6 +33,7 @@ void vhl_vq_put_eventfds(struct vhl_vq *vq);
 int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg);
 void vhl_unpin_ring(struct vhl_vq *vq);
 bool vhl_ring_is_mapped(struct vhl_vq *vq);
+bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last);
 
 /* vdpa.c APIs: holding dev->mutex */
 long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);

@@ -174,6 +174,7 @@ EXPORT_SYMBOL_GPL(vhl_use_mm);
 void vhl_unuse_mm(struct vhl_dev *dev)
 {
 	kthread_unuse_mm(dev->mm);
-	mmput(dev->mm);
+	/* if it is the last user, undoing all mappings is not for the caller to wait for */
+	mmput_async(dev->mm);
 }
 EXPORT_SYMBOL_GPL(vhl_unuse_mm);

@@ -238,7 +238,7 @@ static bool area_is_mapped(const struct vhl_dev *dev, u64 addr, size_t size, u32
 	return true;
 }
 
-/* Does the present map still have the ring of a started queue? */
+/* Has the present map a place for the whole ring? */
 bool vhl_ring_is_mapped(struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->dev->mutex);
@@ -246,4 +246,28 @@ bool vhl_ring_is_mapped(struct vhl_vq *vq)
 	return area_is_mapped(vq->dev, vq->desc_addr, desc_size(vq), VHL_MEM_READ) &&
 	       area_is_mapped(vq->dev, vq->avail_addr, avail_size(vq), VHL_MEM_READ) &&
 	       area_is_mapped(vq->dev, vq->used_addr, used_size(vq), VHL_MEM_WRITE);
+}
+
+static bool area_touches(const struct vhl_dev *dev, u64 addr, size_t size, u64 first, u64 last)
+{
+	u64 pos = addr, end = addr + size;
+	struct vhl_region region;
+
+	while (pos < end) {
+		if (!vhl_mem_find(&dev->mem, pos, &region) && region.start <= last &&
+		    region.last >= first)
+			return true;
+		pos += piece_len(pos, end);
+	}
+	return false;
+}
+
+/* Is any of the ring in a region that goes when @first to @last is unmapped? */
+bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last)
+{
+	lockdep_assert_held(&vq->dev->mutex);
+
+	return area_touches(vq->dev, vq->desc_addr, desc_size(vq), first, last) ||
+	       area_touches(vq->dev, vq->avail_addr, avail_size(vq), first, last) ||
+	       area_touches(vq->dev, vq->used_addr, used_size(vq), first, last);
 }

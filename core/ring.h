@@ -191,7 +191,8 @@ bool __must_check vhl_ring_enable_notify(struct vhl_ring *ring);
  * vhl_ring_grown() - did the driver add chains since the avail index was last read
  * @ring: the ring
  *
- * For a device that has seen all chains and found them not enough. Touches only the avail index.
+ * For a device that has taken all chains (vhl_ring_next() returned 0) and, finding them not enough,
+ * gave them back. Touches only the avail index.
  */
 bool vhl_ring_grown(const struct vhl_ring *ring);
 

@@ -25,7 +25,8 @@
 	(BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2) |			\
 	 BIT_ULL(VHOST_BACKEND_F_IOTLB_BATCH) |				\
 	 BIT_ULL(VHOST_BACKEND_F_SUSPEND) |				\
-	 BIT_ULL(VHOST_BACKEND_F_RESUME))
+	 BIT_ULL(VHOST_BACKEND_F_RESUME) |				\
+	 BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST))
 
 /* IOTLB messages of both versions are of one size, and have their body in one place */
 static_assert(sizeof(struct vhost_msg) == sizeof(struct vhost_msg_v2));
@@ -73,7 +74,10 @@ static int vdpa_start(struct vhl_dev *dev)
 	return 0;
 }
 
-/* Everything that a driver set is gone; eventfds, owner and the disk are the VMM's and stay. */
+/*
+ * Everything that a driver set is gone; eventfds, owner and the disk are the VMM's and stay. So
+ * does memory if the client says that it counts on it: some send it once.
+ */
 static void vdpa_reset(struct vhl_dev *dev)
 {
 	unsigned int i;
@@ -91,7 +95,8 @@ static void vdpa_reset(struct vhl_dev *dev)
 	dev->suspended = false;
 	dev->in_batch = false;
 	dev->status = 0;
-	vhl_mem_clear(dev);
+	if (!(dev->backend_features & BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST)))
+		vhl_mem_clear(dev);
 }
 
 static int vdpa_set_status(struct vhl_dev *dev, u8 status)
@@ -159,11 +164,16 @@ static int vdpa_enable(struct vhl_dev *dev, void __user *argp)
 	return ret;
 }
 
-static int vdpa_get_config(struct vhl_dev *dev, void __user *argp)
+/*
+ * No field can be written: CONFIG_WCE is not offered. Writing what is there already is fine,
+ * clients do that when they restore a device.
+ */
+static int vdpa_config(struct vhl_dev *dev, unsigned int cmd, u8 __user *argp)
 {
 	size_t size = dev->node->config_size;
 	struct vhost_vdpa_config range;
-	u8 *config;
+	u8 __user *buf = argp + offsetof(struct vhost_vdpa_config, buf);
+	u8 *config, *written;
 	int ret;
 
 	if (copy_from_user(&range, argp, offsetof(struct vhost_vdpa_config, buf)))
@@ -177,9 +187,22 @@ static int vdpa_get_config(struct vhl_dev *dev, void __user *argp)
 	if (!config)
 		return -ENOMEM;
 	ret = dev->node->ops->config(dev, config);
-	if (!ret && copy_to_user(argp + offsetof(struct vhost_vdpa_config, buf),
-				 config + range.off, range.len))
-		ret = -EFAULT;
+	if (ret)
+		goto free_config;
+	if (cmd == VHOST_VDPA_GET_CONFIG) {
+		if (copy_to_user(buf, config + range.off, range.len))
+			ret = -EFAULT;
+		goto free_config;
+	}
+	written = memdup_user(buf, range.len);
+	if (IS_ERR(written)) {
+		ret = PTR_ERR(written);
+		goto free_config;
+	}
+	if (memcmp(written, config + range.off, range.len))
+		ret = -EOPNOTSUPP;
+	kfree(written);
+free_config:
 	kfree(config);
 	return ret;
 }
@@ -213,7 +236,7 @@ static long vdpa_get_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 	case VHOST_VDPA_GET_STATUS:
 		return put_user(dev->status, (u8 __user *)argp);
 	case VHOST_VDPA_GET_CONFIG:
-		return vdpa_get_config(dev, argp);
+		return vdpa_config(dev, cmd, argp);
 	case VHOST_VDPA_GET_CONFIG_SIZE:
 		return put_user((u32)dev->node->config_size, (u32 __user *)argp);
 	case VHOST_VDPA_GET_VQS_COUNT:
@@ -270,8 +293,7 @@ static long vdpa_owner_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user 
 	case VHOST_VDPA_SET_CONFIG_CALL:
 		return vdpa_set_config_call(dev, argp);
 	case VHOST_VDPA_SET_CONFIG:
-		/* no field can be written: CONFIG_WCE is not offered */
-		return -EOPNOTSUPP;
+		return vdpa_config(dev, cmd, argp);
 	case VHOST_VDPA_SUSPEND:
 		return vdpa_suspend(dev);
 	case VHOST_VDPA_RESUME:
@@ -297,14 +319,14 @@ long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 }
 
 /* Queues lose their rings with the memory that these are in, and come back with it. */
-static void vdpa_check_rings(struct vhl_dev *dev)
+static void vdpa_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
 {
 	unsigned int i;
 
 	for (i = 0; i < dev->node->num_vqs; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
 
-		if (vhl_vq_started(vq) && !vhl_ring_is_mapped(vq)) {
+		if (vhl_vq_started(vq) && vhl_ring_touches(vq, first, last)) {
 			vhl_vq_stop(vq);
 			vq->restart = true;
 		}
@@ -324,6 +346,23 @@ static void vdpa_restart_rings(struct vhl_dev *dev)
 	}
 }
 
+/* Until the end of a batch no queue has a turn: it would miss what is only being moved. */
+static void vdpa_set_batch(struct vhl_dev *dev, bool on)
+{
+	unsigned int i;
+
+	vhl_lock_vqs(dev);
+	dev->in_batch = on;
+	vhl_unlock_vqs(dev);
+	if (on)
+		return;
+
+	vdpa_restart_rings(dev);
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (vhl_vq_started(dev->vqs[i]))
+			vhl_vq_kick(dev->vqs[i]);
+}
+
 static int vdpa_iotlb_msg(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 {
 	int ret;
@@ -337,15 +376,14 @@ static int vdpa_iotlb_msg(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg
 	case VHOST_IOTLB_INVALIDATE:
 		if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
 			return -EINVAL;
+		vdpa_stop_rings(dev, msg->iova, msg->iova + (msg->size - 1));
 		vhl_mem_unmap(dev, msg->iova, msg->iova + (msg->size - 1));
-		vdpa_check_rings(dev);
 		return 0;
 	case VHOST_IOTLB_BATCH_BEGIN:
-		dev->in_batch = true;
+		vdpa_set_batch(dev, true);
 		return 0;
 	case VHOST_IOTLB_BATCH_END:
-		dev->in_batch = false;
-		vdpa_restart_rings(dev);
+		vdpa_set_batch(dev, false);
 		return 0;
 	}
 	return -EINVAL;

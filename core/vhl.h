@@ -254,7 +254,7 @@ struct vhl_dev {
 	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
 	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
 	bool suspended;			/* vDPA */
-	bool in_batch;			/* vDPA: between IOTLB_BATCH_BEGIN and _END */
+	bool in_batch;			/* vDPA: memory is being changed, no turns; as mem */
 	struct eventfd_ctx *config_call; /* vDPA */
 
 	struct vhl_worker *workers[VHL_MAX_VQS];

@@ -370,7 +370,7 @@ void vhl_vq_turn(struct vhl_vq *vq)
 	enum vhl_run run;
 
 	mutex_lock(&vq->mutex);
-	if (!vq->running || vq->broken)
+	if (!vq->running || vq->broken || vq->dev->in_batch)
 		goto unlock;
 
 	if (vq->again) {

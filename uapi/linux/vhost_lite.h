@@ -27,12 +27,12 @@
  * --------------------------------------------------------
  * VHOST_GET_FEATURES        [vDPA: ENXIO no disk attached]
  * VHOST_SET_FEATURES        EOPNOTSUPP a bit that was not offered; EBUSY a queue runs [vDPA:
- *                           after FEATURES_OK]
+ *                           after FEATURES_OK; ENXIO no disk attached]
  * VHOST_GET_BACKEND_FEATURES, VHOST_SET_BACKEND_FEATURES
  *                           EOPNOTSUPP a bit that was not offered
  * VHOST_SET_OWNER           EBUSY has an owner [vDPA: another owner; the same again is a no-op]
- * VHOST_RESET_OWNER         [vhost] stops all queues, forgets everything but the attached
- *                           disk, then the device can be owned anew
+ * VHOST_RESET_OWNER         [vhost] stops all queues, forgets everything but what is attached,
+ *                           then the device can be owned anew
  * VHOST_SET_MEM_TABLE       [vhost] replaced at once, also while queues run.  EOPNOTSUPP
  *                           padding is not 0; E2BIG more regions than the module parameter
  *                           max_regions; EINVAL a region that is empty, wraps around or is not
@@ -62,14 +62,15 @@
  *                           EINVAL ring size or addresses are missing, or the file is not
  *                           attached to an interface; EFAULT a ring is not in the owner's
  *                           memory; EOPNOTSUPP a ring is in memory that cannot be pinned (a file
- *                           mapping of a disk file system); ENOMEM also: over RLIMIT_MEMLOCK
+ *                           mapping of a disk file system, from Linux 6.5 on); ENOMEM also: over
+ *                           RLIMIT_MEMLOCK; EAGAIN no thread can be made (RLIMIT_NPROC, cgroup)
  *
  * Requests of the vhost-vDPA dialect alone
  * ----------------------------------------
  * VHOST_VDPA_GET_DEVICE_ID, GET_STATUS, GET_CONFIG_SIZE, GET_VQS_COUNT, GET_IOVA_RANGE
  * VHOST_VDPA_GET_VRING_NUM  1024; writes 16 bits
  * VHOST_VDPA_GET_CONFIG     EINVAL len is 0; E2BIG off + len is past the end; ENXIO no disk attached
- * VHOST_VDPA_SET_CONFIG     EOPNOTSUPP no field can be written
+ * VHOST_VDPA_SET_CONFIG     as GET; EOPNOTSUPP would change something: no field can be written
  * VHOST_VDPA_SET_STATUS     0 stops the queues and forgets features, rings and memory; eventfds and
  *                           the disk stay.  EINVAL would clear a bit.  DRIVER_OK starts the queues
  *                           that are enabled and have addresses, or none: EPERM not the owner,
@@ -85,7 +86,8 @@
  *                           permission; EEXIST overlaps; ENOSPC more than max_regions; ENOMEM
  * Errors of a start:        ENXIO no disk attached; EINVAL ring size missing; EFAULT a ring is not
  *                           mapped for its direction, not in the owner's memory, or mapped with
- *                           another offset in its page; EOPNOTSUPP, ENOMEM as VHOST_NET_SET_BACKEND
+ *                           another offset in its page; EOPNOTSUPP, ENOMEM, EAGAIN as
+ *                           VHOST_NET_SET_BACKEND
  */
 #ifndef _UAPI_LINUX_VHOST_LITE_H
 #define _UAPI_LINUX_VHOST_LITE_H
@@ -114,7 +116,8 @@
  *         asked for (VHL_BLK_SET_OPTS); [vDPA] @index is not 0; [vhost] ring size or addresses
  *         are missing
  * ENOBUFS [vhost] no such queue
- * EFAULT, EOPNOTSUPP, ENOMEM  [vhost] as VHOST_NET_SET_BACKEND
+ * EFAULT, EOPNOTSUPP, ENOMEM, EAGAIN
+ *         [vhost] as VHOST_NET_SET_BACKEND
  */
 #define VHOST_BLK_SET_BACKEND	_IOW(VHOST_VIRTIO, 0x50, struct vhost_vring_file)
 
