@@ -7,15 +7,32 @@
 
 #ifdef VHL_HAVE_VHOST_TASK
 
+#include <linux/rcupdate.h>
 #include <linux/sched/vhost_task.h>
 
 struct vhl_thread {
+	bool (*fn)(void *data);
+	void *data;
 	struct vhost_task *task;
+	bool killed;
 };
 
-/* Nothing waits for work of a worker but its turns, and a stop excludes those by vq->mutex */
+static bool thread_run(void *data)
+{
+	struct vhl_thread *thread = data;
+
+	return thread->fn(thread->data);
+}
+
+/*
+ * The process is being killed, and the task exits after this. Nothing waits for its turns: a stop
+ * excludes them by vq->mutex.
+ */
 static void thread_killed(void *data)
 {
+	struct vhl_thread *thread = data;
+
+	WRITE_ONCE(thread->killed, true);
 }
 
 struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct task_struct *owner,
@@ -26,7 +43,9 @@ struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct 
 
 	if (!thread)
 		return ERR_PTR(-ENOMEM);
-	task = vhost_task_create(fn, thread_killed, data, name);
+	thread->fn = fn;
+	thread->data = data;
+	task = vhost_task_create(thread_run, thread_killed, thread, name);
 	/* before 6.14 it does not say why */
 	if (IS_ERR_OR_NULL(task)) {
 		kfree(thread);
@@ -39,7 +58,14 @@ struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct 
 
 void vhl_thread_wake(struct vhl_thread *thread)
 {
-	vhost_task_wake(thread->task);
+	/*
+	 * Kernels without a reference to the task in struct vhost_task free it when it has
+	 * exited, but not before a grace period.
+	 */
+	rcu_read_lock();
+	if (!READ_ONCE(thread->killed))
+		vhost_task_wake(thread->task);
+	rcu_read_unlock();
 }
 
 void vhl_thread_stop(struct vhl_thread *thread)
@@ -61,7 +87,7 @@ struct vhl_thread {
 	void *data;
 	struct task_struct *owner;	/* only until joined */
 	struct mm_struct *mm;		/* mm_users: the memory lives as long as the thread */
-	const struct cred *cred;	/* the owner's, as a thread of the process would have them */
+	const struct cred *cred;	/* the owner's, as a thread of it would have */
 	struct task_struct *task;
 	struct completion joined;
 	int ret;

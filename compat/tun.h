@@ -12,6 +12,10 @@
 #include <linux/virtio_net.h>
 #include <net/xdp.h>
 
+#ifdef VHL_TUN_WAKE_QUEUE
+#error "this kernel's TAP has to be told when its ring is drained, which vhost-lite cannot do yet"
+#endif
+
 /* Bytes at the start of the headroom that tun and tap read */
 #ifdef VHL_TUN_XDP_HDR
 #define VHL_TUN_HDR_SIZE	sizeof(struct tun_xdp_hdr)

@@ -10,6 +10,7 @@
 #include <linux/uio.h>
 #include <net/sock.h>
 
+#include "../compat/tun.h"
 #include "net.h"
 
 static u32 vhl_net_rx_len(void *packet)
@@ -185,7 +186,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		}
 		q->packet_next++;
 		q->reqs++;
-		/* not packets: the driver may have cut the chains so small that one takes a thousand */
+		/* not packets: one may take a thousand chains of a few bytes */
 		chains += room.heads;
 		bytes += need;
 
