@@ -70,7 +70,8 @@ static int vhl_blk_file_limits(const struct vhl_blk_disk *disk, struct vhl_blk_l
 	int ret;
 
 	limits->block = SECTOR_SIZE;
-	limits->physical = i_blocksize(disk->inode);
+	/* of a network file system this may be a megabyte, which is no block any more */
+	limits->physical = min_t(u32, i_blocksize(disk->inode), PAGE_SIZE);
 	limits->min_io = limits->physical;
 	if (!disk->direct)
 		return 0;
