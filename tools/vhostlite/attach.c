@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <net/if.h>
+#include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/vhost_lite.h>
 
@@ -252,9 +253,15 @@ void check_disk(const struct disk_opts *disk)
 	check_format(disk);
 }
 
+static void __attribute__((noreturn)) only_readable(const struct disk_opts *disk)
+{
+	die(EXIT_FAILED, "%s: can only be read, use --disk %s,ro", disk->file,
+	    double_commas(disk->file));
+}
+
 static int open_backing(const struct disk_opts *disk)
 {
-	int flags = (disk->ro ? O_RDONLY : O_RDWR) | O_CLOEXEC, fd, err;
+	int flags = (disk->ro ? O_RDONLY : O_RDWR) | O_CLOEXEC, fd, err, locked = 0;
 
 	fd = open(disk->file, flags | (disk->direct == DIRECT_OFF ? 0 : O_DIRECT));
 	if (fd < 0 && errno == EINVAL && disk->direct == DIRECT_AUTO) {
@@ -262,18 +269,19 @@ static int open_backing(const struct disk_opts *disk)
 		    disk->file);
 		fd = open(disk->file, flags);
 	}
-	if (fd >= 0)
+	if (fd >= 0) {
+		/* A write-protected block device opens for writing, and then fails each write */
+		if (!disk->ro && !ioctl(fd, BLKROGET, &locked) && locked)
+			only_readable(disk);
 		return fd;
+	}
 	err = errno;
 	if (err == EINVAL && disk->direct == DIRECT_ON)
 		die(EXIT_FAILED, "%s: its file system has no O_DIRECT, leave direct=on out",
 		    disk->file);
-	if ((err == EACCES || err == EPERM || err == EROFS) && !disk->ro) {
-		fd = open(disk->file, O_RDONLY | O_CLOEXEC);
-		if (fd >= 0)
-			die(EXIT_FAILED, "%s: can only be read, use --disk %s,ro", disk->file,
-			    double_commas(disk->file));
-	}
+	if ((err == EACCES || err == EPERM || err == EROFS) && !disk->ro &&
+	    open(disk->file, O_RDONLY | O_CLOEXEC) >= 0)
+		only_readable(disk);
 	die(EXIT_FAILED, "%s: %s", disk->file, strerror(err));
 }
 
