@@ -81,7 +81,7 @@ on_disks() {
 		before[n]=$(reqs "$n")
 		jobs+=" --name=d$n --filename=/dev/d$n"
 	done
-	guest a 300 "fio $3 $jobs" || return
+	guest a 300 "fio $3 $jobs >/tmp/fio.log 2>&1; status=\$?; grep -E 'fio:|verify|err=|issued|I/O error' /tmp/fio.log; exit \$status" || return
 	for n in $1; do
 		moved a "${DEV[$n]}" '*' reqs "${before[n]}" "$2" || return
 	done

@@ -47,8 +47,8 @@ disk=$WORK/disk.raw
 truncate -s 128M "$disk"
 cp "$E2E_IMAGES/disk.img" "$WORK/boot.raw"
 printf '   # vhostlite run --net tap0 --disk %s -- qemu-system-x86_64 -accel kvm …\n   which is\n' "$disk"
-vhostlite run --net tap0 --disk "$disk" --print -- qemu-system-x86_64 -accel kvm -m 320M | fold -s -w 110 | sed 's/^/     /'
-guest_start a --run "--net tap0 --disk $disk"
+vhostlite run --net tap0 --disk "$disk" --print -- qemu-system-x86_64 -accel kvm -m 512M | fold -s -w 110 | sed 's/^/     /'
+GUEST_MEM=512M guest_start a --run "--net tap0 --disk $disk"
 # Meanwhile: the tracepoints take their time to attach.
 for script in kick_to_worker kick_to_call; do
 	"$E2E_SRC/tools/bpftrace/$script.bt" >"$WORK/$script" 2>&1 </dev/null &
