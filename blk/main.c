@@ -220,3 +220,4 @@ module_exit(vhl_blk_module_exit);
 
 MODULE_DESCRIPTION("vhost-lite: virtio-blk over files and block devices");
 MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");

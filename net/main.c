@@ -230,3 +230,4 @@ module_exit(vhl_net_exit);
 
 MODULE_DESCRIPTION("vhost-lite: virtio-net over TAP and macvtap");
 MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");
