@@ -29,6 +29,18 @@ static void show_vq(struct seq_file *m, const struct vhl_vq *vq)
 		   READ_ONCE(s->breaks));
 }
 
+/* A process that is dead owns nothing, and its number may be somebody else's by now */
+static pid_t owner_nr(const struct vhl_dev *dev, struct pid_namespace *ns)
+{
+	pid_t nr = 0;
+
+	rcu_read_lock();
+	if (pid_task(dev->owner, PIDTYPE_TGID))
+		nr = pid_nr_ns(dev->owner, ns);
+	rcu_read_unlock();
+	return nr;
+}
+
 void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct vhl_dev *dev = file->private_data;
@@ -40,7 +52,7 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 		return;
 	seq_printf(m, "vhl-device:\t%llu\n", dev->id);
 	seq_printf(m, "vhl-node:\t%s\n", dev->node->name);
-	seq_printf(m, "vhl-owner:\t%d\n", pid_nr_ns(dev->owner, ns));
+	seq_printf(m, "vhl-owner:\t%d\n", owner_nr(dev, ns));
 	seq_printf(m, "vhl-features:\t%#llx\n", dev->features);
 	seq_printf(m, "vhl-regions:\t%u\n", dev->mem.iotlb ? dev->mem.iotlb->nmaps : 0);
 	if (dev->node->dialect == VHL_DIALECT_VDPA)
