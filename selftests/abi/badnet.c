@@ -324,7 +324,7 @@ TEST_F_TIMEOUT(net, tx_frames_without_ethernet_header, 120)
 /* The same with the TAP being the one that refuses: its headers, and a link that is down */
 TEST_F_TIMEOUT(net, tx_frames_that_the_tap_refuses, 120)
 {
-	unsigned int n = many(20000);
+	unsigned int n = many(10000);
 	struct dut *d = &self->d;
 	struct virtio_net_hdr *hdr = (void *)d->lane[TX].p;
 	long before, lost;
@@ -511,6 +511,7 @@ TEST_F_TIMEOUT(net, tap_is_deleted, 60)
 		ASSERT_EQ(0, dut_open(&d, DUT_NET, NULL));
 		ASSERT_EQ(0, mover_start(&m, &d, RX));
 		d.timeout_ms = 200;
+		d.quiet = true;
 		ASSERT_EQ(0, tx_many(&d, 60, 100, true));
 		snprintf(cmd, sizeof(cmd), "ip link del %s", d.ifname);
 		ASSERT_EQ(0, system(cmd));

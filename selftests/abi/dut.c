@@ -28,6 +28,8 @@ static int complain(struct dut *d, int err, const char *fmt, ...)
 {
 	va_list ap;
 
+	if (d->quiet)
+		return err;
 	printf("# %s: ", node_of[d->kind]);
 	va_start(ap, fmt);
 	vprintf(fmt, ap);

@@ -66,6 +66,7 @@ struct lane {
 #define LANE_DATA2	8192
 #define LANE_FREE	16384
 
+/* @quiet: units are expected to fail now, no need to say why */
 struct dut {
 	enum dut_kind kind;
 	struct dut_opts opts;
@@ -78,6 +79,7 @@ struct dut {
 	int ifindex;
 	bool owns_backend;
 	unsigned int timeout_ms;
+	bool quiet;
 };
 
 /* dut_open() - make one.  0 or -errno, with the reason printed */

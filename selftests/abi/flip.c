@@ -216,7 +216,7 @@ TEST_F_TIMEOUT(flip, rewritten_while_read, 180)
 	struct guest_queue *q = d->q[variant->qi];
 	unsigned int n = many(variant->ring ? 6000 : 20000), broken = 0, served = 0;
 	unsigned char frame[100];
-	int64_t limit = now_ms() + many(4000);
+	int64_t limit = now_ms() + many(2500);
 	pthread_t thread;
 
 	make_frame(frame, sizeof(frame), 1, false);
@@ -237,8 +237,9 @@ TEST_F_TIMEOUT(flip, rewritten_while_read, 180)
 		gq_publish(q);
 		ASSERT_EQ(0, gq_kick(q));
 		while (gq_used_idx(q) != want && !gq_error(q)) {
-			/* a used index that runs ahead is none */
-			ASSERT_GE(batch, (uint16_t)(want - gq_used_idx(q)))
+			/* it may run ahead only by what an avail index that is flipped makes available */
+			ASSERT_TRUE((uint16_t)(want - gq_used_idx(q)) <= batch ||
+				    (f.ring && (uint16_t)(gq_used_idx(q) - want) <= q->num))
 				TH_LOG("used index %u, want %u", gq_used_idx(q), want);
 			/* packets that were dropped left their buffers: there is nothing to wait for */
 			if (variant->kind == DUT_NET && variant->qi == RX &&
