@@ -50,7 +50,12 @@ int bench_fail(struct bench *b, const char *fmt, ...)
 
 int bench_guest_failed(struct bench *b, const struct guest *g)
 {
-	return bench_fail(b, "%s", guest_error(g));
+	const char *what = guest_error(g);
+
+	/* What opening failed with begins with the path */
+	if (what[0] == '/')
+		return bench_fail(b, "%s", what);
+	return bench_fail(b, "%s: %s", g->path, what);
 }
 
 void bench_ok(struct bench *b, uint64_t bytes)

@@ -290,14 +290,17 @@ int guest_layout(struct guest *g, unsigned int n, uint64_t bytes);
 /* guest_commit() - tell the device about all regions; again after a change, also while it runs */
 int guest_commit(struct guest *g);
 
-/* guest_del_region() - forget the region at @gpa.  The vhost dialect learns by guest_commit() */
+/*
+ * guest_del_region() - forget the region at @gpa and unmap what guest_add_memory() mapped.  The vhost
+ * dialect learns by the next guest_commit(); with none, the device knows memory that is not there
+ */
 int guest_del_region(struct guest *g, uint64_t gpa);
 
 /* guest_alloc() - memory inside one region, zeroed, never freed.  -ENOMEM */
 int guest_alloc(struct guest *g, uint64_t size, uint64_t align, uint64_t *gpa);
 
 /**
- * guest_alloc_straddling() - memory in two regions that are neighbours, as guest_layout() makes them
+ * guest_alloc_straddling() - memory in two regions that guest_layout() made neighbours
  * @g: the guest
  * @below: bytes of it in the lower one
  * @above: bytes of it in the upper one

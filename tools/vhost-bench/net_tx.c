@@ -119,13 +119,15 @@ static void reader(struct bench_thread *t)
 	struct net *net = t->arg;
 	struct bench *b = net->b;
 	uint64_t next[GUEST_MAX_QUEUES] = { 0 }, left = net->warmup + net->count;
-	size_t room = (VNET_LEN + b->opt->size_max + 64) & ~15UL;	/* aligned for the header */
+	size_t room = (VNET_LEN + b->opt->size_max + 64) & ~15UL;	/* aligns the headers */
 	unsigned char *buf = malloc(READ_BATCH * room);
 	struct mmsghdr msg[READ_BATCH];
 	struct iovec iov[READ_BATCH];
 
-	if (!buf)
+	if (!buf) {
 		bench_fail(b, "out of memory");
+		return;
+	}
 	memset(msg, 0, sizeof(msg));
 	for (unsigned int i = 0; i < READ_BATCH; i++) {
 		iov[i] = (struct iovec){ .iov_base = buf + i * room, .iov_len = room };
