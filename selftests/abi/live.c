@@ -3,9 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -266,15 +267,18 @@ struct dupper {
 static void *change_number(void *arg)
 {
 	struct dupper *p = arg;
+	unsigned int seed = 1;
 
-	for (unsigned int i = 0; !atomic_load(&p->stop); i++) {
-		if (i % 4 == 3)
+	for (unsigned int i = 1; !atomic_load(&p->stop); i++) {
+		unsigned int what = rand_r(&seed) % 4;
+
+		if (what == 3)
 			close(p->number);
 		else
-			dup2(p->file[i % 4], p->number);
-		/* no multiple of 4: the other thread is to find each of them */
-		if (i % 13 == 0)
-			sched_yield();
+			dup2(p->file[what], p->number);
+		/* with one processor the other thread runs only while this one sleeps */
+		if (i % 16 == 0)
+			usleep(50);
 	}
 	return NULL;
 }
@@ -285,11 +289,13 @@ TEST_F_TIMEOUT(live, number_of_file_changes, 120)
 	struct dupper p = { .number = 500, .file = { d->backend, eventfd(0, 0), d->g->fd } };
 	unsigned int n = many(1000), seen = 0;
 	pthread_t thread;
+	time_t end = time(NULL) + 60;
 
 	/* so that the file may be exchanged */
 	ASSERT_EQ(0, guest_stop(d->g));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, change_number, &p));
-	for (unsigned int i = 0; i < n; i++) {
+	/* at least n times, and until a backend was taken and one refused */
+	for (unsigned int i = 0; i < n || (seen != 3 && time(NULL) < end); i++) {
 		int ret = vring_file(d->g->fd, variant->backend, 0, p.number);
 
 		EXPECT_TRUE(!ret || ret == -EBADF || ret == -ENOTSOCK || ret == -EINVAL)
@@ -302,8 +308,6 @@ TEST_F_TIMEOUT(live, number_of_file_changes, 120)
 		EXPECT_TRUE(!ret || ret == -EBADF || ret == -EINVAL)
 			TH_LOG("call: %d", ret);
 		EXPECT_EQ(0, vring_file(d->g->fd, variant->backend, 0, -1));
-		if (i % 8 == 0)
-			sched_yield();
 	}
 	atomic_store(&p.stop, true);
 	pthread_join(thread, NULL);
