@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is on stable storage when the host crashes.
+ *
+ * The disk is on a device with a volatile write cache: a loop device, which keeps what is written
+ * in the page cache of what is below it until it is flushed.  That is a dm-flakey, which is cut off
+ * while requests are in flight: from then on nothing that is written gets to the storage, a file in
+ * memory.  Afterwards all is taken down, which drops the caches, and set up once more on what the
+ * storage has.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dm-ioctl.h>
+#include <linux/loop.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "dut.h"
+
+#define NAME	"vhltest-flakey"
+#define MNT	"/tmp/vhltest-durable"
+#define KUPDATE	"/proc/sys/vm/dirty_writeback_centisecs"
+
+#define STORE	(48UL << 20)
+#define BLOCK	4096
+#define BLOCKS	4096
+/* Written before the storage is cut off */
+#define ENOUGH	50
+
+/**
+ * struct stack - from the storage to the disk
+ * @base: the loop device of the storage
+ * @dm: path of the device that can be cut off
+ * @cache: the loop device on it, with the volatile cache
+ * @file: the disk: a file on a file system on @cache, or @cache itself
+ */
+struct stack {
+	bool fs, direct;
+	int base, cache, file;
+	char base_path[32], dm[32], cache_path[32];
+	char kupdate[16];
+};
+
+/* A loop device on a file, buffered, that goes when it is closed.  -errno */
+static int loop_open(int file, char *path)
+{
+	struct loop_config config = { .fd = file, .info.lo_flags = LO_FLAGS_AUTOCLEAR };
+	int ctl = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	int nr, fd, ret = -ENODEV;
+
+	for (unsigned int i = 0; ctl >= 0 && i < 10; i++) {
+		nr = ioctl(ctl, LOOP_CTL_GET_FREE);
+		snprintf(path, 32, "/dev/loop%d", nr);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0) {
+			ret = -errno;
+			sleep_ms(20);
+			continue;
+		}
+		ret = ioctl(fd, LOOP_CONFIGURE, &config) ? -errno : fd;
+		if (ret >= 0)
+			break;
+		close(fd);
+		sleep_ms(20);
+	}
+	close(ctl);
+	return ret;
+}
+
+/*
+ * A device that nobody wrote to yet has no share of the memory for what is dirty, so all is written
+ * to it at once. Here nothing is to be written that nobody asked for.
+ */
+static int lazy(const char *dev)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/bdi/min_ratio", dev + strlen("/dev/"));
+	return put_file(path, "30");
+}
+
+/* Everything above the device that can be cut off; @make: a new file system and file */
+static int upper_open(struct stack *s, bool make)
+{
+	int flags = (s->direct ? O_DIRECT : 0) | O_CLOEXEC | (make ? O_RDWR | O_CREAT : O_RDONLY);
+	int dm = open(s->dm, O_RDWR | O_CLOEXEC);
+	char command[128];
+	int ret;
+
+	if (dm < 0)
+		return -errno;
+	s->cache = loop_open(dm, s->cache_path);
+	close(dm);
+	if (s->cache < 0)
+		return s->cache;
+	ret = lazy(s->cache_path);
+	if (ret)
+		return ret;
+	if (!s->fs) {
+		s->file = open(s->cache_path, flags & ~O_CREAT);
+		return s->file < 0 ? -errno : 0;
+	}
+	snprintf(command, sizeof(command), "mkfs.ext4 -q -F -E nodiscard -J size=4 %s",
+		 s->cache_path);
+	if (make && system(command))
+		return -EIO;
+	/* seldom writes by itself */
+	if (mkdir(MNT, 0700) && errno != EEXIST)
+		return -errno;
+	if (mount(s->cache_path, MNT, "ext4", 0, "commit=300"))
+		return -errno;
+	s->file = open(MNT "/disk", flags, 0600);
+	ret = s->file < 0 || (make && ftruncate(s->file, BLOCKS * BLOCK)) ? -errno : 0;
+	/* the size, and that it is there at all */
+	return ret ? ret : make && fsync(s->file) ? -errno : 0;
+}
+
+/* The last to close the block devices drop what is cached of them */
+static int upper_close(struct stack *s)
+{
+	int ret = 0;
+
+	if (s->file >= 0)
+		close(s->file);
+	if (s->fs && umount2(MNT, 0) && errno != EINVAL)
+		ret = -errno;
+	if (s->cache >= 0)
+		close(s->cache);
+	s->file = -1;
+	s->cache = -1;
+	return ret;
+}
+
+/* A request about the device mapper's device; its number in @dev if that is not NULL */
+static int dm_ioctl(unsigned long request, uint32_t flags, const char *table, dev_t *dev)
+{
+	struct {
+		struct dm_ioctl dm;
+		struct dm_target_spec spec;
+		char table[128];
+	} arg = {
+		.dm = {
+			.version = { DM_VERSION_MAJOR },
+			.data_size = sizeof(arg),
+			.data_start = sizeof(arg.dm),
+			.target_count = 1,
+			.flags = flags,
+			.name = NAME,
+		},
+		.spec = {
+			.length = STORE / 512,
+			.target_type = "flakey",
+		},
+	};
+	int ctl = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	int ret;
+
+	if (ctl < 0)
+		return -errno;
+	if (table)
+		snprintf(arg.table, sizeof(arg.table), "%s", table);
+	ret = ioctl(ctl, request, &arg) ? -errno : 0;
+	close(ctl);
+	if (!ret && dev)
+		*dev = arg.dm.dev;
+	return ret;
+}
+
+/* For dm_switch(): writes get to the storage, or they do not while all looks well */
+static int dm_load(struct stack *s, bool cut)
+{
+	char table[128];
+
+	snprintf(table, sizeof(table), "%s 0 %s", s->base_path,
+		 cut ? "0 60 1 drop_writes" : "60 0");
+	return dm_ioctl(DM_TABLE_LOAD, 0, table, NULL);
+}
+
+/* Nothing that waits in a cache is written because of this */
+static int dm_switch(void)
+{
+	return dm_ioctl(DM_DEV_SUSPEND, DM_SKIP_LOCKFS_FLAG, NULL, NULL);
+}
+
+/* The removal of a device waits for who looks at it because it is new, or closed */
+static int dm_remove(void)
+{
+	int ret = -EBUSY;
+
+	for (unsigned int i = 0; ret == -EBUSY && i < 50; i++) {
+		ret = dm_ioctl(DM_DEV_REMOVE, 0, NULL, NULL);
+		if (ret == -EBUSY)
+			sleep_ms(20);
+	}
+	return ret;
+}
+
+static int stack_open(struct stack *s, bool fs, bool direct)
+{
+	int store = memfd_create("store", MFD_CLOEXEC);
+	dev_t dev;
+	FILE *f;
+	int ret;
+
+	memset(s, 0, sizeof(*s));
+	s->fs = fs;
+	s->direct = direct;
+	s->base = -1;
+	s->cache = -1;
+	s->file = -1;
+	/* of a run that died */
+	umount2(MNT, 0);
+	dm_remove();
+
+	/* for lazy(): nor because time passes */
+	f = fopen(KUPDATE, "re");
+	if (!f || !fgets(s->kupdate, sizeof(s->kupdate), f) || fclose(f) || put_file(KUPDATE, "0"))
+		return -EIO;
+
+	if (store < 0 || ftruncate(store, STORE))
+		return -errno;
+	s->base = loop_open(store, s->base_path);
+	close(store);
+	if (s->base < 0)
+		return s->base;
+	ret = dm_ioctl(DM_DEV_CREATE, 0, NULL, &dev);
+	if (ret)
+		return ret;
+	snprintf(s->dm, sizeof(s->dm), "/dev/dm-%u", minor(dev));
+	ret = dm_load(s, false) ?: dm_switch() ?: lazy(s->dm);
+	return ret ? ret : upper_open(s, true);
+}
+
+static void stack_close(struct stack *s)
+{
+	upper_close(s);
+	if (s->dm[0])
+		dm_remove();
+	if (s->base >= 0)
+		close(s->base);
+	if (s->kupdate[0])
+		put_file(KUPDATE, s->kupdate);
+}
+
+/* What the storage has is all there is from now on, and it is writable again */
+static int stack_reboot(struct stack *s)
+{
+	int ret = upper_close(s);
+
+	if (!ret)
+		ret = dm_load(s, false);
+	if (!ret)
+		ret = dm_switch();
+	return ret ? ret : upper_open(s, false);
+}
+
+/* Where the block goes that is written @n-th: everywhere, so that no two are written as one */
+static unsigned int place(unsigned int n)
+{
+	return n * 1237 % BLOCKS;
+}
+
+static void fill(unsigned char *p, unsigned int n)
+{
+	uint32_t *word = (void *)p;
+
+	for (unsigned int i = 0; i < BLOCK / sizeof(*word); i++)
+		word[i] = n * 1024 + i + 1;
+}
+
+/**
+ * struct traffic - blocks written on queue 0, each of them once, and flushes on queue 1
+ * @odd: write from buffers that direct I/O cannot use
+ * @through: the writer is to cut the storage off once there are enough, else the flusher is
+ * @done: blocks whose writes are completed
+ * @stable: blocks that were on stable storage when it was cut off, or should have been
+ * @err: of the writer, the flusher and the cut
+ */
+struct traffic {
+	struct dut *d;
+	bool odd, through;
+	pthread_t writer, flusher;
+	atomic_uint done, cut;
+	unsigned int stable, flushes;
+	int err[3];
+};
+
+/* Before anything else is done: what is completed too early may be on its way */
+static void cut(struct traffic *t, unsigned int stable)
+{
+	t->err[2] = dm_switch();
+	t->stable = stable;
+	atomic_store(&t->cut, 1);
+}
+
+static int write_block(struct dut *d, unsigned int n, bool odd)
+{
+	unsigned int at = odd ? LANE_DATA + 12 : LANE_DATA;
+	int ret;
+
+	fill(d->lane[0].p + at, n);
+	ret = blk_request(d, 0, VIRTIO_BLK_T_OUT, place(n) * (BLOCK / 512ULL), d->lane[0].gpa + at,
+			  BLOCK);
+	return ret > 0 ? -EIO : ret;
+}
+
+static void *writes(void *arg)
+{
+	struct traffic *t = arg;
+
+	for (unsigned int n = 0; n < BLOCKS && !t->err[0] && !atomic_load(&t->cut); n++) {
+		t->err[0] = write_block(t->d, n, t->odd);
+		if (!t->err[0])
+			atomic_store(&t->done, n + 1);
+		if (t->through && n + 1 == ENOUGH)
+			cut(t, n + 1);
+	}
+	return NULL;
+}
+
+static void *flushes(void *arg)
+{
+	struct traffic *t = arg;
+
+	while (!t->err[1] && !atomic_load(&t->cut)) {
+		unsigned int done = atomic_load(&t->done);
+		int ret = blk_request(t->d, 1, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+
+		t->err[1] = ret > 0 ? -EIO : ret;
+		t->flushes++;
+		if (t->err[1] || (t->flushes >= 3 && done >= ENOUGH))
+			cut(t, done);
+	}
+	return NULL;
+}
+
+/* Of the first @n blocks that were written, how many are there?  -errno */
+static int survivors(struct stack *s, unsigned int n)
+{
+	unsigned char want[BLOCK], *got;
+	int there = 0, ret = 0;
+
+	if (posix_memalign((void **)&got, BLOCK, BLOCK))
+		return -ENOMEM;
+	for (unsigned int i = 0; !ret && i < n; i++) {
+		if (pread(s->file, got, BLOCK, (off_t)place(i) * BLOCK) != BLOCK)
+			ret = errno ? -errno : -EIO;
+		fill(want, i);
+		there += !ret && !memcmp(want, got, BLOCK);
+	}
+	free(got);
+	return ret ? ret : there;
+}
+
+FIXTURE(durable) {
+	struct stack s;
+	struct dut d;
+};
+
+FIXTURE_VARIANT(durable) {
+	enum dut_kind kind;
+	bool fs, direct, odd;
+};
+
+FIXTURE_VARIANT_ADD(durable, file) {
+	.kind = DUT_VDPA,
+	.fs = true,
+};
+
+FIXTURE_VARIANT_ADD(durable, file_direct) {
+	.kind = DUT_BLK,
+	.fs = true,
+	.direct = true,
+};
+
+FIXTURE_VARIANT_ADD(durable, file_bounced) {
+	.kind = DUT_VDPA,
+	.fs = true,
+	.direct = true,
+	.odd = true,
+};
+
+FIXTURE_VARIANT_ADD(durable, device) {
+	.kind = DUT_BLK,
+};
+
+FIXTURE_VARIANT_ADD(durable, device_direct) {
+	.kind = DUT_VDPA,
+	.direct = true,
+};
+
+FIXTURE_SETUP(durable)
+{
+	int ret;
+
+	if (!module_loaded("dm_flakey") && system("modprobe -a loop ext4 dm-flakey"))
+		SKIP(return, "no dm-flakey here");
+	ret = stack_open(&self->s, variant->fs, variant->direct);
+	if (ret)
+		stack_close(&self->s);
+	ASSERT_EQ(0, ret);
+}
+
+FIXTURE_TEARDOWN(durable)
+{
+	stack_close(&self->s);
+}
+
+static int disk_open(struct dut *d, enum dut_kind kind, struct stack *s, uint64_t refuse)
+{
+	struct dut_opts opts = { .disk = s->file, .refuse = refuse };
+
+	return dut_open(d, kind, &opts);
+}
+
+/* Every write that was completed when a flush was sent that is completed */
+TEST_F(durable, flushed)
+{
+	struct traffic t = { .d = &self->d, .odd = variant->odd };
+
+	ASSERT_EQ(0, disk_open(&self->d, variant->kind, &self->s, 0));
+	ASSERT_NE(0, self->d.g->features & BIT(VIRTIO_BLK_F_FLUSH));
+	ASSERT_EQ(0, dm_load(&self->s, true));
+	ASSERT_EQ(0, pthread_create(&t.writer, NULL, writes, &t));
+	ASSERT_EQ(0, pthread_create(&t.flusher, NULL, flushes, &t));
+	pthread_join(t.flusher, NULL);
+	pthread_join(t.writer, NULL);
+	dut_close(&self->d);
+	for (unsigned int i = 0; i < 3; i++) {
+		EXPECT_EQ(0, t.err[i]);
+	}
+	EXPECT_LE(ENOUGH, t.stable);
+	printf("# %u blocks written, %u of them before the last of %u flushes\n", t.done, t.stable,
+	       t.flushes);
+	ASSERT_EQ(0, stack_reboot(&self->s));
+	EXPECT_EQ(t.stable, survivors(&self->s, t.stable));
+}
+
+/* A driver that did not take FLUSH: every write that is completed (virtio 1.2, section 5.2.6.2) */
+TEST_F(durable, written_through)
+{
+	struct traffic t = { .d = &self->d, .odd = variant->odd, .through = true };
+
+	ASSERT_EQ(0, disk_open(&self->d, variant->kind, &self->s, BIT(VIRTIO_BLK_F_FLUSH)));
+	ASSERT_EQ(0, dm_load(&self->s, true));
+	writes(&t);
+	dut_close(&self->d);
+	EXPECT_EQ(0, t.err[0]);
+	EXPECT_EQ(0, t.err[2]);
+	ASSERT_EQ(ENOUGH, t.stable);
+	ASSERT_EQ(0, stack_reboot(&self->s));
+	EXPECT_EQ(ENOUGH, survivors(&self->s, ENOUGH));
+}
+
+/* That the others can fail: here, what was not flushed is lost */
+TEST_F(durable, not_flushed)
+{
+	ASSERT_EQ(0, disk_open(&self->d, variant->kind, &self->s, 0));
+	for (unsigned int n = 0; n < ENOUGH; n++) {
+		ASSERT_EQ(0, write_block(&self->d, n, variant->odd));
+	}
+	ASSERT_EQ(0, dm_load(&self->s, true));
+	ASSERT_EQ(0, dm_switch());
+	dut_close(&self->d);
+	ASSERT_EQ(0, stack_reboot(&self->s));
+	EXPECT_EQ(0, survivors(&self->s, ENOUGH));
+}
+
+TEST_HARNESS_MAIN
