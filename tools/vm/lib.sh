@@ -7,6 +7,8 @@ VM_TREE=$(cd -- "$VM_DIR/../.." && pwd -P)
 VM_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhost-lite
 VM_RELEASES=(bookworm trixie forky)
 VM_DEFAULT_RELEASE=trixie
+# the release whose kernel source and compiler make the debug kernel
+VM_DEBUG_RELEASE=trixie
 
 # vm_say MESSAGE: one line of progress on stderr, with the seconds since the script started.
 vm_say() {
@@ -51,14 +53,41 @@ vm_help() {
 	sed -n '2,/^[^#]/{/^#/!q;s/^# \{0,1\}//p}' "$1"
 }
 
+# vm_remove_cached DIR: removes a cached root file system or kernel with its lock file, unless a run holds a shared lock on
+# it (DIR.lock).
+vm_remove_cached() {
+	local held
+
+	[[ -e $1 ]] || return 0
+	exec {held}>"$1.lock"
+	if flock --nonblock "$held"; then
+		rm -rf --one-file-system -- "$1" "$1.lock"
+	else
+		vm_say "$1 is in use by another run and stays"
+	fi
+	exec {held}>&-
+}
+
+# vm_remove_unused DIR PREFIX KEEP: removes what is cached as DIR/PREFIX… but KEEP, and what was used in the last day: two
+# trees with different recipes would make theirs anew in turns.
+vm_remove_unused() {
+	local old
+
+	for old in "$1/$2"*/; do
+		old=${old%/}
+		[[ $old == "$3" || -n $(find "$old.lock" -mtime -1 2>/dev/null) ]] || vm_remove_cached "$old"
+	done
+}
+
 # vm_in_root ROOT SRC COMMAND…: runs COMMAND in a chroot of ROOT with SRC at /src. ROOT itself is read-only meanwhile.
-# The mounts live in a mount namespace of their own, so they are gone with the last process, however it ended.
+# Where VM_LAYER is set, that directory is at /mnt. The mounts live in a mount namespace of their own, so they are gone with
+# the last process, however it ended.
 vm_in_root() {
 	# shellcheck disable=SC2016 # expanded by the inner shell
 	unshare --mount --pid --fork --kill-child -- bash -c '
 		set -euo pipefail
-		root=$1 src=$2
-		shift 2
+		root=$1 src=$2 layer=$3
+		shift 3
 		mount --make-rprivate /
 		mount --bind "$root" "$root"
 		mount -o remount,bind,ro "$root"
@@ -67,9 +96,10 @@ vm_in_root() {
 		mount -t tmpfs tmpfs "$root/tmp"
 		mount --bind /dev "$root/dev"
 		mount --bind "$src" "$root/src"
+		[[ -z $layer ]] || mount --bind -o ro "$layer" "$root/mnt"
 		exec chroot "$root" /usr/bin/env -i \
 			PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 			HOME=/tmp LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" \
 			sh -c '\''cd /src && exec "$@"'\'' sh "$@"
-	' bash "$@"
+	' bash "$1" "$2" "${VM_LAYER-}" "${@:3}"
 }

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory runs out, and user memory cannot be read: each request of a device's whole life is made to
+ * fail at its first allocation, then at its second, and so on until it meets no fault any more.  A
+ * request that failed can be repeated and then succeeds, so nothing was half done.  Wants a kernel
+ * with fault injection (Documentation/fault-injection/fault-injection.rst).
+ */
+#include <errno.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "dut.h"
+
+/* More faults than any request meets */
+#define FAULTS_MAX	5000
+
+/* What faults the test's own system calls meet, while it is on */
+static struct {
+	int nth;
+	bool on;
+	unsigned int faults, tolerated;
+	char wrong[128];
+} inject = { .nth = -1 };
+
+static bool arm(unsigned int n)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", n);
+
+	return pwrite(inject.nth, text, len, 0) == len;
+}
+
+/* Was the fault injected?  What is left of the count may hit this very read, or the write */
+static bool disarm(void)
+{
+	char text[16] = "";
+	ssize_t n = pread(inject.nth, text, sizeof(text) - 1, 0);
+	bool hit = n > 0 && atoi(text) == 0;
+
+	while (!arm(0))
+		;
+	return hit;
+}
+
+static long with_faults(const char *what, bool stops, long nr, long a, long b, long c)
+{
+	for (unsigned int n = 1; n < FAULTS_MAX; n++) {
+		long ret;
+		int err;
+		bool hit;
+
+		arm(n);
+		ret = syscall(nr, a, b, c);
+		err = errno;
+		hit = disarm();
+		inject.faults += hit;
+		errno = err;
+		if (!hit)
+			return ret;
+		if (ret >= 0) {
+			inject.tolerated++;
+			return ret;
+		}
+		if (err != EFAULT && (stops || (err != ENOMEM && err != EAGAIN && err != ENFILE))) {
+			snprintf(inject.wrong, sizeof(inject.wrong), "%s: fault %u: %s", what, n,
+				 strerror(err));
+			return ret;
+		}
+	}
+	snprintf(inject.wrong, sizeof(inject.wrong), "%s: faults without end", what);
+	errno = ELOOP;
+	return -1;
+}
+
+/* Requests that stop a queue never fail for want of memory; their argument may be unreadable */
+static bool is_stop(unsigned long request, const void *arg)
+{
+	switch (request) {
+	case VHOST_GET_VRING_BASE:
+	case VHOST_VDPA_SUSPEND:
+		return true;
+	case VHOST_VDPA_SET_STATUS:
+		return *(const uint8_t *)arg == 0;
+	case VHOST_NET_SET_BACKEND:
+	case VHOST_BLK_SET_BACKEND:
+		return ((const struct vhost_vring_file *)arg)->fd == -1;
+	default:
+		return false;
+	}
+}
+
+/* These three come instead of the C library's, for this program and the library of the guest */
+int ioctl(int fd, unsigned long request, ...)
+{
+	char what[32];
+	va_list ap;
+	long arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, long);
+	va_end(ap);
+	if (!inject.on || _IOC_TYPE(request) != VHOST_VIRTIO)
+		return syscall(SYS_ioctl, fd, request, arg);
+	snprintf(what, sizeof(what), "request %#lx", request & 0xff);
+	return with_faults(what, is_stop(request, (void *)arg), SYS_ioctl, fd, request, arg);
+}
+
+ssize_t write(int fd, const void *buf, size_t len)
+{
+	if (!inject.on || len != sizeof(struct vhost_msg_v2))
+		return syscall(SYS_write, fd, buf, len);
+	return with_faults("message", false, SYS_write, fd, (long)buf, len);
+}
+
+int open(const char *path, int flags, ...)
+{
+	/* nothing that is made here needs a mode */
+	if (!inject.on || strncmp(path, "/dev/v", 6))
+		return syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+	return with_faults(path, false, SYS_open, (long)path, flags, 0);
+}
+
+/* Every kind of fault, in what would sleep for memory too, and no stack traces on the console */
+static int set_up(void)
+{
+	static const char * const kinds[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
+	char path[128];
+
+	for (unsigned int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/verbose", kinds[i]);
+		if (put_file(path, "0"))
+			return -ENOENT;
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/ignore-gfp-wait", kinds[i]);
+		/* fail_usercopy has none */
+		put_file(path, "N");
+	}
+	put_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	inject.nth = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	return inject.nth < 0 ? -errno : 0;
+}
+
+FIXTURE(fault) {
+	struct dut d;
+};
+
+FIXTURE_VARIANT(fault) {
+	enum dut_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(fault, net) {
+	.kind = DUT_NET,
+};
+
+FIXTURE_VARIANT_ADD(fault, blk) {
+	.kind = DUT_BLK,
+};
+
+FIXTURE_VARIANT_ADD(fault, vdpa) {
+	.kind = DUT_VDPA,
+};
+
+FIXTURE_SETUP(fault)
+{
+	memset(&inject, 0, sizeof(inject));
+	inject.nth = -1;
+	if (set_up())
+		SKIP(return, "this kernel has no fault injection (tools/vm/run --debug-kernel has)");
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	inject.on = false;
+	dut_close(&self->d);
+	if (inject.nth >= 0)
+		close(inject.nth);
+}
+
+/* Open, own, memory, rings, start; stop, start again; and traffic in between, without faults */
+TEST_F_TIMEOUT(fault, each_request, 900)
+{
+	struct dut *d = &self->d;
+
+	inject.on = true;
+	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
+	inject.on = false;
+	EXPECT_STREQ("", inject.wrong);
+	EXPECT_LT(50, inject.faults);
+	EXPECT_EQ(0, dut_units(d, 0, 5));
+	EXPECT_EQ(0, dut_units(d, 1, 5));
+	inject.on = true;
+	ASSERT_EQ(0, dut_restart(d));
+	inject.on = false;
+	EXPECT_STREQ("", inject.wrong);
+	EXPECT_EQ(0, dut_units(d, 0, 5));
+	EXPECT_EQ(0, dut_units(d, 1, 5));
+	TH_LOG("%u faults, %u without an error", inject.faults, inject.tolerated);
+}
+
+/* Memory is replaced while the queues run: by the old or by the new, never by half of it */
+TEST_F_TIMEOUT(fault, memory_replaced, 900)
+{
+	struct dut *d = &self->d;
+	struct mover m[2];
+
+	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
+	for (unsigned int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, mover_start(&m[i], d, i));
+	}
+	for (unsigned int i = 0; i < 5; i++) {
+		inject.on = true;
+		EXPECT_EQ(0, guest_add_memory(d->g, 0x100000000ULL + i * 0x10000000ULL, 1 << 20));
+		EXPECT_EQ(0, guest_commit(d->g));
+		inject.on = false;
+		EXPECT_STREQ("", inject.wrong);
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		EXPECT_EQ(0, mover_stop(&m[i]));
+		EXPECT_LT(0, m[i].done);
+	}
+	EXPECT_LT(0, inject.faults);
+}
+
+/* Set what the workers of this process meet: one allocation in @percent of a hundred fails */
+static int faults_of_workers(unsigned int percent)
+{
+	static const char * const kinds[] = { "failslab", "fail_page_alloc" };
+	DIR *tasks = opendir("/proc/self/task");
+	char path[300], text[64];
+	struct dirent *t;
+	int found = 0;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/task-filter", kinds[i]);
+		put_file(path, "Y");
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/times", kinds[i]);
+		put_file(path, "-1");
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/probability", kinds[i]);
+		snprintf(text, sizeof(text), "%u", percent);
+		put_file(path, text);
+	}
+	while (tasks && (t = readdir(tasks))) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", t->d_name);
+		f = t->d_name[0] == '.' ? NULL : fopen(path, "re");
+		if (!f)
+			continue;
+		if (fgets(text, sizeof(text), f) && !strncmp(text, "vhl-", 4)) {
+			snprintf(path, sizeof(path), "/proc/self/task/%s/make-it-fail", t->d_name);
+			found += !put_file(path, percent ? "1" : "0");
+		}
+		fclose(f);
+	}
+	if (tasks)
+		closedir(tasks);
+	return found;
+}
+
+/* One packet from the guest: the chain comes back, whatever becomes of the packet */
+static int send_one(struct dut *d)
+{
+	struct lane *lane = &d->lane[TX];
+	struct guest_seg seg[] = {
+		{ lane->gpa + LANE_HDR, NET_HDR }, { lane->gpa + LANE_DATA, 1000 },
+	};
+	void *token;
+	uint32_t used;
+	int ret;
+
+	memset(lane->p + LANE_HDR, 0, NET_HDR);
+	make_frame(lane->p + LANE_DATA, 1000, lane->seq, true);
+	ret = gq_add(d->q[TX], seg, 2, 0, lane);
+	if (ret)
+		return ret;
+	gq_publish(d->q[TX]);
+	ret = gq_notify(d->q[TX]) ?: gq_wait(d->q[TX], d->timeout_ms);
+	return ret ?: gq_get(d->q[TX], &token, &used);
+}
+
+/* The workers' own allocations fail: a request answers with an error, a packet is lost, no more */
+TEST_F_TIMEOUT(fault, workers, 900)
+{
+	struct dut *d = &self->d;
+	unsigned int failed = 0;
+
+	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
+	ASSERT_LE(2, faults_of_workers(20));
+	for (unsigned int i = 0; i < 300; i++) {
+		int ret;
+
+		if (variant->kind == DUT_NET) {
+			ret = send_one(d);
+			dut_forget(d);
+		} else {
+			ret = blk_request(d, i % 2, VIRTIO_BLK_T_OUT, i * 8 % 4096,
+					  d->lane[i % 2].gpa + LANE_DATA, 4096);
+			failed += ret == VIRTIO_BLK_S_IOERR;
+		}
+		ASSERT_TRUE(ret == 0 || ret == VIRTIO_BLK_S_IOERR)
+			TH_LOG("unit %u: %d", i, ret);
+	}
+	faults_of_workers(0);
+	EXPECT_EQ(0, dut_units(d, 0, 20));
+	EXPECT_EQ(0, dut_units(d, 1, 20));
+	EXPECT_EQ(0, dut_counter(d, 0, "breaks"));
+	EXPECT_EQ(0, dut_counter(d, 1, "breaks"));
+	TH_LOG("%u of 300 requests answered with an error", failed);
+}
+
+TEST_HARNESS_MAIN
