@@ -15,10 +15,14 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 
+#include "../compat/vhost_uapi.h"
 #include "internal.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"
+
+/* Words of feature bits that a client may have room for */
+#define VHL_FEATURE_WORDS_MAX	64
 
 static atomic64_t last_id = ATOMIC64_INIT(0);
 
@@ -65,21 +69,30 @@ static bool vhl_is_running(struct vhl_dev *dev)
 	return false;
 }
 
-int vhl_set_features(struct vhl_dev *dev, u64 features)
+/* What is offered, in VHL_FEATURE_WORDS words */
+int vhl_get_features(struct vhl_dev *dev, u64 *features)
 {
-	u64 offered;
+	memset(features, 0, VHL_FEATURE_WORDS * sizeof(*features));
+	return dev->node->ops->features(dev, features);
+}
+
+int vhl_set_features(struct vhl_dev *dev, const u64 *features)
+{
+	u64 offered[VHL_FEATURE_WORDS];
+	unsigned int i;
 	int ret;
 
 	lockdep_assert_held(&dev->mutex);
 
-	ret = dev->node->ops->features(dev, &offered);
+	ret = vhl_get_features(dev, offered);
 	if (ret)
 		return ret;
-	if (features & ~offered)
-		return -EOPNOTSUPP;
-	if (features != dev->features && vhl_is_running(dev))
+	for (i = 0; i < VHL_FEATURE_WORDS; i++)
+		if (features[i] & ~offered[i])
+			return -EOPNOTSUPP;
+	if (memcmp(features, dev->features, sizeof(dev->features)) && vhl_is_running(dev))
 		return -EBUSY;
-	dev->features = features;
+	memcpy(dev->features, features, sizeof(dev->features));
 	return 0;
 }
 
@@ -116,7 +129,7 @@ static void vhl_dev_reset(struct vhl_dev *dev)
 	}
 	vhl_workers_stop(dev);
 	vhl_mem_clear(dev);
-	dev->features = 0;
+	memset(dev->features, 0, sizeof(dev->features));
 	dev->backend_features = 0;
 	vhl_put_owner(dev);
 }
@@ -178,15 +191,51 @@ int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 	return ret;
 }
 
-static int vhost_get_features(struct vhl_dev *dev, void __user *argp)
+/* Offered features in @count words, all those that a client has room for: it may know of more */
+static int vhost_get_features(struct vhl_dev *dev, u64 __user *words, u64 count)
 {
-	u64 features;
+	u64 features[VHL_FEATURE_WORDS];
+	u64 n = min_t(u64, count, VHL_FEATURE_WORDS);
 	int ret;
 
-	ret = dev->node->ops->features(dev, &features);
+	ret = vhl_get_features(dev, features);
 	if (ret)
 		return ret;
-	return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
+	if (copy_to_user(words, features, n * sizeof(u64)))
+		return -EFAULT;
+	return clear_user(words + n, (count - n) * sizeof(u64)) ? -EFAULT : 0;
+}
+
+/* The bits of words that are not given are not set */
+static int vhost_set_features(struct vhl_dev *dev, const u64 __user *words, u64 count)
+{
+	u64 features[VHL_FEATURE_WORDS] = { };
+	u64 n = min_t(u64, count, VHL_FEATURE_WORDS);
+	u64 word;
+
+	if (copy_from_user(features, words, n * sizeof(u64)))
+		return -EFAULT;
+	for (; n < count; n++) {
+		if (copy_from_user(&word, words + n, sizeof(word)))
+			return -EFAULT;
+		if (word)
+			return -EOPNOTSUPP;
+	}
+	return vhl_set_features(dev, features);
+}
+
+/* Features behind their number of words, a struct vhost_features_array */
+static int vhost_features_array(struct vhl_dev *dev, unsigned int cmd, u64 __user *array)
+{
+	u64 count;
+
+	if (copy_from_user(&count, array, sizeof(count)))
+		return -EFAULT;
+	if (count > VHL_FEATURE_WORDS_MAX)
+		return -E2BIG;
+	if (cmd == VHOST_GET_FEATURES_ARRAY)
+		return vhost_get_features(dev, array + 1, count);
+	return vhost_set_features(dev, array + 1, count);
 }
 
 static long vhl_vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
@@ -195,11 +244,12 @@ static long vhl_vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *
 
 	switch (cmd) {
 	case VHOST_GET_FEATURES:
-		return vhost_get_features(dev, argp);
+		return vhost_get_features(dev, argp, 1);
 	case VHOST_SET_FEATURES:
-		if (copy_from_user(&features, argp, sizeof(features)))
-			return -EFAULT;
-		return vhl_set_features(dev, features);
+		return vhost_set_features(dev, argp, 1);
+	case VHOST_GET_FEATURES_ARRAY:
+	case VHOST_SET_FEATURES_ARRAY:
+		return vhost_features_array(dev, cmd, argp);
 	case VHOST_GET_BACKEND_FEATURES:
 		return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
 	case VHOST_SET_BACKEND_FEATURES:

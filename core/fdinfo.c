@@ -53,7 +53,10 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "vhl-device:\t%llu\n", dev->id);
 	seq_printf(m, "vhl-node:\t%s\n", dev->node->name);
 	seq_printf(m, "vhl-owner:\t%d\n", owner_nr(dev, ns));
-	seq_printf(m, "vhl-features:\t%#llx\n", dev->features);
+	if (dev->features[1])
+		seq_printf(m, "vhl-features:\t%#llx%016llx\n", dev->features[1], dev->features[0]);
+	else
+		seq_printf(m, "vhl-features:\t%#llx\n", dev->features[0]);
 	seq_printf(m, "vhl-regions:\t%u\n", dev->mem.iotlb ? dev->mem.iotlb->nmaps : 0);
 	if (dev->node->dialect == VHL_DIALECT_VDPA)
 		seq_printf(m, "vhl-status:\t%#x\n", dev->status);

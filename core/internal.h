@@ -42,7 +42,8 @@ int vhl_vdpa_write(struct vhl_dev *dev, struct iov_iter *from);
 /* vhost_core.c APIs: holding dev->mutex */
 bool vhl_is_owner(const struct vhl_dev *dev);
 int vhl_set_owner(struct vhl_dev *dev);
-int vhl_set_features(struct vhl_dev *dev, u64 features);
+int vhl_get_features(struct vhl_dev *dev, u64 *features);
+int vhl_set_features(struct vhl_dev *dev, const u64 *features);
 int vhl_set_backend_features(struct vhl_dev *dev, u64 features, u64 offered);
 int vhl_set_backend(struct vhl_dev *dev, void __user *argp);
 

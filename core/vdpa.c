@@ -91,7 +91,7 @@ static void vdpa_reset(struct vhl_dev *dev)
 		vq->have_addr = false;
 		vq->enabled = false;
 	}
-	dev->features = 0;
+	memset(dev->features, 0, sizeof(dev->features));
 	dev->suspended = false;
 	dev->in_batch = false;
 	dev->status = 0;
@@ -227,7 +227,7 @@ static int vdpa_set_config_call(struct vhl_dev *dev, void __user *argp)
 static long vdpa_get_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	static const struct vhost_vdpa_iova_range all = { .first = 0, .last = U64_MAX };
-	u64 features;
+	u64 features[VHL_FEATURE_WORDS];
 	int ret;
 
 	switch (cmd) {
@@ -247,13 +247,13 @@ static long vdpa_get_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 	case VHOST_VDPA_GET_IOVA_RANGE:
 		return copy_to_user(argp, &all, sizeof(all)) ? -EFAULT : 0;
 	case VHOST_GET_BACKEND_FEATURES:
-		features = VHL_VDPA_BACKEND_FEATURES;
-		return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
+		features[0] = VHL_VDPA_BACKEND_FEATURES;
+		return copy_to_user(argp, features, sizeof(u64)) ? -EFAULT : 0;
 	case VHOST_GET_FEATURES:
-		ret = dev->node->ops->features(dev, &features);
+		ret = vhl_get_features(dev, features);
 		if (ret)
 			return ret;
-		return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
+		return copy_to_user(argp, features, sizeof(u64)) ? -EFAULT : 0;
 	}
 	return -ENOIOCTLCMD;
 }
@@ -261,7 +261,7 @@ static long vdpa_get_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 /* Requests that change, legal before there is an owner. */
 static long vdpa_set_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
-	u64 features;
+	u64 features[VHL_FEATURE_WORDS] = { };
 	u8 status;
 
 	switch (cmd) {
@@ -272,15 +272,15 @@ static long vdpa_set_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 			return -EFAULT;
 		return vdpa_set_status(dev, status);
 	case VHOST_SET_FEATURES:
-		if (copy_from_user(&features, argp, sizeof(features)))
+		if (copy_from_user(features, argp, sizeof(u64)))
 			return -EFAULT;
 		if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK)
-			return features == dev->features ? 0 : -EBUSY;
+			return features[0] == dev->features[0] ? 0 : -EBUSY;
 		return vhl_set_features(dev, features);
 	case VHOST_SET_BACKEND_FEATURES:
-		if (copy_from_user(&features, argp, sizeof(features)))
+		if (copy_from_user(features, argp, sizeof(u64)))
 			return -EFAULT;
-		return vhl_set_backend_features(dev, features, VHL_VDPA_BACKEND_FEATURES);
+		return vhl_set_backend_features(dev, features[0], VHL_VDPA_BACKEND_FEATURES);
 	}
 	return -ENOIOCTLCMD;
 }

@@ -54,6 +54,9 @@ struct vhl_worker;
 /* Queues of one device: a disk's 16 (uapi), a network device's pair */
 #define VHL_MAX_VQS	16
 
+/* Feature bits are in so many words; the vhost-vDPA dialect knows the first one alone */
+#define VHL_FEATURE_WORDS	2
+
 enum vhl_dialect {
 	VHL_DIALECT_VHOST,
 	VHL_DIALECT_VDPA,
@@ -73,7 +76,8 @@ enum vhl_run {
  * @init:	device was opened; fill what differs from zero.  Optional
  * @release:	device is closed, all queues are stopped; drop what @init and @attach took.
  *		Optional
- * @features:	feature bits to offer, or -ENXIO where they depend on a backing that is missing
+ * @features:	fill the VHL_FEATURE_WORDS words of bits to offer, which are zero before; -ENXIO
+ *		where they depend on a backing that is missing
  * @attach:	take the file that VHOST_*_SET_BACKEND named (the caller keeps its own
  *		reference), or let go of what is attached when @file is NULL, which cannot fail.
  *		Holding dev->mutex.  @vq is the queue, stopped; NULL where the whole device is
@@ -249,7 +253,7 @@ struct vhl_dev {
 	struct mm_struct *mm;		/* of the owner, pinned by mm_count; NULL without owner */
 	struct pid *owner;		/* for fdinfo */
 	struct task_struct *owner_task;	/* whose cgroups kernel threads join */
-	u64 features;			/* acknowledged */
+	u64 features[VHL_FEATURE_WORDS];	/* acknowledged */
 	u64 backend_features;
 	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
 	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
@@ -263,7 +267,7 @@ struct vhl_dev {
 
 static inline bool vhl_has_feature(const struct vhl_dev *dev, unsigned int bit)
 {
-	return dev->features & BIT_ULL(bit);
+	return dev->features[bit / 64] & BIT_ULL(bit % 64);
 }
 
 /* vhost_core.c */

@@ -23,6 +23,8 @@
 #include <linux/virtio_ids.h>
 #include <net/sock.h>
 
+#include "../compat/tun.h"
+#include "../compat/vhost_uapi.h"
 #include "net.h"
 
 void vhl_net_publish(struct vhl_net_vq *q)
@@ -68,12 +70,16 @@ static bool vhl_net_pending(struct vhl_vq *vq)
 
 static int vhl_net_features(struct vhl_dev *dev, u64 *features)
 {
-	*features = BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) |
-		    BIT_ULL(VHOST_NET_F_VIRTIO_NET_HDR) |
-		    BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-		    BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |
-		    BIT_ULL(VIRTIO_F_VERSION_1) |
-		    BIT_ULL(VIRTIO_F_RING_RESET);
+	features[0] = BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) |
+		      BIT_ULL(VHOST_NET_F_VIRTIO_NET_HDR) |
+		      BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
+		      BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |
+		      BIT_ULL(VIRTIO_F_VERSION_1) |
+		      BIT_ULL(VIRTIO_F_RING_RESET);
+	/* the only offloads that the device has a part in: they make the header longer */
+	if (vhl_tun_has_tunnels())
+		features[1] = BIT_ULL(VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO - 64) |
+			      BIT_ULL(VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO - 64);
 	return 0;
 }
 
@@ -143,6 +149,9 @@ static int vhl_net_start(struct vhl_vq *vq)
 	q->hdr_len = sizeof(struct virtio_net_hdr);
 	if (q->mergeable || vhl_has_feature(vq->dev, VIRTIO_F_VERSION_1))
 		q->hdr_len = sizeof(struct virtio_net_hdr_mrg_rxbuf);
+	if (vhl_has_feature(vq->dev, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO) ||
+	    vhl_has_feature(vq->dev, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO))
+		q->hdr_len = VHL_TUN_TUNNEL_HDR_SIZE;
 	q->complained = false;
 
 	if (rx) {

@@ -46,7 +46,7 @@
  * @sock: of @file
  * @ring: packets that wait in @file
  * @poll: for packets (RX) or room for frames (TX)
- * @hdr_len: bytes of the virtio-net header in a chain
+ * @hdr_len: bytes of the virtio-net header in a chain: 10, 12 or VHL_TUN_TUNNEL_HDR_SIZE
  * @own_hdr: the TAP knows no header
  * @mergeable: a packet may take several chains (RX)
  * @complained: the last frame or packet was refused by the TAP

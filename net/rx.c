@@ -110,11 +110,15 @@ unget:
 static int vhl_net_rx_copy(struct vhl_net_vq *q, void *packet, u32 need,
 			   const struct vhl_net_room *room)
 {
-	struct virtio_net_hdr_mrg_rxbuf hdr = { .num_buffers = cpu_to_vhl16(room->heads) };
+	union {
+		struct virtio_net_hdr_mrg_rxbuf base;
+		u8 bytes[VHL_TUN_TUNNEL_HDR_SIZE];
+	} hdr = { .bytes = { } };
 	struct msghdr msg = { .msg_control = packet };
 	struct iov_iter iter;
 	int want, len;
 
+	hdr.base.num_buffers = cpu_to_vhl16(room->heads);
 	/* that much and no more, whatever turns out to be in the packet */
 	iov_iter_init(&msg.msg_iter, ITER_DEST, room->iov, room->segs, need);
 	iter = msg.msg_iter;
@@ -135,10 +139,10 @@ static int vhl_net_rx_copy(struct vhl_net_vq *q, void *packet, u32 need,
 		return -EFAULT;
 
 	/* the TAP skips this part of the header */
-	if (!q->own_hdr && q->hdr_len == sizeof(hdr)) {
-		iov_iter_advance(&iter, offsetof(typeof(hdr), num_buffers));
-		if (copy_to_iter(&hdr.num_buffers, sizeof(hdr.num_buffers), &iter) !=
-		    sizeof(hdr.num_buffers))
+	if (!q->own_hdr && q->hdr_len >= sizeof(hdr.base)) {
+		iov_iter_advance(&iter, offsetof(typeof(hdr.base), num_buffers));
+		if (copy_to_iter(&hdr.base.num_buffers, sizeof(hdr.base.num_buffers), &iter) !=
+		    sizeof(hdr.base.num_buffers))
 			return -EFAULT;
 	}
 	return 0;

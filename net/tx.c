@@ -84,7 +84,7 @@ static int vhl_net_tx_copy(struct vhl_net_vq *q, const struct vhl_chain *chain)
 	void *buf, *data;
 
 	/* the header is first copied next to the frame, then to where the TAP looks for it */
-	BUILD_BUG_ON(VHL_TUN_HDR_SIZE + sizeof(struct virtio_net_hdr_mrg_rxbuf) > NET_SKB_PAD);
+	BUILD_BUG_ON(VHL_TUN_HDR_SIZE + VHL_TUN_TUNNEL_HDR_SIZE > NET_SKB_PAD);
 
 	if (sock_flag(q->sock->sk, SOCK_XDP))
 		headroom = XDP_PACKET_HEADROOM;
@@ -104,7 +104,7 @@ static int vhl_net_tx_copy(struct vhl_net_vq *q, const struct vhl_chain *chain)
 
 	hdr = vhl_tun_frame(&q->frames[q->frame_num], buf, headroom, len, size);
 	if (!q->own_hdr) {
-		memcpy(hdr, data - q->hdr_len, sizeof(*hdr));
+		memcpy(hdr, data - q->hdr_len, min_t(size_t, q->hdr_len, VHL_TUN_VNET_SIZE));
 		if (!vhl_net_tx_hdr_ok(hdr, len))
 			return -EINVAL;
 	}

@@ -37,6 +37,9 @@ struct request {
 static const struct request requests[] = {
 	REQ(VHOST_GET_FEATURES, U64, true, true, 8),
 	REQ(VHOST_SET_FEATURES, U64, true, false, 8),
+	/* of no words */
+	REQ(VHOST_GET_FEATURES_ARRAY, U64, true, false, 8),
+	REQ(VHOST_SET_FEATURES_ARRAY, U64, true, false, 8),
 	REQ(VHOST_GET_BACKEND_FEATURES, U64, true, true, 8),
 	REQ(VHOST_SET_BACKEND_FEATURES, U64, true, false, 8),
 	REQ(VHOST_RESET_OWNER, NONE),
@@ -287,9 +290,10 @@ TEST_F(node, unknown_requests)
 		_IO(VHOST_VIRTIO, 0xff), _IOW(VHOST_VIRTIO, 0x41, int), _IO('x', 1), 0, ~0U,
 		VHOST_SET_LOG_BASE, VHOST_SET_LOG_FD, VHOST_SCSI_SET_ENDPOINT, VHOST_VSOCK_SET_RUNNING,
 		VHOST_VDPA_GET_DEVICE_ID, VHOST_VDPA_SET_STATUS, VHOST_VDPA_GET_CONFIG,
-		VHOST_VDPA_SUSPEND, VHOST_VDPA_RESUME, VHOST_GET_FEATURES_ARRAY, TIOCGWINSZ,
+		VHOST_VDPA_SUSPEND, VHOST_VDPA_RESUME, TIOCGWINSZ,
 		/* right number, wrong size or direction */
 		_IOW(VHOST_VIRTIO, 0x10, uint64_t[2]), _IOR(VHOST_VIRTIO, 0x11, int),
+		_IOR(VHOST_VIRTIO, 0x83, uint64_t[2]), _IO(VHOST_VIRTIO, 0x83),
 	};
 	unsigned char arg[256] = { 0 };
 
@@ -338,6 +342,128 @@ TEST_F(node, each_feature)
 	EXPECT_EQ(-EOPNOTSUPP, xioctl(self->fd, VHOST_SET_FEATURES, &more));
 	ASSERT_EQ(0, get_info(self->fd, &info));
 	EXPECT_EQ(offered, info.features);
+}
+
+#define WORDS_MAX	64
+
+/* struct vhost_features_array, which older headers lack */
+struct features {
+	uint64_t count;
+	uint64_t word[WORDS_MAX + 1];
+};
+
+TEST_F(node, features_array_is_filled)
+{
+	struct features f;
+	uint64_t offered = 0, high;
+
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_GET_FEATURES, &offered));
+	for (unsigned int count = 0; count <= WORDS_MAX; count++) {
+		memset(&f, 0xaa, sizeof(f));
+		f.count = count;
+		ASSERT_EQ(0, xioctl(self->fd, VHOST_GET_FEATURES_ARRAY, &f));
+		EXPECT_EQ(count, f.count);
+		if (count) {
+			EXPECT_EQ(offered, f.word[0]);
+		}
+		for (unsigned int i = 2; i < count; i++) {
+			EXPECT_EQ(0, f.word[i]);
+		}
+		/* not a byte more than there is room for */
+		EXPECT_EQ(0xaaaaaaaaaaaaaaaaULL, f.word[count]);
+	}
+	high = f.word[1];
+	EXPECT_EQ(0, high & ~TUNNEL_FEATURES);
+	/* all that the TAP of this kernel can do, and nothing else anywhere */
+	EXPECT_EQ(variant->queues == NET_QUEUES && kernel_at_least(6, 17) ? TUNNEL_FEATURES : 0,
+		  high);
+}
+
+TEST_F(node, each_feature_of_an_array)
+{
+	struct features f = { .count = 2 }, offered = { .count = 2 };
+	struct dev_info info;
+	uint64_t low;
+
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_GET_FEATURES_ARRAY, &offered));
+	for (unsigned int i = 0; i < 4 * 64; i++) {
+		bool ok = i < 128 && offered.word[i / 64] & BIT(i % 64);
+
+		memset(&f, 0, sizeof(f));
+		f.count = 4;
+		f.word[i / 64] = BIT(i % 64);
+		EXPECT_EQ(ok ? 0 : -EOPNOTSUPP, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, &f))
+			TH_LOG("bit %u", i);
+	}
+	f = offered;
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, &f));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(offered.word[0], info.features);
+	EXPECT_EQ(offered.word[1], info.features_high);
+	/* what is refused does not stick, the last word that is allowed is looked at */
+	memset(&f, 0, sizeof(f));
+	f.count = WORDS_MAX;
+	f.word[WORDS_MAX - 1] = BIT(63);
+	EXPECT_EQ(-EOPNOTSUPP, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, &f));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(offered.word[0], info.features);
+	EXPECT_EQ(offered.word[1], info.features_high);
+	/* words that are not given are zero, in both requests */
+	f = offered;
+	f.count = 1;
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, &f));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(offered.word[0], info.features);
+	EXPECT_EQ(0, info.features_high);
+	f = offered;
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, &f));
+	low = offered.word[0];
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES, &low));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(low, info.features);
+	EXPECT_EQ(0, info.features_high);
+	f = (struct features){ .count = 0 };
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, &f));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(0, info.features);
+}
+
+TEST_F(node, bad_features_arrays)
+{
+	static const unsigned long both[] = { VHOST_GET_FEATURES_ARRAY, VHOST_SET_FEATURES_ARRAY };
+	static const uint64_t too_many[] = {
+		WORDS_MAX + 1, 1ULL << 31, 1ULL << 32, 1ULL << 61, (1ULL << 61) + 1, 1ULL << 63, ~0ULL,
+	};
+	unsigned char *pages = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t *at;
+	struct features f = { 0 };
+
+	ASSERT_NE(MAP_FAILED, pages);
+	ASSERT_EQ(0, munmap(pages + 4096, 4096));
+	for (unsigned int r = 0; r < 2; r++) {
+		for (unsigned int i = 0; i < sizeof(too_many) / sizeof(too_many[0]); i++) {
+			f.count = too_many[i];
+			EXPECT_EQ(-E2BIG, xioctl(self->fd, both[r], &f))
+				TH_LOG("%#llx words", (unsigned long long)f.count);
+		}
+		/* the words that are known, or those behind them, are not there */
+		for (unsigned int there = 0; there < 4; there++) {
+			at = (uint64_t *)(pages + 4096) - there - 1;
+			for (unsigned int count = 0; count <= there + 1; count++) {
+				memset(at, 0, (there + 1) * 8);
+				*at = count;
+				EXPECT_EQ(count > there ? -EFAULT : 0, xioctl(self->fd, both[r], at))
+					TH_LOG("%u words, %u there", count, there);
+			}
+		}
+	}
+	at = (uint64_t *)pages;
+	*at = 2;
+	ASSERT_EQ(0, mprotect(pages, 4096, PROT_READ));
+	EXPECT_EQ(-EFAULT, xioctl(self->fd, VHOST_GET_FEATURES_ARRAY, at));
+	EXPECT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, at));
+	munmap(pages, 4096);
 }
 
 TEST_F(node, each_backend_feature)

@@ -141,6 +141,26 @@ static int parse_queue(char *value, struct dev_info *info)
 	return parse_counters(value + at, &info->q[index]);
 }
 
+/* Up to 128 bits */
+static int parse_features(const char *value, struct dev_info *info)
+{
+	char high[17] = "";
+	size_t digits;
+
+	if (!strncmp(value, "0x", 2))
+		value += 2;
+	digits = strspn(value, "0123456789abcdef");
+	if (!digits || digits > 32 || value[digits])
+		return -EINVAL;
+	if (digits > 16) {
+		memcpy(high, value, digits - 16);
+		value += digits - 16;
+	}
+	info->features_high = strtoull(high, NULL, 16);
+	info->features = strtoull(value, NULL, 16);
+	return 0;
+}
+
 static int parse_line(const char *key, char *value, struct dev_info *info, unsigned int *seen)
 {
 	int at = -1;
@@ -158,13 +178,8 @@ static int parse_line(const char *key, char *value, struct dev_info *info, unsig
 		return sscanf(value, "%d%n", &info->owner, &at) == 1 && !value[at] ? 0 : -EINVAL;
 	}
 	if (!strcmp(key, "vhl-features")) {
-		unsigned long long v;
-
 		*seen |= 8;
-		if (sscanf(value, "%llx%n", &v, &at) != 1 || value[at])
-			return -EINVAL;
-		info->features = v;
-		return 0;
+		return parse_features(value, info);
 	}
 	if (!strcmp(key, "vhl-regions")) {
 		*seen |= 16;

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <linux/virtio_net.h>
+
 #include "vhost_compat.h"
 
 #define NODE_NET	"/dev/vhost-netlite"
@@ -21,8 +23,17 @@
 
 /* Newer than the oldest headers */
 #ifndef VHOST_GET_FEATURES_ARRAY
-#define VHOST_GET_FEATURES_ARRAY	_IOR(VHOST_VIRTIO, 0x83, struct vhost_vring_state)
+#define VHOST_GET_FEATURES_ARRAY	_IOR(VHOST_VIRTIO, 0x83, uint64_t)
+#define VHOST_SET_FEATURES_ARRAY	_IOW(VHOST_VIRTIO, 0x83, uint64_t)
 #endif
+#ifndef VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO
+#define VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO	65
+#define VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO	67
+#endif
+
+/* The second word of feature bits that a network device may offer */
+#define TUNNEL_FEATURES	(BIT(VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO - 64) | \
+			 BIT(VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO - 64))
 
 /* BIT() - a feature bit */
 #define BIT(n)		(1ULL << (n))
@@ -68,6 +79,7 @@ struct dev_info {
 	char node[32];
 	int owner;
 	uint64_t features;
+	uint64_t features_high;
 	unsigned int regions;
 	bool has_status;
 	unsigned int status;

@@ -108,7 +108,7 @@ struct holder {
 struct device {
 	uint64_t id;
 	char node[32];
-	char features[32];
+	char features[40];
 	char status[16];
 	char *backing;
 	uint64_t owner;

@@ -15,10 +15,11 @@
  *
  * All ioctls return 0, or -1 with errno.  Errors that any of them can give:
  *   EPERM    the device has no owner yet (VHOST_SET_OWNER), or the owner is a process with
- *            another address space.  Exempt are GET/SET_FEATURES and GET/SET_BACKEND_FEATURES
- *            and, because management attaches a disk before it hands the file to the VMM,
- *            VHOST_BLK_SET_BACKEND and VHL_BLK_SET_OPTS while there is no owner; in the
- *            vhost-vDPA dialect also the calls that only report and VHOST_VDPA_SET_STATUS
+ *            another address space.  Exempt are GET/SET_FEATURES, GET/SET_FEATURES_ARRAY and
+ *            GET/SET_BACKEND_FEATURES and, because management attaches a disk before it hands
+ *            the file to the VMM, VHOST_BLK_SET_BACKEND and VHL_BLK_SET_OPTS while there is no
+ *            owner; in the vhost-vDPA dialect also the calls that only report and
+ *            VHOST_VDPA_SET_STATUS
  *   EFAULT   the argument does not point to readable (writable) memory
  *   ENOTTY   this node does not know the request
  * All may sleep, and are serialised per device.
@@ -27,7 +28,13 @@
  * --------------------------------------------------------
  * VHOST_GET_FEATURES        [vDPA: ENXIO no disk attached]
  * VHOST_SET_FEATURES        EOPNOTSUPP a bit that was not offered; EBUSY a queue runs [vDPA:
- *                           after FEATURES_OK; ENXIO no disk attached]
+ *                           after FEATURES_OK; ENXIO no disk attached].  Clears bits 64 and up
+ * VHOST_GET_FEATURES_ARRAY, VHOST_SET_FEATURES_ARRAY
+ *                           [vhost] the same for any number of words of 64 bits, which stands in
+ *                           front of them (struct vhost_features_array of Linux 6.17; the
+ *                           requests are known on older kernels, too).  GET fills words that
+ *                           nothing is known of with zero, SET takes words that are not given
+ *                           for zero.  E2BIG more than 64 words; else as VHOST_SET_FEATURES
  * VHOST_GET_BACKEND_FEATURES, VHOST_SET_BACKEND_FEATURES
  *                           EOPNOTSUPP a bit that was not offered
  * VHOST_SET_OWNER           EBUSY has an owner [vDPA: another owner; the same again is a no-op]
@@ -176,7 +183,7 @@ struct vhl_blk_opts {
  *   vhl-device:   number of this open file, unique since the module was loaded
  *   vhl-node:     vhost-netlite, vhost-blklite or vdpa-blklite
  *   vhl-owner:    process id of the owner in the reader's pid namespace, 0 for none
- *   vhl-features: acknowledged feature bits, hexadecimal
+ *   vhl-features: acknowledged feature bits, one hexadecimal number that may have more than 64 bits
  *   vhl-regions:  regions of guest memory
  *   vhl-status:   device status (vDPA), hexadecimal
  *   vhl-backing:  what is attached, "-" for nothing
