@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Headers of 24 bytes, which say where the headers of a UDP tunnel are: to the guest and from it,
+ * through a bridge to a second TAP, where all of the header has to arrive.
+ */
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "dut.h"
+
+/* Linux 6.17 */
+#ifndef TUN_F_UDP_TUNNEL_GSO
+#define TUN_F_UDP_TUNNEL_GSO			0x80
+#define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4	0x20
+#endif
+
+#define HDR	24
+#define BRIDGE	"vhltestbr"
+
+struct tunnel_hdr {
+	struct virtio_net_hdr_mrg_rxbuf base;
+	uint32_t hash;
+	uint16_t hash_report, padding;
+	uint16_t outer_th, inner_nh;
+};
+
+/* A VXLAN frame: where its headers are */
+enum {
+	OUTER_IP = 14,
+	OUTER_UDP = OUTER_IP + 20,
+	VXLAN = OUTER_UDP + 8,
+	INNER_MAC = VXLAN + 8,
+	INNER_IP = INNER_MAC + 14,
+	INNER_TCP = INNER_IP + 20,
+	PAYLOAD = INNER_TCP + 20,
+};
+
+#define SEGMENT	1000
+
+/* Two guests' worth of addresses; a bridge learns them */
+static const unsigned char mac[2][6] = { { 2, 2, 2, 2, 2, 1 }, { 2, 2, 2, 2, 2, 2 } };
+
+FIXTURE(tunnel) {
+	struct dut d;
+	int peer;		/* the second TAP; a read is a frame to it, a write one from it */
+};
+
+static int bridge(const char *a, const char *b)
+{
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret;
+	struct ifreq ifr = { .ifr_name = BRIDGE };
+
+	if (s < 0)
+		return -errno;
+	/* left by one that died; the module is loaded by the request */
+	set_link(BRIDGE, false);
+	ioctl(s, SIOCBRDELBR, BRIDGE);
+	ret = ioctl(s, SIOCBRADDBR, BRIDGE);
+	/* nothing from the bridge itself */
+	put_file("/proc/sys/net/ipv6/conf/" BRIDGE "/disable_ipv6", "1");
+	put_file("/sys/class/net/" BRIDGE "/bridge/multicast_snooping", "0");
+	ifr.ifr_ifindex = if_nametoindex(a);
+	if (!ret)
+		ret = ioctl(s, SIOCBRADDIF, &ifr);
+	ifr.ifr_ifindex = if_nametoindex(b);
+	if (!ret)
+		ret = ioctl(s, SIOCBRADDIF, &ifr);
+	ret = ret ? -errno : set_link(BRIDGE, true);
+	close(s);
+	return ret;
+}
+
+static void unbridge(void)
+{
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	set_link(BRIDGE, false);
+	ioctl(s, SIOCBRDELBR, BRIDGE);
+	close(s);
+}
+
+/* Offered and taken besides what the struct dut takes */
+static int take_tunnels(struct dut *d)
+{
+	uint64_t f[3] = { 2, d->g->features, TUNNEL_FEATURES };
+
+	return xioctl(d->g->fd, VHOST_SET_FEATURES_ARRAY, f);
+}
+
+FIXTURE_SETUP(tunnel)
+{
+	const unsigned int offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_UDP_TUNNEL_GSO;
+	struct dut_opts opts = { .stopped = true, .num = 256 };
+	struct dut *d = &self->d;
+	char name[IFNAMSIZ];
+	int hdr = HDR;
+
+	self->peer = -1;
+	ASSERT_EQ(0, dut_open(d, DUT_NET, &opts));
+	if (!kernel_at_least(6, 17))
+		SKIP(return, "the TAP of this kernel knows no tunnels");
+	ASSERT_EQ(0, take_tunnels(d));
+	self->peer = make_tap(name, HDR);
+	ASSERT_GE(self->peer, 0);
+	ASSERT_EQ(0, ioctl(d->backend, TUNSETVNETHDRSZ, &hdr));
+	ASSERT_EQ(0, ioctl(d->backend, TUNSETOFFLOAD, offloads));
+	ASSERT_EQ(0, ioctl(self->peer, TUNSETOFFLOAD, offloads));
+	ASSERT_EQ(0, bridge(d->ifname, name));
+	ASSERT_EQ(0, dut_start(d));
+}
+
+FIXTURE_TEARDOWN(tunnel)
+{
+	dut_close(&self->d);
+	if (self->peer >= 0) {
+		unbridge();
+		close(self->peer);
+	}
+}
+
+static void put16(unsigned char *p, uint16_t v)
+{
+	p[0] = v >> 8;
+	p[1] = v;
+}
+
+static void ip_header(unsigned char *p, size_t len, uint8_t protocol)
+{
+	static const unsigned char addr[8] = { 192, 0, 2, 1, 192, 0, 2, 2 };
+	uint32_t sum = 0;
+
+	p[0] = 0x45;
+	put16(p + 2, len);
+	p[8] = 64;
+	p[9] = protocol;
+	memcpy(p + 12, addr, 8);
+	for (unsigned int i = 0; i < 20; i += 2)
+		sum += p[i] << 8 | p[i + 1];
+	sum = (sum & 0xffff) + (sum >> 16);
+	put16(p + 10, ~((sum & 0xffff) + (sum >> 16)));
+}
+
+/* A frame of @len bytes from one end to the other, and the header that goes with it */
+static void make_tunneled(unsigned char *p, size_t len, unsigned int from, struct tunnel_hdr *hdr)
+{
+	memset(p, 0, PAYLOAD);
+	memcpy(p, mac[!from], 6);
+	memcpy(p + 6, mac[from], 6);
+	put16(p + 12, 0x0800);
+	ip_header(p + OUTER_IP, len - OUTER_IP, IPPROTO_UDP);
+	put16(p + OUTER_UDP, 40000);
+	put16(p + OUTER_UDP + 2, 4789);
+	put16(p + OUTER_UDP + 4, len - OUTER_UDP);
+	p[VXLAN] = 8;
+	memcpy(p + INNER_MAC, p, 14);
+	ip_header(p + INNER_IP, len - INNER_IP, IPPROTO_TCP);
+	put16(p + INNER_TCP, 1);
+	put16(p + INNER_TCP + 2, 2);
+	p[INNER_TCP + 12] = 5 << 4;
+	p[INNER_TCP + 13] = 0x10;
+	for (size_t i = PAYLOAD; i < len; i++)
+		p[i] = len + i * 13 + (i >> 8);
+
+	*hdr = (struct tunnel_hdr) {
+		.base.hdr = {
+			.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			.gso_type = VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4,
+			.hdr_len = htole16(PAYLOAD),
+			.gso_size = htole16(SEGMENT),
+			.csum_start = htole16(INNER_TCP),
+			.csum_offset = htole16(16),
+		},
+		.outer_th = htole16(OUTER_UDP),
+		.inner_nh = htole16(INNER_IP),
+	};
+}
+
+/* Is this the header that make_tunneled() made, apart from what the kernel may change */
+static bool same_hdr(const struct tunnel_hdr *want, const struct tunnel_hdr *got)
+{
+	const unsigned char *p = (const void *)got;
+
+	if (got->base.hdr.flags == want->base.hdr.flags &&
+	    got->base.hdr.gso_type == want->base.hdr.gso_type &&
+	    got->base.hdr.gso_size == want->base.hdr.gso_size &&
+	    got->base.hdr.csum_start == want->base.hdr.csum_start &&
+	    got->base.hdr.csum_offset == want->base.hdr.csum_offset &&
+	    got->outer_th == want->outer_th && got->inner_nh == want->inner_nh)
+		return true;
+	printf("# header:");
+	for (unsigned int i = 0; i < HDR; i++)
+		printf(" %02x", p[i]);
+	printf("\n");
+	return false;
+}
+
+/* A frame to the second TAP, with its header; others than ours are passed over */
+static ssize_t peer_read(int peer, unsigned char *buf, size_t size, unsigned int from, int ms)
+{
+	struct pollfd p = { .fd = peer, .events = POLLIN };
+	int64_t end = now_ms() + ms;
+	ssize_t n;
+
+	while (now_ms() < end) {
+		if (poll(&p, 1, end - now_ms()) <= 0)
+			break;
+		n = read(peer, buf, size);
+		if (n >= HDR + 14 && !memcmp(buf + HDR + 6, mac[from], 6))
+			return n;
+	}
+	return -ETIMEDOUT;
+}
+
+/* Send what is at the beginning of the lane's free part */
+static int transmit(struct dut *d, uint32_t len)
+{
+	struct guest_seg seg[] = {
+		{ d->lane[TX].gpa + LANE_HDR, HDR }, { d->lane[TX].gpa + LANE_FREE, len },
+	};
+	void *token;
+	uint32_t used;
+	int ret;
+
+	ret = gq_add(d->q[TX], seg, 2, 0, d);
+	gq_publish(d->q[TX]);
+	return ret ?: gq_notify(d->q[TX]) ?: gq_wait(d->q[TX], 20000) ?:
+	       gq_get(d->q[TX], &token, &used);
+}
+
+/* Those that go in a batch, and those that the TAP copies */
+static const size_t lengths[] = { PAYLOAD + 2 * SEGMENT, 3600, 5000, 30000, 65000 };
+
+TEST_F(tunnel, from_the_guest)
+{
+	struct dut *d = &self->d;
+	unsigned char *hdr = d->lane[TX].p + LANE_HDR, *frame = d->lane[TX].p + LANE_FREE;
+	unsigned char *got = malloc(70000);
+	struct tunnel_hdr want;
+
+	for (unsigned int i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		size_t len = lengths[i];
+
+		make_tunneled(frame, len, 0, &want);
+		memcpy(hdr, &want, HDR);
+		ASSERT_EQ(0, transmit(d, len));
+		ASSERT_EQ(HDR + len, peer_read(self->peer, got, 70000, 0, 5000))
+			TH_LOG("%zu bytes", len);
+		EXPECT_TRUE(same_hdr(&want, (void *)got))
+			TH_LOG("%zu bytes", len);
+		/* the checksum of TCP aside, which whoever makes segments of it completes */
+		EXPECT_EQ(0, memcmp(got + HDR, frame, INNER_TCP + 16));
+		EXPECT_EQ(0, memcmp(got + HDR + INNER_TCP + 18, frame + INNER_TCP + 18,
+				    len - INNER_TCP - 18));
+
+		/* the TAP reads the last bytes of a header, too, and drops what makes no sense */
+		((struct tunnel_hdr *)hdr)->inner_nh = htole16(OUTER_UDP);
+		ASSERT_EQ(0, transmit(d, len));
+		EXPECT_EQ(-ETIMEDOUT, peer_read(self->peer, got, 70000, 0, 50));
+	}
+	free(got);
+}
+
+/* Into one chain, and into buffers of 2 KiB of which there are many */
+TEST_F(tunnel, to_the_guest)
+{
+	struct dut *d = &self->d;
+	unsigned char *buf = d->lane[RX].p + LANE_FREE, *out = malloc(70000);
+	uint64_t gpa = d->lane[RX].gpa + LANE_FREE;
+	struct tunnel_hdr *hdr = (void *)out;
+
+	for (unsigned int i = 0; i < 2 * sizeof(lengths) / sizeof(lengths[0]); i++) {
+		size_t len = lengths[i / 2], total = HDR + len;
+		uint32_t piece = i % 2 ? 2048 : 70000, used, have = 0;
+		unsigned int n = (total + piece - 1) / piece;
+		struct tunnel_hdr *got = (void *)buf;
+		void *token;
+
+		make_tunneled(out + HDR, len, 1, hdr);
+		memset(buf, 0xaa, 70000);
+		for (unsigned int k = 0; k < n; k++) {
+			struct guest_seg seg = { gpa + k * piece, piece };
+
+			ASSERT_EQ(0, gq_add(d->q[RX], &seg, 0, 1, d));
+		}
+		gq_publish(d->q[RX]);
+		ASSERT_EQ(0, gq_notify(d->q[RX]));
+		ASSERT_EQ(total, write(self->peer, out, total));
+		for (unsigned int k = 0; k < n; k++) {
+			ASSERT_EQ(0, gq_wait(d->q[RX], 20000));
+			ASSERT_EQ(0, gq_get(d->q[RX], &token, &used));
+			have += used;
+		}
+		EXPECT_EQ(total, have);
+		EXPECT_EQ(n, le16toh(got->base.num_buffers));
+		EXPECT_TRUE(same_hdr(hdr, got))
+			TH_LOG("%zu bytes in %u buffers", len, n);
+		EXPECT_EQ(0, memcmp(buf + HDR, out + HDR, INNER_TCP + 16));
+		EXPECT_EQ(0, memcmp(buf + HDR + INNER_TCP + 18, out + HDR + INNER_TCP + 18,
+				    len - INNER_TCP - 18));
+	}
+	EXPECT_EQ(0, dut_counter(d, RX, "errors"));
+	free(out);
+}
+
+/* A frame that is no tunnel's, both ways */
+TEST_F(tunnel, plain_frames)
+{
+	struct dut *d = &self->d;
+	struct tunnel_hdr *hdr = (void *)(d->lane[RX].p + LANE_FREE);
+	unsigned char frame[1500], got[2048];
+
+	for (unsigned int len = 60; len <= sizeof(frame); len += 360) {
+		struct guest_seg seg = { d->lane[RX].gpa + LANE_FREE, 2048 };
+		uint32_t used;
+		void *token;
+
+		make_frame(frame, len, len, true);
+		memcpy(frame + 6, mac[0], 6);
+		memset(d->lane[TX].p, 0, HDR);
+		memcpy(d->lane[TX].p + LANE_FREE, frame, len);
+		ASSERT_EQ(0, transmit(d, len));
+		ASSERT_EQ(HDR + len, peer_read(self->peer, got, sizeof(got), 0, 5000));
+		EXPECT_EQ(0, memcmp(got + HDR, frame, len));
+
+		make_frame(frame, len, len, false);
+		memset(hdr, 0xaa, HDR + len);
+		ASSERT_EQ(0, gq_add(d->q[RX], &seg, 0, 1, d));
+		gq_publish(d->q[RX]);
+		ASSERT_EQ(0, gq_notify(d->q[RX]));
+		ASSERT_EQ(0, dut_send(d, frame, len));
+		ASSERT_EQ(0, gq_wait(d->q[RX], 20000));
+		ASSERT_EQ(0, gq_get(d->q[RX], &token, &used));
+		EXPECT_EQ(HDR + len, used);
+		EXPECT_EQ(1, le16toh(hdr->base.num_buffers));
+		EXPECT_EQ(0, hdr->base.hdr.gso_type);
+		EXPECT_EQ(0, hdr->outer_th);
+		EXPECT_EQ(0, hdr->inner_nh);
+		EXPECT_EQ(0, memcmp(hdr + 1, frame, len));
+	}
+}
+
+TEST_F(tunnel, features_while_running)
+{
+	struct dut *d = &self->d;
+	uint64_t f[3] = { 2, d->g->features, TUNNEL_FEATURES };
+	struct dev_info info;
+
+	EXPECT_EQ(0, xioctl(d->g->fd, VHOST_SET_FEATURES_ARRAY, f));
+	f[2] = 0;
+	EXPECT_EQ(-EBUSY, xioctl(d->g->fd, VHOST_SET_FEATURES_ARRAY, f));
+	EXPECT_EQ(-EBUSY, xioctl(d->g->fd, VHOST_SET_FEATURES, f + 1));
+	f[0] = 1;
+	EXPECT_EQ(-EBUSY, xioctl(d->g->fd, VHOST_SET_FEATURES_ARRAY, f));
+	ASSERT_EQ(0, get_info(d->g->fd, &info));
+	EXPECT_EQ(d->g->features, info.features);
+	EXPECT_EQ(TUNNEL_FEATURES, info.features_high);
+	/* a new owner begins with none */
+	ASSERT_EQ(0, xioctl(d->g->fd, VHOST_RESET_OWNER, NULL));
+	ASSERT_EQ(0, get_info(d->g->fd, &info));
+	EXPECT_EQ(0, info.features);
+	EXPECT_EQ(0, info.features_high);
+}
+
+/* Headers of 12 bytes are too short now, those of the TAP are when they are of another size */
+TEST_F(tunnel, headers_too_short)
+{
+	struct dut *d = &self->d;
+	struct guest_seg seg = { d->lane[TX].gpa, HDR - 1 };
+	struct guest_seg in = { d->lane[RX].gpa + LANE_FREE, 2048 };
+	unsigned char frame[100];
+	int hdr = NET_HDR;
+
+	ASSERT_EQ(0, ioctl(d->backend, TUNSETOFFLOAD, 0));
+	ASSERT_EQ(0, ioctl(d->backend, TUNSETVNETHDRSZ, &hdr));
+	make_frame(frame, sizeof(frame), 1, false);
+	ASSERT_EQ(0, gq_add(d->q[RX], &in, 0, 1, d));
+	gq_publish(d->q[RX]);
+	ASSERT_EQ(0, gq_notify(d->q[RX]));
+	ASSERT_EQ(0, dut_send(d, frame, sizeof(frame)));
+	EXPECT_EQ(-ETIMEDOUT, gq_wait(d->q[RX], 100));
+	EXPECT_LE(1, dut_counter(d, RX, "errors"));
+	EXPECT_TRUE(queue_is(d->g->fd, RX, "running"));
+
+	ASSERT_EQ(0, gq_add(d->q[TX], &seg, 1, 0, d));
+	gq_publish(d->q[TX]);
+	ASSERT_EQ(0, gq_notify(d->q[TX]));
+	EXPECT_TRUE(wait_queue_is(d->g->fd, TX, "broken", 5000));
+}
+
+/* A TAP without headers: the device makes all 24 bytes itself */
+TEST(header_made_by_the_device)
+{
+	struct dut_opts opts = { .stopped = true, .accept = BIT(VHOST_NET_F_VIRTIO_NET_HDR) };
+	unsigned char frame[300], got[2048], *buf;
+	uint32_t used;
+	void *token;
+	struct dut d;
+
+	ASSERT_EQ(0, dut_open(&d, DUT_NET, &opts));
+	if (!kernel_at_least(6, 17)) {
+		dut_close(&d);
+		SKIP(return, "the TAP of this kernel knows no tunnels");
+	}
+	ASSERT_EQ(0, take_tunnels(&d));
+	ASSERT_EQ(0, dut_start(&d));
+	make_frame(frame, sizeof(frame), 1, true);
+	memset(d.lane[TX].p, 0xff, HDR);
+	memcpy(d.lane[TX].p + LANE_FREE, frame, sizeof(frame));
+	ASSERT_EQ(0, transmit(&d, sizeof(frame)));
+	ASSERT_EQ(sizeof(frame), dut_receive(&d, got, sizeof(got), 5000));
+	EXPECT_EQ(0, memcmp(got, frame, sizeof(frame)));
+
+	struct guest_seg seg = { d.lane[RX].gpa + LANE_FREE, 2048 };
+
+	buf = d.lane[RX].p + LANE_FREE;
+	memset(buf, 0xaa, 2048);
+	make_frame(frame, sizeof(frame), 2, false);
+	ASSERT_EQ(0, gq_add(d.q[RX], &seg, 0, 1, &d));
+	gq_publish(d.q[RX]);
+	ASSERT_EQ(0, gq_notify(d.q[RX]));
+	ASSERT_EQ(0, dut_send(&d, frame, sizeof(frame)));
+	ASSERT_EQ(0, gq_wait(d.q[RX], 20000));
+	ASSERT_EQ(0, gq_get(d.q[RX], &token, &used));
+	EXPECT_EQ(HDR + sizeof(frame), used);
+	for (unsigned int i = 0; i < HDR; i++) {
+		EXPECT_EQ(i == 10, buf[i])
+			TH_LOG("byte %u", i);
+	}
+	EXPECT_EQ(0, memcmp(buf + HDR, frame, sizeof(frame)));
+	dut_close(&d);
+}
+
+TEST_HARNESS_MAIN
