@@ -23,7 +23,7 @@ offloads=csum=off,gso=off,guest_csum=off
 for word in guest_tso4 guest_tso6 guest_ecn guest_ufo host_tso4 host_tso6 host_ecn host_ufo; do
 	offloads+=,$word=off
 done
-for word in guest_uso4 guest_uso6 host_uso; do
+for word in guest_uso4 guest_uso6 host_uso guest_tunnel guest_tunnel_csum host_tunnel host_tunnel_csum; do
 	! has "$word" || offloads+=,$word=off
 done
 # shellcheck disable=SC2054 # the commas are QEMU's
@@ -79,9 +79,17 @@ for n in 0 1 2 3 4 5; do
 done
 DEV[6]="${numbers[6]} ${numbers[7]}" DEV[7]=${numbers[8]} DEV[8]=${numbers[9]}
 
+# QEMU tells the TAP what the guest can do; a line is all there is where the TAP refuses, and then it does all itself
+offloads_are_set() {
+	! grep TUNSETOFFLOAD "$WORK/a/qemu.log" && ethtool -k tap0 | grep -E '^(tx-checksumming|tcp-segmentation-offload): ' |
+		tee /dev/stderr | (! grep -v ' on$')
+}
+check "the guest's offloads reach the TAP" offloads_are_set
+
 # ---- what goes through ----
+# with -w it would go on asking until it has so many answers
 ping_works() {
-	ping -q -c 20 -i 0.05 -w 30 "10.77.$1.2" | tee /dev/stderr | grep -q ' 0% packet loss'
+	ping -q -c 20 -i 0.05 -W 20 "10.77.$1.2" | tee /dev/stderr | grep -q ' 0% packet loss'
 }
 check "ping without loss" ping_works 0
 # the sizes of a ping are those of its payload; 28 bytes of headers come on top
@@ -111,6 +119,32 @@ offload_on() {
 }
 check "offloads switched off" offload_off
 check "and on again" offload_on
+
+ip link add vhl-vx type vxlan id 7 remote 10.77.0.2 dstport 4789 dev tap0 && LINKS+=(vhl-vx)
+ip addr add 10.77.10.1/24 dev vhl-vx
+ip link set vhl-vx up
+tunnel() {
+	guest a 30 "/usr/bin/ip link add vx0 type vxlan id 7 remote 10.77.0.1 dstport 4789 dev n0 &&
+		ip addr add 10.77.10.2/24 dev vx0 && ip link set vx0 up" && echoes 10 1000000 0
+}
+check "a UDP tunnel over it" tunnel
+# frames larger than the wire's in both directions, on average
+whole_segments() {
+	local stats=/sys/class/net/tap0/statistics before after i
+
+	mapfile -t before < <(cat $stats/{tx_bytes,tx_packets,rx_bytes,rx_packets})
+	"$E2E_IMAGES/xfer" tcp 10.77.10.2 7 65536 4000000 || return
+	mapfile -t after < <(cat $stats/{tx_bytes,tx_packets,rx_bytes,rx_packets})
+	for i in 0 2; do
+		((after[i] - before[i] > 4000000 && after[i] - before[i] > 2000 * (after[i + 1] - before[i + 1]))) && continue
+		echo "$((after[i] - before[i])) bytes in $((after[i + 1] - before[i + 1])) frames" && return 1
+	done
+}
+if ethtool -k tap0 | grep -q 'tx-udp_tnl-segmentation: on'; then
+	check "segments of any size pass through the tunnel" whole_segments
+else
+	skip "segments of any size pass through the tunnel" "this kernel's TAP or this QEMU cannot tell of tunnels"
+fi
 check "no mergeable buffers, no event index" echoes 1
 check "no mergeable buffers: counts agree" counts_agree 1
 check "no offloads" echoes 2 2000000

@@ -78,15 +78,16 @@ passes() {
 	wait_for 60 more "$1" "$before" "$2" "${3:-1}"
 }
 
-# echoes N [BYTES]: UDP and TCP of all sizes there and back on card N, every byte compared, and our counters prove the way
+# echoes N [BYTES [CARD]]: UDP and TCP of all sizes there and back in network N, every byte compared, and our counters prove
+# the way, that of CARD if it is not N
 echoes() {
-	local in out
+	local in out card=${3:-$1}
 
-	in=$(reqs "$1" 0) out=$(reqs "$1" 1)
+	in=$(reqs "$card" 0) out=$(reqs "$card" 1)
 	# shellcheck disable=SC2086 # lists
 	"$E2E_IMAGES/xfer" udp "10.77.$1.2" 7 $UDP_SIZES &&
 		"$E2E_IMAGES/xfer" tcp "10.77.$1.2" 7 $TCP_SIZES "${2:-2000000}" &&
-		moved a "${DEV[$1]}" 0 reqs "$in" 40 && moved a "${DEV[$1]}" 1 reqs "$out" 40
+		moved a "${DEV[$card]}" 0 reqs "$in" 40 && moved a "${DEV[$card]}" 1 reqs "$out" 40
 }
 
 # brief N: the same with little data
