@@ -182,10 +182,10 @@ resize() {
 }
 traffic 0
 check "traffic before a resize" passes 0 60
-if guest a 30 "ethtool -G n0 rx 512" >/dev/null; then
+if guest a 30 "ethtool -G n0 rx 128" >/dev/null; then
 	check "rings of 256 and 64 during traffic" resize
 else
-	skip "rings of 256 and 64 during traffic" "this QEMU or kernel cannot reset a queue"
+	skip "rings of 256 and 64 during traffic" "this QEMU or the guest cannot reset a queue"
 fi
 check "the traffic survives" traffic_ok 0
 
