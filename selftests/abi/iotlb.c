@@ -288,7 +288,91 @@ TEST_F(run, work_while_unmapped)
 	EXPECT_EQ(0, gq_get(q, &token, &len));
 }
 
-/* A permission that is not enough is no mapping: of the used ring, and of buffers */
+/* A flush on queue 1 whose buffers are in a region of their own, the last that was looked up */
+static int flush_from(struct dut *d, struct guest_region *r)
+{
+	struct virtio_blk_outhdr flush = { .type = htole32(VIRTIO_BLK_T_FLUSH) };
+	struct guest_seg seg[] = { { r->gpa, sizeof(flush) }, { r->gpa + 64, 1 } };
+	int ret;
+
+	memcpy(r->hva, &flush, sizeof(flush));
+	r->hva[64] = 0xaa;
+	ret = gq_add(d->q[1], seg, 1, 1, d);
+	gq_publish(d->q[1]);
+	return ret ? ret : gq_kick(d->q[1]);
+}
+
+static int flushed(struct dut *d, struct guest_region *r)
+{
+	uint32_t len;
+	void *token;
+
+	return gq_wait(d->q[1], 5000) ?: gq_get(d->q[1], &token, &len) ?: r->hva[64];
+}
+
+static struct guest_region *own_region(struct dut *d)
+{
+	if (guest_add_memory(d->g, 1ULL << 40, 4096))
+		return NULL;
+	return remap(d, &d->g->region[d->g->nregions - 1]) ? NULL :
+	       &d->g->region[d->g->nregions - 1];
+}
+
+/* After an invalidation nothing is read or written there, found before or not */
+TEST_F(run, buffers_are_unmapped)
+{
+	struct dut *d = &self->d;
+	struct guest_region *r = own_region(d);
+
+	ASSERT_NE(NULL, r);
+	/* nothing else is looked up in between, such as a table */
+	d->q[1]->indirect = false;
+	ASSERT_EQ(0, flush_from(d, r));
+	EXPECT_EQ(0, flushed(d, r));
+	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
+	ASSERT_EQ(0, flush_from(d, r));
+	EXPECT_TRUE(wait_queue_is(self->fd, 1, "broken", 5000));
+	EXPECT_FALSE(gq_pending(d->q[1]));
+	EXPECT_EQ(0xaa, r->hva[64]);
+	EXPECT_EQ(0, dut_units(d, 0, 2));
+}
+
+/* Between the two ends of a batch memory may be missing: no turn sees that */
+TEST_F(run, work_in_batch)
+{
+	struct dut *d = &self->d;
+	struct guest_region *r = own_region(d);
+
+	ASSERT_NE(NULL, r);
+	ASSERT_EQ(0, flush_from(d, r));
+	EXPECT_EQ(0, flushed(d, r));
+	ASSERT_EQ(0, send_msg(self->fd, 2, VHOST_IOTLB_BATCH_BEGIN, 0, 0, 0, 0));
+	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
+	ASSERT_EQ(0, flush_from(d, r));
+	EXPECT_EQ(-ETIMEDOUT, gq_wait(d->q[1], 100));
+	ASSERT_EQ(0, remap(d, r));
+	EXPECT_EQ(-ETIMEDOUT, gq_wait(d->q[1], 100));
+	ASSERT_EQ(0, send_msg(self->fd, 2, VHOST_IOTLB_BATCH_END, 0, 0, 0, 0));
+	EXPECT_EQ(0, flushed(d, r));
+	EXPECT_EQ(0, dut_counter(d, 1, "breaks"));
+}
+
+/* The device writes to no ring that it may only read */
+TEST_F(run, permission_of_ring)
+{
+	struct dut *d = &self->d;
+	struct guest_region *r = region_of(d, d->q[1]->used);
+
+	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
+	ASSERT_EQ(0, update(self->fd, r->gpa, r->size, (uintptr_t)r->hva, RO));
+	EXPECT_TRUE(queue_is(self->fd, 1, "stopped"));
+	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
+	ASSERT_EQ(0, update(self->fd, r->gpa, r->size, (uintptr_t)r->hva, RW));
+	EXPECT_TRUE(queue_is(self->fd, 1, "running"));
+	EXPECT_EQ(0, dut_units(d, 1, 2));
+}
+
+/* A permission that is not enough is no mapping: of buffers */
 TEST_F(run, permissions)
 {
 	struct dut *d = &self->d;
@@ -312,14 +396,20 @@ TEST_F(run, permissions)
 	EXPECT_EQ(0, dut_units(d, 1, 2));
 }
 
-TEST_F(run, ring_behind_other_offset)
+TEST_F(run, ring_behind_other_offset_or_end)
 {
 	struct dut *d = &self->d;
 	struct guest_region *r = region_of(d, d->q[1]->desc);
+	uint64_t end;
 
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	/* a page cannot be mapped shifted */
 	ASSERT_EQ(0, update(self->fd, r->gpa, r->size - 64, (uintptr_t)r->hva + 64, RW));
+	EXPECT_TRUE(queue_is(self->fd, 1, "stopped"));
+	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
+	/* nor is what is behind the end of a region in the same page */
+	end = r->gpa + ((unsigned char *)d->q[1]->desc - r->hva) + 24;
+	ASSERT_EQ(0, update(self->fd, r->gpa, end - r->gpa, (uintptr_t)r->hva, RW));
 	EXPECT_TRUE(queue_is(self->fd, 1, "stopped"));
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	ASSERT_EQ(0, remap(d, r));
