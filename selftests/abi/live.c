@@ -219,6 +219,75 @@ TEST_F_TIMEOUT(live, kick_eventfd_replaced, 120)
 	close(efd[1]);
 }
 
+/* What queue 1 can do without a kick, or an answer from here: a frame to the TAP, or a flush */
+static int add_silently(struct dut *d)
+{
+	struct lane *lane = &d->lane[1];
+	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_FLUSH) };
+	struct guest_seg seg[2] = { { lane->gpa + LANE_HDR, sizeof(hdr) } };
+	bool net = d->kind == DUT_NET;
+	int ret;
+
+	if (net) {
+		memset(lane->p + LANE_HDR, 0, NET_HDR);
+		make_frame(lane->p + LANE_HDR + NET_HDR, 60, 0, true);
+		seg[0].len = NET_HDR + 60;
+	} else {
+		memcpy(lane->p + LANE_HDR, &hdr, sizeof(hdr));
+		seg[1] = (struct guest_seg){ lane->gpa + LANE_DATA, 1 };
+	}
+	ret = gq_add(d->q[1], seg, 1, net ? 0 : 1, d);
+	gq_publish(d->q[1]);
+	return ret;
+}
+
+static int answered(struct dut *d)
+{
+	uint32_t len;
+	void *token;
+
+	return gq_wait(d->q[1], 10000) ?: gq_get(d->q[1], &token, &len);
+}
+
+/* A file that nobody has signalled yet: one that was stays readable, which is as good as a kick */
+static void fresh_kick(struct dut *d)
+{
+	close(d->q[1]->kick_fd);
+	d->q[1]->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+/* A VMM without a kick eventfd for a while, when it moves from one that it polls to an ioeventfd */
+TEST_F(live, made_available_without_kick_eventfd)
+{
+	struct dut *d = &self->d;
+
+	for (unsigned int i = 0; i < 20; i++) {
+		ASSERT_EQ(0, dut_unit(d, 1));
+		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, 1, -1));
+		ASSERT_EQ(0, add_silently(d));
+		fresh_kick(d);
+		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, 1, d->q[1]->kick_fd));
+		ASSERT_EQ(0, answered(d));
+		dut_forget(d);
+	}
+}
+
+/* Chains from before a stop or, in the ring of a guest that was moved here, before the first start */
+TEST_F(live, made_available_before_start)
+{
+	struct dut *d = &self->d;
+
+	for (unsigned int i = 0; i < 20; i++) {
+		ASSERT_EQ(0, dut_unit(d, 1));
+		ASSERT_EQ(0, dut_stop(d));
+		ASSERT_EQ(0, add_silently(d));
+		fresh_kick(d);
+		ASSERT_EQ(0, dut_start(d));
+		ASSERT_EQ(0, answered(d));
+		dut_forget(d);
+	}
+}
+
 /* Queues stop and go on at any moment; every unit arrives, once */
 TEST_F_TIMEOUT(live, stop_and_go, 120)
 {
