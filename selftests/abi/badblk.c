@@ -2,7 +2,9 @@
 /* What only a disk can be sent: requests in odd pieces, without a status byte, or beside the disk */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -414,6 +416,22 @@ TEST_F(slow, head_available_twice)
 	ASSERT_EQ(0, dut_restart(&self->d));
 	EXPECT_EQ(0, dut_units(&self->d, 0, 1));
 	EXPECT_EQ(1, dut_counter(&self->d, 0, "breaks"));
+}
+
+/* A device that was write-protected after it was opened */
+TEST_F(slow, write_protected_device)
+{
+	struct dut_opts opts = { .disk = self->disk };
+	int ro = 1;
+	struct dut d;
+
+	ASSERT_EQ(0, ioctl(self->disk, BLKROSET, &ro));
+	ASSERT_EQ(0, dut_open(&d, variant->kind, &opts));
+	EXPECT_NE(0, d.g->features & BIT(VIRTIO_BLK_F_RO) || variant->kind == DUT_BLK);
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, blk_request(&d, 0, VIRTIO_BLK_T_OUT, 0,
+						  d.lane[0].gpa + LANE_DATA, 4096));
+	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(&d, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0));
+	dut_close(&d);
 }
 
 /* A stop waits for what is in flight, after a break too, and the base is behind it */
