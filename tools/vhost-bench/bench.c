@@ -144,7 +144,7 @@ static void watch(struct bench *b)
 	while (running) {
 		uint64_t now = now_ns(), progress = b->progress + b->verified;
 
-		if (progress != seen) {
+		if (progress != seen || b->waiting) {
 			seen = progress;
 			since = now;
 		}
@@ -205,7 +205,7 @@ static void add_counters(struct guest_counters *to, const struct guest_counters 
 	to->waits += c->waits;
 }
 
-void bench_clock(struct bench *b, struct bench_snapshot *s)
+static void take(struct bench *b, struct bench_snapshot *s)
 {
 	struct rusage ru;
 
@@ -216,6 +216,7 @@ void bench_clock(struct bench *b, struct bench_snapshot *s)
 	s->sys_us = ru.ru_stime.tv_sec * 1000000ULL + ru.ru_stime.tv_usec;
 	s->voluntary = ru.ru_nvcsw;
 	s->involuntary = ru.ru_nivcsw;
+	workers_read(&s->workers);
 	for (unsigned int i = 0; i < b->nguests; i++) {
 		struct guest *g = b->guest[i];
 		uint64_t v;
@@ -232,6 +233,38 @@ void bench_clock(struct bench *b, struct bench_snapshot *s)
 	}
 	if (s == &b->begin)
 		s->ns = now_ns();	/* reading fdinfo took its time */
+}
+
+int bench_begin(struct bench *b)
+{
+	char line[64];
+
+	if (bench_stopped(b))
+		return -1;
+	if (b->opt->step) {
+		b->waiting = true;
+		if (!fgets(line, sizeof(line), stdin))
+			return bench_fail(b, "standard input ended before the last round");
+		b->waiting = false;
+	}
+	memset(&b->lat, 0, sizeof(b->lat));
+	take(b, &b->begin);
+	return 0;
+}
+
+void bench_end(struct bench *b)
+{
+	take(b, &b->end);
+}
+
+void bench_result(struct bench *b, uint64_t ops, uint64_t bytes)
+{
+	b->ops = ops;
+	b->bytes = bytes;
+	if (!opts_each(b->opt) || bench_stopped(b))
+		return;
+	report(b, true);
+	fflush(stdout);
 }
 
 void gate_init(struct gate *g)

@@ -11,6 +11,7 @@
 #include "guest.h"
 #include "opts.h"
 #include "stats.h"
+#include "workers.h"
 
 /* The device's own counters, those of ours in fdinfo */
 #define BENCH_DEVICE_COUNTERS	10
@@ -24,6 +25,7 @@ struct bench_snapshot {
 	struct guest_counters driver;
 	uint64_t device[BENCH_DEVICE_COUNTERS];
 	uint64_t user_us, sys_us, voluntary, involuntary;
+	struct workers workers;
 };
 
 /**
@@ -46,6 +48,7 @@ struct bench_snapshot {
  * @lat: latencies of the measured part
  * @has_device: the device has counters
  * @serial_set: the disk has the serial number BENCH_SERIAL
+ * @waiting: for a line of standard input, which may take any time
  * @why: what went wrong first
  */
 struct bench {
@@ -54,7 +57,7 @@ struct bench {
 	unsigned int nguests;
 	const char *_Atomic phase;
 	_Atomic uint64_t total, progress;
-	_Atomic bool stop, done;
+	_Atomic bool stop, done, waiting;
 	_Atomic uint64_t verified, verified_bytes, payloads;
 	uint64_t ops, bytes;
 	struct bench_snapshot begin, end;
@@ -135,8 +138,14 @@ int bench_alloc(struct bench *b, struct guest *g, uint64_t size, uint64_t below,
 /* bench_run() - run threads to their end; -1 when the run has failed */
 int bench_run(struct bench *b, struct bench_thread *t, unsigned int n);
 
-/* bench_clock() - begin (again) or end the measured part */
-void bench_clock(struct bench *b, struct bench_snapshot *s);
+/* bench_begin() - begin a round, when it is time to; -1 when there will be none */
+int bench_begin(struct bench *b);
+
+/* bench_end() - end it; bench_result() follows when b->lat is complete */
+void bench_end(struct bench *b);
+
+/* bench_result() - what was moved in the round that ended, which is reported if each is */
+void bench_result(struct bench *b, uint64_t ops, uint64_t bytes);
 
 /*
  * A gate lets one thread (the waiter) sleep until a counter that others move has come far enough.

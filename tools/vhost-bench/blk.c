@@ -208,6 +208,30 @@ static int make_queue(struct blk *blk, unsigned int index)
 	return bench_queue(b, blk->g, index, &bq->q);
 }
 
+/* A round begins, or is over */
+static void begin(struct blk *blk)
+{
+	if (bench_begin(blk->b))
+		return;
+	for (unsigned int i = 0; i < blk->b->opt->queues; i++) {
+		memset(&blk->queue[i]->lat, 0, sizeof(blk->queue[i]->lat));
+		blk->queue[i]->bytes = 0;
+	}
+}
+
+static void end(struct blk *blk)
+{
+	struct bench *b = blk->b;
+	uint64_t bytes = 0;
+
+	bench_end(b);
+	for (unsigned int i = 0; i < b->opt->queues; i++) {
+		hist_merge(&b->lat, &blk->queue[i]->lat);
+		bytes += blk->queue[i]->bytes;
+	}
+	bench_result(b, b->opt->count, bytes);
+}
+
 static void worker(struct bench_thread *t)
 {
 	struct blk *blk = t->arg;
@@ -217,16 +241,20 @@ static void worker(struct bench_thread *t)
 	uint64_t share = b->opt->count / n + (t->index < b->opt->count % n);
 	int ret = blk_run(bq, b->opt->warmup / n);
 
-	/* All queues come by here, whatever happened */
-	pthread_barrier_wait(&blk->quiet);
-	if (!t->index)
-		bench_clock(b, &b->begin);
-	bq->measured = true;
-	pthread_barrier_wait(&blk->quiet);
-	if (!ret)
-		blk_run(bq, share);
-	bq->measured = false;
-	blk->last_ns = now_ns();
+	/* All queues come by all barriers, whatever happened */
+	for (unsigned int round = 0; round < b->opt->rounds; round++) {
+		pthread_barrier_wait(&blk->quiet);
+		if (!t->index)
+			begin(blk);
+		pthread_barrier_wait(&blk->quiet);
+		bq->measured = true;
+		if (!ret)
+			ret = blk_run(bq, share);
+		bq->measured = false;
+		pthread_barrier_wait(&blk->quiet);
+		if (!t->index)
+			end(blk);
+	}
 }
 
 static void read_back(struct bench_thread *t)
@@ -271,16 +299,10 @@ static int run(struct blk *blk)
 	const struct opts *o = b->opt;
 
 	bench_phase(b, o->what == BLK_READ ? "reading" : o->what == BLK_WRITE ? "writing" :
-		    "reading and writing", o->what == BLK_READ ? o->warmup + o->count : 0);
+		    "reading and writing", o->what == BLK_READ ?
+		    o->warmup + o->count * o->rounds : 0);
 	if (run_threads(blk, worker))
 		return -1;
-	bench_clock(b, &b->end);
-	b->end.ns = blk->last_ns;
-	b->ops = o->count;
-	for (unsigned int i = 0; i < o->queues; i++) {
-		hist_merge(&b->lat, &blk->queue[i]->lat);
-		b->bytes += blk->queue[i]->bytes;
-	}
 	if (o->what == BLK_READ || !o->verify)
 		return 0;
 	bench_phase(b, "reading back", 0);

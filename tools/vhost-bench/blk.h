@@ -77,8 +77,7 @@ struct blk_req {
  * @has_zeroes: and that
  * @area_len: guest memory of a request
  * @queue: by index
- * @quiet: queues meet here around the begin of the measured part
- * @last_ns: when the measured part ended
+ * @quiet: queues meet here around the begin and the end of a round
  * @id: what GET_ID answered first
  * @id_known: it has
  */
@@ -94,7 +93,6 @@ struct blk {
 	uint64_t area_len;
 	struct blk_queue *queue[GUEST_MAX_QUEUES];
 	pthread_barrier_t quiet;
-	_Atomic uint64_t last_ns;
 	pthread_mutex_t id_lock;
 	char id[VIRTIO_BLK_ID_BYTES];
 	bool id_known;

@@ -38,7 +38,8 @@ int main(int argc, char **argv)
 
 	ok = !(opts_is_net(&opt) ? net_case(&bench) : blk_case(&bench));
 	alarm(0);
-	report(&bench, ok);
+	if (!opts_each(&opt) || !ok)
+		report(&bench, ok);
 	for (unsigned int i = 0; i < bench.nguests; i++)
 		guest_close(bench.guest[i]);
 	if (fflush(stdout) || ferror(stdout)) {

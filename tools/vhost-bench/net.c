@@ -73,12 +73,13 @@ static int set_up(struct net *net)
 {
 	struct bench *b = net->b;
 	const struct opts *o = b->opt;
-	uint64_t total = o->warmup + o->count;
+	uint64_t total = o->warmup + o->count * o->rounds;
 
 	bench_phase(b, "setting up", 0);
 	net->npairs = o->queues;
 	net->warmup = o->warmup;
 	net->count = o->count;
+	net->total = total;
 	net->map = calloc(total / 64 + 1, sizeof(net->map[0]));
 	if (!net->map)
 		return bench_fail(b, "out of memory");

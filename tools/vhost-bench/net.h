@@ -61,13 +61,13 @@ struct net_pair {
  * @pair: queue pairs
  * @npairs: how many
  * @warmup: frames before the measured part, of all pairs
- * @count: frames in it
+ * @count: frames in a round of it
+ * @total: all of them
  * @seen: of frames to the host, per pair: read back
  * @received: frames received by the guest, by all pairs
  * @ready: receivers that have posted their buffers
  * @map: frames received, a bit each
- * @last_ns: when the last one was
- * @quiet: senders meet here around the begin of the measured part
+ * @quiet: senders meet here around the begin and the end of a round
  */
 struct net {
 	struct bench *b;
@@ -75,10 +75,9 @@ struct net {
 	int sock;
 	struct net_pair pair[GUEST_MAX_QUEUES];
 	unsigned int npairs;
-	uint64_t warmup, count;
+	uint64_t warmup, count, total;
 	struct gate seen[GUEST_MAX_QUEUES], received, ready;
 	_Atomic uint64_t *map;
-	_Atomic uint64_t last_ns;
 	pthread_barrier_t quiet;
 };
 
@@ -88,7 +87,16 @@ static inline uint64_t net_share(const struct net *net, uint64_t n, unsigned int
 	return n / net->npairs + (i < n % net->npairs);
 }
 
+/* net_from() - the first frame of pair @i in a round of the measured part */
+static inline uint64_t net_from(const struct net *net, unsigned int i, unsigned int round)
+{
+	return net_share(net, net->warmup, i) + round * net_share(net, net->count, i);
+}
+
 /* net_frame.c */
+
+/* net_bytes() - of the frames of a round, numbered by pair, or all by pair 0 if !@shared */
+uint64_t net_bytes(const struct net *net, unsigned int round, bool shared);
 
 /* net_cut() - cut @len bytes at @gpa into @n pieces with gaps, fewer when the bytes are fewer */
 unsigned int net_cut(struct guest_seg *seg, uint64_t gpa, unsigned int len, unsigned int n);

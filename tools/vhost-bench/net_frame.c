@@ -223,9 +223,24 @@ int net_mark(struct net *net, unsigned int queue, uint32_t seq)
 {
 	uint64_t bit = 1ULL << seq % 64;
 
-	if (queue || seq >= net->warmup + net->count)
+	if (queue || seq >= net->total)
 		return bench_fail(net->b, "frame %u of queue %u was never sent", seq, queue);
 	if (atomic_fetch_or(&net->map[seq / 64], bit) & bit)
 		return bench_fail(net->b, "frame %u came twice", seq);
 	return 0;
+}
+
+uint64_t net_bytes(const struct net *net, unsigned int round, bool shared)
+{
+	uint64_t bytes = 0, from = net->warmup + round * net->count;
+
+	if (!shared) {
+		for (uint64_t seq = from; seq < from + net->count; seq++)
+			bytes += frame_len(net->b->opt, 0, seq);
+		return bytes;
+	}
+	for (unsigned int i = 0; i < net->npairs; i++)
+		for (uint64_t seq = net_from(net, i, round); seq < net_from(net, i, round + 1); seq++)
+			bytes += frame_len(net->b->opt, i, seq);
+	return bytes;
 }

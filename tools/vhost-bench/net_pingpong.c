@@ -67,26 +67,28 @@ static void player(struct bench_thread *t)
 	struct net *net = t->arg;
 	struct bench *b = net->b;
 	struct net_pair *p = &net->pair[0];
+	uint64_t ns;
 
 	for (unsigned int i = 0; i < p->n_rx; i++)
 		if (net_post(net, p, &p->rx_slot[i]))
 			return;
 	gq_publish(p->rx);
 	gq_notify(p->rx);
-	for (uint64_t seq = 0; seq < net->warmup + net->count; seq++) {
-		uint64_t ns;
-
-		if (seq == net->warmup)
-			bench_clock(b, &b->begin);
+	for (uint64_t seq = 0; seq < net->warmup; seq++)
 		if (ping(net, p, seq, &ns))
 			return;
-		if (seq < net->warmup)
-			continue;
-		hist_add(&b->lat, ns);
-		b->bytes += frame_len(b->opt, 0, seq);
+	for (unsigned int round = 0; round < b->opt->rounds; round++) {
+		if (bench_begin(b))
+			return;
+		for (uint64_t seq = net_from(net, 0, round); seq < net_from(net, 0, round + 1);
+		     seq++) {
+			if (ping(net, p, seq, &ns))
+				return;
+			hist_add(&b->lat, ns);
+		}
+		bench_end(b);
+		bench_result(b, net->count, net_bytes(net, round, true));
 	}
-	bench_clock(b, &b->end);
-	b->ops = net->count;
 	b->done = true;
 }
 
@@ -97,6 +99,6 @@ int net_pingpong(struct net *net)
 		{ .fn = echo, .arg = net },
 	};
 
-	bench_phase(net->b, "playing", net->warmup + net->count);
+	bench_phase(net->b, "playing", net->total);
 	return bench_run(net->b, t, 2);
 }

@@ -70,14 +70,21 @@ static void sender(struct bench_thread *t)
 	struct net *net = t->arg;
 	struct bench *b = net->b;
 	unsigned char *buf = malloc((size_t)SEND_BATCH * b->opt->size_max);
+	uint64_t seq = net->warmup;
 
-	if (!buf)
+	if (!buf) {
 		bench_fail(b, "out of memory");
-	else if (!gate_wait(b, &net->ready, net->npairs) &&
-		 !send_frames(net, buf, 0, net->warmup)) {
-		bench_clock(b, &b->begin);
-		send_frames(net, buf, net->warmup, net->warmup + net->count);
+		return;
 	}
+	if (gate_wait(b, &net->ready, net->npairs) || send_frames(net, buf, 0, seq))
+		goto out;
+	for (unsigned int round = 0; round < b->opt->rounds; round++, seq += net->count) {
+		if (bench_begin(b) || send_frames(net, buf, seq, seq + net->count))
+			break;
+		bench_end(b);
+		bench_result(b, net->count, net_bytes(net, round, false));
+	}
+out:
 	free(buf);
 }
 
@@ -97,7 +104,6 @@ static void receiver(struct bench_thread *t)
 	struct net *net = t->arg;
 	struct bench *b = net->b;
 	struct net_pair *p = &net->pair[t->index];
-	uint64_t total = net->warmup + net->count;
 	int64_t last = -1;
 
 	if (post_all(net, p))
@@ -124,10 +130,8 @@ static void receiver(struct bench_thread *t)
 		}
 		gq_publish(p->rx);
 		gq_notify(p->rx);
-		if (n && gate_add(&net->received, n) == total) {
-			net->last_ns = now_ns();
+		if (n && gate_add(&net->received, n) == net->total)
 			b->done = true;
-		}
 	}
 }
 
@@ -140,13 +144,6 @@ int net_rx(struct net *net)
 	for (unsigned int i = 0; i < n; i++)
 		t[i] = (struct bench_thread){ .fn = receiver, .arg = net, .index = i };
 	t[n] = (struct bench_thread){ .fn = sender, .arg = net };
-	bench_phase(b, "receiving", net->warmup + net->count);
-	if (bench_run(b, t, n + 1))
-		return -1;
-	bench_clock(b, &b->end);
-	b->end.ns = net->last_ns;
-	b->ops = net->count;
-	for (uint64_t seq = 0; seq < net->count; seq++)
-		b->bytes += frame_len(b->opt, 0, net->warmup + seq);
-	return 0;
+	bench_phase(b, "receiving", net->total);
+	return bench_run(b, t, n + 1);
 }

@@ -51,19 +51,24 @@ static int send_frames(struct net *net, unsigned int pair, uint64_t from, uint64
 static void sender(struct bench_thread *t)
 {
 	struct net *net = t->arg;
-	uint64_t warmup = net_share(net, net->warmup, t->index);
-	uint64_t count = net_share(net, net->count, t->index);
-	int ret = send_frames(net, t->index, 0, warmup);
+	struct bench *b = net->b;
+	int ret = send_frames(net, t->index, 0, net_from(net, t->index, 0));
 
-	/* All senders come by here, whatever happened */
-	pthread_barrier_wait(&net->quiet);
-	if (!t->index)
-		bench_clock(net->b, &net->b->begin);
-	pthread_barrier_wait(&net->quiet);
-	if (!ret)
-		ret = send_frames(net, t->index, warmup, warmup + count);
-	if (!ret && net->b->opt->drop)
-		net->last_ns = now_ns();
+	/* All senders come by all barriers, whatever happened */
+	for (unsigned int round = 0; round < b->opt->rounds; round++) {
+		pthread_barrier_wait(&net->quiet);
+		if (!t->index)
+			bench_begin(b);
+		pthread_barrier_wait(&net->quiet);
+		if (!ret)
+			ret = send_frames(net, t->index, net_from(net, t->index, round),
+					  net_from(net, t->index, round + 1));
+		pthread_barrier_wait(&net->quiet);
+		if (!t->index) {
+			bench_end(b);
+			bench_result(b, net->count, net_bytes(net, round, true));
+		}
+	}
 }
 
 /* The header before a segmentation frame says what the guest said */
@@ -118,7 +123,7 @@ static void reader(struct bench_thread *t)
 {
 	struct net *net = t->arg;
 	struct bench *b = net->b;
-	uint64_t next[GUEST_MAX_QUEUES] = { 0 }, left = net->warmup + net->count;
+	uint64_t next[GUEST_MAX_QUEUES] = { 0 }, left = net->total;
 	size_t room = (VNET_LEN + b->opt->size_max + 64) & ~15UL;	/* aligns the headers */
 	unsigned char *buf = malloc(READ_BATCH * room);
 	struct mmsghdr msg[READ_BATCH];
@@ -151,7 +156,6 @@ static void reader(struct bench_thread *t)
 			after += next[i];
 		left -= after - before;
 	}
-	net->last_ns = now_ns();
 	free(buf);
 }
 
@@ -159,7 +163,7 @@ int net_tx(struct net *net)
 {
 	struct bench_thread t[GUEST_MAX_QUEUES + 1];
 	struct bench *b = net->b;
-	uint64_t packets_before = 0, packets = 0, bytes = 0;
+	uint64_t packets_before = 0, packets = 0;
 	unsigned int n = net->npairs;
 
 	if (b->opt->drop && tap_packets(b, &net->tap, &packets_before))
@@ -167,28 +171,17 @@ int net_tx(struct net *net)
 	for (unsigned int i = 0; i < n; i++)
 		t[i] = (struct bench_thread){ .fn = sender, .arg = net, .index = i };
 	t[n] = (struct bench_thread){ .fn = reader, .arg = net };
-	bench_phase(b, "sending", net->warmup + net->count);
+	bench_phase(b, "sending", net->total);
 	if (bench_run(b, t, n + !b->opt->drop))
 		return -1;
-	bench_clock(b, &b->end);
-	b->end.ns = net->last_ns;
-
-	b->ops = net->count;
-	for (unsigned int i = 0; i < n; i++) {
-		uint64_t from = net_share(net, net->warmup, i);
-
-		for (uint64_t seq = 0; seq < net_share(net, net->count, i); seq++)
-			bytes += frame_len(b->opt, i, from + seq);
-	}
-	b->bytes = bytes;
 	if (!b->opt->drop)
 		return 0;
 	if (tap_packets(b, &net->tap, &packets))
 		return -1;
 	packets -= packets_before;
-	if (packets != net->warmup + net->count)
+	if (packets != net->total)
 		return bench_fail(b, "%s counted %llu packets of %llu", net->tap.name,
 				  (unsigned long long)packets,
-				  (unsigned long long)(net->warmup + net->count));
+				  (unsigned long long)net->total);
 	return 0;
 }

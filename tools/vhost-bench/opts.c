@@ -48,6 +48,8 @@ static const char usage_text[] =
 "load:\n"
 "  --count N            packets or requests (10007)\n"
 "  --warmup N           as many before, not measured (0)\n"
+"  --rounds N           measure so often, and report each time (1)\n"
+"  --step               begin a round when standard input has a line\n"
 "  --size N[-M]         bytes of a frame, 14-65535 (1514, pingpong 64), or of a request (4096;\n"
 "                       blk-verify: at most, 65536)\n"
 "  --batch N            made available at once (net 64, blk 1)\n"
@@ -81,7 +83,7 @@ enum {
 	O_DEV = 1, O_QUEUES, O_RING, O_REGIONS, O_MEMORY, O_EVENT, O_INDIRECT, O_IRQ, O_POLL, O_COUNT,
 	O_WARMUP, O_SIZE, O_BATCH, O_SEGMENTS, O_SEED, O_TAP, O_MERGEABLE, O_RXBUF, O_WINDOW,
 	O_SINK, O_GSO, O_FILE, O_DIRECT_, O_SPAN, O_QD, O_RANDOM, O_SEQ, O_FILL, O_ODD, O_VERIFY,
-	O_TIMEOUT, O_JSON, O_CORRUPT, O_HELP, O_VERSION,
+	O_TIMEOUT, O_JSON, O_CORRUPT, O_HELP, O_VERSION, O_ROUNDS, O_STEP,
 };
 
 static const struct option options[] = {
@@ -96,6 +98,8 @@ static const struct option options[] = {
 	{ "poll", 0, NULL, O_POLL },
 	{ "count", 1, NULL, O_COUNT },
 	{ "warmup", 1, NULL, O_WARMUP },
+	{ "rounds", 1, NULL, O_ROUNDS },
+	{ "step", 0, NULL, O_STEP },
 	{ "size", 1, NULL, O_SIZE },
 	{ "batch", 1, NULL, O_BATCH },
 	{ "segments", 1, NULL, O_SEGMENTS },
@@ -244,6 +248,8 @@ static int one(struct opts *o, int c, const char *name, const char *arg)
 		return number(name, arg, 1, UINT32_MAX / 2, &o->count);
 	case O_WARMUP:
 		return number(name, arg, 0, UINT32_MAX / 2, &o->warmup);
+	case O_ROUNDS:
+		return number32(name, arg, 1, 1000000, &o->rounds);
 	case O_SEED:
 		return number(name, arg, 0, UINT64_MAX, &o->seed);
 	case O_SPAN:
@@ -283,6 +289,9 @@ static int one(struct opts *o, int c, const char *name, const char *arg)
 		return 0;
 	case O_SEQ:
 		o->random = false;
+		return 0;
+	case O_STEP:
+		o->step = true;
 		return 0;
 	case O_GSO:
 		o->gso = true;
@@ -368,6 +377,7 @@ int opts_parse(struct opts *o, int argc, char **argv, bool *done)
 		.segments = 1,
 		.window = 256,
 		.timeout = 60,
+		.rounds = 1,
 		.event_idx = true,
 		.indirect = true,
 		.mergeable = true,
@@ -404,6 +414,9 @@ int opts_parse(struct opts *o, int argc, char **argv, bool *done)
 		o->dev = opts_is_net(o) ? "/dev/vhost-netlite" : "/dev/vhost-blklite";
 	if (!odd_given)
 		o->odd = o->what == BLK_VERIFY;
+	if (o->count * o->rounds > UINT32_MAX / 2)
+		return wrong("--count %llu --rounds %u: %u are the most", (unsigned long long)o->count,
+			     o->rounds, UINT32_MAX / 2);
 	ret = opts_is_net(o) ? check_net(o) : check_blk(o);
 	*done = ret;
 	return ret;

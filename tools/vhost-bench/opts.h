@@ -23,6 +23,8 @@ enum bench_case {
  * @size_max: bytes of a frame or request
  * @segments: pieces that a frame or data is cut into; 0 joins a frame with its header
  * @corrupt: payload to damage, counted from 1; 0 none
+ * @rounds: measured parts, each of @count
+ * @step: a line of standard input begins each
  */
 struct opts {
 	enum bench_case what;
@@ -30,14 +32,20 @@ struct opts {
 	const char *dev, *file, *tap;
 	uint64_t count, warmup, seed, span, corrupt;
 	unsigned int size_min, size_max, batch, qd, queues, ring_size, regions, segments;
-	unsigned int rx_buf, window, timeout;
+	unsigned int rx_buf, window, timeout, rounds;
 	bool event_idx, indirect, mergeable, direct, irq, json, random, gso, drop, verify, odd;
-	bool fill, shared;
+	bool fill, shared, step;
 };
 
 static inline bool opts_is_net(const struct opts *o)
 {
 	return o->what <= NET_PINGPONG;
+}
+
+/* opts_each() - every round is reported as it ends, instead of the run */
+static inline bool opts_each(const struct opts *o)
+{
+	return o->rounds > 1 || o->step;
 }
 
 /* opts_parse() - 0, or the exit status after --help, --version (0 as well, *done) or an error */

@@ -126,11 +126,14 @@ static void json(const struct bench *b, bool ok)
 		       (unsigned long long)hist_percentile(h, 90),
 		       (unsigned long long)hist_percentile(h, 99),
 		       (unsigned long long)hist_percentile(h, 99.9), (unsigned long long)h->max);
-	printf("\"cpu_user_us\":%llu,\"cpu_sys_us\":%llu,\"switches_voluntary\":%llu,\"switches_involuntary\":%llu}\n",
+	printf("\"cpu_user_us\":%llu,\"cpu_sys_us\":%llu,\"switches_voluntary\":%llu,\"switches_involuntary\":%llu,\"workers\":%u,\"worker_run_ns\":%llu,\"worker_slices\":%llu}\n",
 	       (unsigned long long)(b->end.user_us - b->begin.user_us),
 	       (unsigned long long)(b->end.sys_us - b->begin.sys_us),
 	       (unsigned long long)(b->end.voluntary - b->begin.voluntary),
-	       (unsigned long long)(b->end.involuntary - b->begin.involuntary));
+	       (unsigned long long)(b->end.involuntary - b->begin.involuntary),
+	       b->end.workers.n,
+	       (unsigned long long)(b->end.workers.run_ns - b->begin.workers.run_ns),
+	       (unsigned long long)(b->end.workers.slices - b->begin.workers.slices));
 }
 
 static void text(const struct bench *b)
@@ -167,6 +170,9 @@ static void text(const struct bench *b)
 			       (unsigned long long)(b->end.device[i] - b->begin.device[i]));
 		putchar('\n');
 	}
+	printf("  workers      %u: %.3f s in %llu slices\n", b->end.workers.n,
+	       (b->end.workers.run_ns - b->begin.workers.run_ns) / 1e9,
+	       (unsigned long long)(b->end.workers.slices - b->begin.workers.slices));
 	printf("  processor    user %.3f s, system %.3f s; switches %llu voluntary, %llu not\n",
 	       (b->end.user_us - b->begin.user_us) / 1e6, (b->end.sys_us - b->begin.sys_us) / 1e6,
 	       (unsigned long long)(b->end.voluntary - b->begin.voluntary),
