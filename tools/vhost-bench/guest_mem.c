@@ -175,12 +175,19 @@ int guest_alloc_straddling(struct guest *g, uint64_t below, uint64_t above, uint
 	return ret;
 }
 
+/* Regions are mostly used in their order: the search goes on where the last one ended */
 void *guest_span(const struct guest *g, uint64_t gpa, uint64_t len, uint64_t *contiguous)
 {
-	for (unsigned int i = 0; i < g->nregions; i++) {
-		const struct guest_region *r = &g->region[i];
-		uint64_t off = gpa - r->gpa;
+	static __thread unsigned int last;
 
+	for (unsigned int i = 0; i < g->nregions; i++, last++) {
+		const struct guest_region *r;
+		uint64_t off;
+
+		if (last >= g->nregions)
+			last = 0;
+		r = &g->region[last];
+		off = gpa - r->gpa;
 		if (gpa < r->gpa || off >= r->size)
 			continue;
 		*contiguous = len < r->size - off ? len : r->size - off;

@@ -41,6 +41,7 @@ static const char usage_text[] =
 "  --queues N           queues of a disk, queue pairs of a network device (1)\n"
 "  --ring-size N        descriptors of a ring (256)\n"
 "  --regions N          regions of guest memory (1)\n"
+"  --straddle on|off    buffers that cross the border of two of them (on)\n"
 "  --memory private|shared  what guest memory is made of (private)\n"
 "  --event-idx on|off   VIRTIO_F_EVENT_IDX (on)\n"
 "  --indirect on|off    indirect descriptors (on)\n"
@@ -84,6 +85,7 @@ enum {
 	O_WARMUP, O_SIZE, O_BATCH, O_SEGMENTS, O_SEED, O_TAP, O_MERGEABLE, O_RXBUF, O_WINDOW,
 	O_SINK, O_GSO, O_FILE, O_DIRECT_, O_SPAN, O_QD, O_RANDOM, O_SEQ, O_FILL, O_ODD, O_VERIFY,
 	O_TIMEOUT, O_JSON, O_CORRUPT, O_HELP, O_VERSION, O_ROUNDS, O_STEP,
+	O_STRADDLE,
 };
 
 static const struct option options[] = {
@@ -98,6 +100,7 @@ static const struct option options[] = {
 	{ "poll", 0, NULL, O_POLL },
 	{ "count", 1, NULL, O_COUNT },
 	{ "warmup", 1, NULL, O_WARMUP },
+	{ "straddle", 1, NULL, O_STRADDLE },
 	{ "rounds", 1, NULL, O_ROUNDS },
 	{ "step", 0, NULL, O_STEP },
 	{ "size", 1, NULL, O_SIZE },
@@ -258,6 +261,8 @@ static int one(struct opts *o, int c, const char *name, const char *arg)
 		return number(name, arg, 1, UINT64_MAX, &o->corrupt);
 	case O_MEMORY:
 		return choice(name, arg, "shared", "private", &o->shared);
+	case O_STRADDLE:
+		return choice(name, arg, "on", "off", &o->straddle);
 	case O_EVENT:
 		return choice(name, arg, "on", "off", &o->event_idx);
 	case O_INDIRECT:
@@ -383,6 +388,7 @@ int opts_parse(struct opts *o, int argc, char **argv, bool *done)
 		.mergeable = true,
 		.irq = true,
 		.random = true,
+		.straddle = true,
 		.verify = true,
 	};
 	*done = true;

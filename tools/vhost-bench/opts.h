@@ -34,7 +34,7 @@ struct opts {
 	unsigned int size_min, size_max, batch, qd, queues, ring_size, regions, segments;
 	unsigned int rx_buf, window, timeout, rounds;
 	bool event_idx, indirect, mergeable, direct, irq, json, random, gso, drop, verify, odd;
-	bool fill, shared, step;
+	bool fill, shared, step, straddle;
 };
 
 static inline bool opts_is_net(const struct opts *o)

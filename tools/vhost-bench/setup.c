@@ -136,8 +136,9 @@ int bench_queue(struct bench *b, struct guest *g, unsigned int index, struct gue
 int bench_alloc(struct bench *b, struct guest *g, uint64_t size, uint64_t below, uint64_t align,
 		uint64_t *gpa)
 {
-	if (!guest_alloc_straddling(g, below, size - below, gpa) ||
-	    !guest_alloc(g, size, align, gpa))
+	if (b->opt->straddle && !guest_alloc_straddling(g, below, size - below, gpa))
+		return 0;
+	if (!guest_alloc(g, size, align, gpa))
 		return 0;
 	return bench_guest_failed(b, g);
 }
