@@ -20,6 +20,7 @@ modules_install:
 tools:
 	$(MAKE) -C tools/vhostlite
 	$(MAKE) -C tools/vhost-bench
+	$(MAKE) -C tools/bench
 
 install: modules_install
 	$(MAKE) -C tools/vhostlite install
@@ -43,6 +44,7 @@ clean:
 	-$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	$(MAKE) -C tools/vhostlite clean
 	$(MAKE) -C tools/vhost-bench clean
+	$(MAKE) -C tools/bench clean
 	$(MAKE) -C selftests clean
 
 .PHONY: all modules modules_install tools install selftests test demo clean
