@@ -36,6 +36,16 @@ test:
 	tools/vm/deps
 	selftests/run
 
+# docs/benchmarks.md anew: us and others, half an hour; CASE="NAME ..." only these, to the terminal
+bench:
+	tools/vm/deps
+	tools/bench/run $(CASE)
+
+# everything: hours
+bench-full:
+	tools/vm/deps
+	tools/bench/run --full $(CASE)
+
 demo:
 	tools/vm/deps
 	tools/demo/run
@@ -47,4 +57,4 @@ clean:
 	$(MAKE) -C tools/bench clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all modules modules_install tools install selftests test demo clean
+.PHONY: all modules modules_install tools install selftests test bench bench-full demo clean

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Reads what the lanes left behind (see lib.sh) and keeps what the report needs, in one object."""
+import json
+import os
+import re
+import statistics
+
+LANES = ("user", "icount1", "icount2", "guest", "idle")
+
+
+def read_cases(path):
+    """The table of cases, by name, in its order."""
+    cases = {}
+    section = ""
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            if line.startswith("## "):
+                section = line[3:].strip()
+            if line.startswith("#") or "|" not in line:
+                continue
+            name, group, lanes, contenders, targets, arguments = (w.strip() for w in line.split("|"))
+            cases[name] = {"name": name, "section": section, "set": group, "lanes": lanes.split(),
+                           "contenders": contenders.split(), "targets": targets.split(),
+                           "arguments": arguments}
+    return cases
+
+
+def short(value):
+    """Five digits: no measurement here has more."""
+    return None if value is None else float(f"{value:.5g}")
+
+
+def from_bench(r):
+    """A round of vhost-bench or blkio-bench."""
+    ops = r["ops"]
+    counters = r.get("device_counters", {})
+    row = {"rate": r["ops_per_s"], "instr": r["elapsed_s"] * 1e9 / ops,
+           "latency": r.get("latency_ns", {}).get("p50"), "p99": r.get("latency_ns", {}).get("p99")}
+    if r.get("workers"):
+        row["worker"] = r["worker_run_ns"] / ops
+    if "driver" in r:
+        row["kicks"] = r["driver"]["kicks"] / ops
+        row["calls"] = r["driver"]["calls"] / ops
+    for name in ("wakes", "batches"):
+        if name in counters:
+            row[name] = counters[name] / ops
+    return row
+
+
+def from_fio(job):
+    side = max(job["read"], job["write"], key=lambda s: s["total_ios"])
+    latency = side["clat_ns"]["percentile"]["50.000000"] if side["clat_ns"].get("percentile") else None
+    return {"rate": side["iops"], "latency": latency or side["clat_ns"]["mean"]}
+
+
+def from_iperf(result):
+    """Bytes per second that the receiver got."""
+    return {"rate": result["end"]["sum_received"]["bits_per_second"] / 8}
+
+
+def from_ping(text):
+    times = [float(t) * 1e6 for t in re.findall(r"time=([0-9.]+) ms", text)]
+    return {"rate": 1e9 / statistics.median(times), "latency": statistics.median(times)}
+
+
+def add_counters(path, rounds):
+    """Our own counters, where the program that measured does not know them: ROUND NAME=NUMBER..."""
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            number, *words = line.split()
+            moved = {k: int(v) for k, v in (w.split("=") for w in words)}
+            for row in rounds:
+                if row["round"] == int(number):
+                    row |= {k: v / moved["reqs"] for k, v in moved.items() if k != "reqs"}
+
+
+def results(directory, who):
+    """The rounds of a contender."""
+    rounds = []
+    lines = os.path.join(directory, who + ".jsonl")
+    if os.path.exists(lines):
+        with open(lines, encoding="utf-8") as f:
+            for line in f:
+                r = json.loads(line)
+                row = r["result"] if "ops" not in r["result"] else from_bench(r["result"])
+                rounds.append({"round": r["round"]} | row)
+    for name in os.listdir(directory):
+        match = re.fullmatch(r"(.*)\.(\d+)\.(json|ping)", name)
+        if not match or match[1] not in (who, "all"):
+            continue
+        with open(os.path.join(directory, name), encoding="utf-8") as f:
+            text = f.read()
+        if match[3] == "ping":
+            row = from_ping(text)
+        else:
+            result = json.loads(text[text.index("{"):])
+            jobs = [j for j in result.get("jobs", []) if match[1] == who or j["jobname"] == who]
+            if "jobs" in result and not jobs:
+                continue
+            row = from_fio(jobs[0]) if jobs else from_iperf(result)
+        rounds.append({"round": int(match[2])} | row)
+    rounds.sort(key=lambda r: r["round"])
+    add_counters(os.path.join(directory, who + ".counters"), rounds)
+    return [{k: v if k == "round" else short(v) for k, v in r.items() if v is not None}
+            for r in rounds]
+
+
+def first_line(path):
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as f:
+        return f.readline().strip()
+
+
+def tidy(command):
+    """Without the directories of that run."""
+    return re.sub(r"/tmp/bench\.\w+/|/src/tools/[\w-]+/", "", command)
+
+
+def contender(directory, who):
+    found = {"rounds": results(directory, who)}
+    command = first_line(os.path.join(directory, who + ".command"))
+    skip = first_line(os.path.join(directory, who + ".skip"))
+    if command:
+        found["command"] = tidy(command)
+    if not found["rounds"]:
+        found["skip"] = skip or "no result, see the output of the run"
+    return found
+
+
+def collect(results_dir, cases):
+    environment = {}
+    rows = []
+    for lane in LANES:
+        base = os.path.join(results_dir, lane)
+        if not os.path.isdir(base):
+            continue
+        if os.path.exists(os.path.join(base, "environment")):
+            with open(os.path.join(base, "environment"), encoding="utf-8") as f:
+                environment |= dict(line.strip().split("=", 1) for line in f if "=" in line)
+        for name, case in cases.items():
+            directory = os.path.join(base, name)
+            if not os.path.isdir(directory):
+                continue
+            present = {who: contender(directory, who) for who in case["contenders"]}
+            if lane.startswith("icount"):
+                present.pop("fio-raw", None)
+            rows.append(case | {"lane": lane, "contenders": present})
+    return {"environment": environment, "cases": rows}

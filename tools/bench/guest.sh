@@ -1,0 +1,302 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# usage: guest.sh
+#
+# The lane with a stock guest, to be run in the test host by tools/bench/run, which sets BENCH_*. One guest has the devices
+# of all contenders at once, so that a round can have them one after the other, in an order that is turned around each
+# time. Cases with queues= have a guest of their own with as many processors.
+#
+# Arguments of a case: net=tcp-to|tcp-from|udp-to|udp-from|ping, seen from the host; or disk=null|ext4|tmpfs, rw=, qd=,
+# size=, fsync=, queues= for fio.
+# shellcheck disable=SC2317 # called by counted
+set -u
+# shellcheck source-path=SCRIPTDIR disable=SC1091
+. "$(dirname -- "${BASH_SOURCE[0]}")/../../selftests/e2e/lib.sh"
+# shellcheck source-path=SCRIPTDIR disable=SC1091
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+GUEST_MEM=768M
+SPAN=$((32 << 20))
+SECONDS_EACH=2
+declare -A CARD=([netlite]=1 [qemu-vhost]=2 [qemu-own]=3)
+declare -a ARGS=() SERVERS=() SLOTS=()
+RUN='' _nullb=0
+
+# ---- devices ----
+
+cards() {
+	local n
+
+	for n in 1 2 3; do
+		ip tuntap add "tap$n" mode tap vnet_hdr && ip addr add "10.77.$n.1/24" dev "tap$n" && ip link set "tap$n" up || return
+		LINKS+=("tap$n")
+	done
+	RUN+=" --net tap1,mac=52:54:00:00:00:01"
+	ARGS+=(-netdev "tap,id=on,ifname=tap2,script=no,downscript=no,vhost=on" -device "virtio-net-pci,netdev=on,mac=52:54:00:00:00:02"
+		-netdev "tap,id=off,ifname=tap3,script=no,downscript=no,vhost=off" -device "virtio-net-pci,netdev=off,mac=52:54:00:00:00:03")
+}
+
+file_systems() {
+	mkdir -p "$WORK/ext4" "$WORK/tmpfs"
+	mountpoint -q "$WORK/tmpfs" && return
+	mount -t tmpfs tmpfs "$WORK/tmpfs" && MOUNTS+=("$WORK/tmpfs") &&
+		modprobe brd rd_nr=1 rd_size=$((256 << 10)) && mkfs.ext4 -q /dev/ram0 &&
+		mount /dev/ram0 "$WORK/ext4" && MOUNTS+=("$WORK/ext4")
+}
+
+# backing KIND NAME: a disk of that kind, into $file
+backing() {
+	case $1 in
+	null) file=/dev/nullb$((_nullb++)) ;;
+	*)
+		file_systems || return
+		file=$WORK/$1/$2
+		head -c "$SPAN" /dev/zero >"$file"
+		;;
+	esac
+}
+
+# disks KIND QUEUES: one for each contender; in the guest they are /dev/KIND-CONTENDER
+disks() {
+	local kind=$1 queues=$2 who file driver node aio
+
+	for who in vdpa-blklite virtio-uring virtio-native vhost-user-blk; do
+		backing "$kind" "$who" || return
+		driver=file node=$kind-$who
+		[[ ! -b $file ]] || driver=host_device
+		case $who in
+		vdpa-blklite)
+			RUN+=" --disk $file,serial=$node,queues=$queues"
+			;;
+		virtio-*)
+			[[ $who == *-native ]] && aio=native || aio=io_uring
+			ARGS+=(-object "iothread,id=io-$node"
+				-blockdev "driver=$driver,node-name=$node,filename=$file,cache.direct=on,aio=$aio"
+				-device "virtio-blk-pci,drive=$node,serial=$node,iothread=io-$node,num-queues=$queues")
+			;;
+		vhost-user-blk)
+			# it cannot be given a serial number: the guest knows it by its slot
+			qemu-storage-daemon --object iothread,id=io0 \
+				--blockdev "driver=$driver,node-name=disk,filename=$file,cache.direct=on,aio=io_uring" \
+				--export "type=vhost-user-blk,id=export,addr.type=unix,addr.path=$WORK/$kind.sock,node-name=disk,writable=on,iothread=io0,num-queues=$queues" \
+				>"$WORK/$kind.server" 2>&1 </dev/null &
+			SERVERS+=($!)
+			TRAFFIC+=($!)
+			wait_for 20 test -S "$WORK/$kind.sock" >/dev/null || echo "    qemu-storage-daemon: $(<"$WORK/$kind.server")"
+			ARGS+=(-chardev "socket,id=c-$kind,path=$WORK/$kind.sock"
+				-device "vhost-user-blk-pci,chardev=c-$kind,num-queues=$queues,addr=0x1$((${#SLOTS[@]} + 4))")
+			SLOTS+=("0000:00:1$((${#SLOTS[@]} + 4)).0 $node")
+			;;
+		esac
+	done
+}
+
+# what the guest does to name its disks and cards
+# shellcheck disable=SC2016 # expanded in the guest
+NAMES='
+for b in /sys/block/vd*; do
+	name=$(cat $b/serial)
+	slot=$(readlink -f $b/device/..)
+	[ ! -e /tmp/slots ] || while read -r at other; do
+		[ "$at" != "${slot##*/}" ] || name=$other
+	done </tmp/slots
+	ln -sf ${b##*/} /dev/$name
+	echo none >$b/queue/scheduler
+done
+for d in /sys/class/net/*; do
+	mac=$(cat $d/address)
+	case $mac in 52:54:00:00:00:0*) ;; *) continue ;; esac
+	ip addr add 10.77.${mac##*:0}.2/24 dev ${d##*/} && ip link set ${d##*/} up
+done
+pidof iperf3 >/dev/null || iperf3 -s -D >/dev/null 2>&1 </dev/null
+'
+
+# guest_with CPUS QUEUES KIND…: a guest on these, called a
+guest_with() {
+	local cpus=$1 queues=$2 kind log
+
+	shift 2
+	RUN='' ARGS=() SLOTS=() SERVERS=() _nullb=0
+	cards || bail "no TAPs"
+	for kind; do
+		disks "$kind" "$queues" || bail "no disks on $kind"
+	done
+	guest_start a --run "$RUN" -smp "$cpus" -object "memory-backend-memfd,id=mem,size=$GUEST_MEM,share=on" \
+		-machine memory-backend=mem "${ARGS[@]}"
+	log=$(guest_ready a) || bail "the guest does not boot: $log"
+	log=$(guest a 60 "printf '%s\n' $(printf "'%s' " "${SLOTS[@]}") >/tmp/slots; $NAMES") || bail "the guest has not what it should have: $log"
+	grep -qsx "vhost-${GUEST_PID[a]}" /proc/"${GUEST_PID[a]}"/task/*/comm /proc/[0-9]*/comm || bail "QEMU runs without a thread of vhost-net"
+}
+
+guest_gone() {
+	local pid link
+
+	guest_end a
+	for pid in ${SERVERS[@]+"${SERVERS[@]}"}; do
+		kill "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+	done
+	for link in "${LINKS[@]}"; do
+		ip link del "$link"
+	done
+	LINKS=()
+}
+
+# ---- rounds ----
+
+# ours NODE COUNTER: of all devices of the guest on that node
+ours() {
+	counter a "$(devices a "$1" | tr '\n' ' ')" '*' "$2"
+}
+
+# counted CASE ROUND WHO COMMAND…: runs it and keeps by how much our counters moved; 1 when none did
+counted() {
+	local case=$1 round=$2 who=$3 name line="$2" before=() moved node
+
+	shift 3
+	[[ $who == netlite ]] && node=vhost-netlite || node=vdpa-blklite
+	for name in reqs kicks wakes batches calls; do
+		before+=("$(ours "$node" "$name")")
+	done
+	"$@" || return
+	for name in reqs kicks wakes batches calls; do
+		moved=$(($(ours "$node" "$name") - before[0]))
+		before=("${before[@]:1}")
+		[[ $name != reqs || $moved != 0 ]] || { skip "$case" "$who" "our counters did not move: QEMU does without us" && return 1; }
+		line+=" $name=$moved"
+	done
+	printf '%s\n' "$line" >>"$BENCH_OUT/$case/$who.counters"
+}
+
+# moved_by CARD WHAT: packets that its device has moved so far. Of a flood of datagrams that is what can be compared: how many
+# of them the receiver's socket has room for depends on when the one processor lets it run
+moved_by() {
+	case $2 in
+	*-to) cat "/sys/class/net/tap$1/statistics/tx_packets" ;;
+	*-from) cat "/sys/class/net/tap$1/statistics/rx_packets" ;;
+	esac
+}
+
+# traffic CASE ROUND WHO WHAT: one contender's part of a round of a network case
+traffic() {
+	local case=$1 round=$2 who=$3 what=$4 card=${CARD[$3]} out=$BENCH_OUT/$1/$3 before
+	local command=(timeout 60 iperf3 -c "10.77.$card.2" -J -t "$SECONDS_EACH")
+
+	[[ $what != udp-* ]] || command+=(-u -b 0 -l 64)
+	[[ $what != *-from ]] || command+=(-R)
+	[[ $what != ping ]] || command=(ping -c 200 -i 0.002 -w 60 "10.77.$card.2")
+	before=$(moved_by "$card" "$what")
+	if ! "${command[@]}" >"$WORK/out" 2>&1; then
+		skip "$case" "$who" "$(tail -n 2 "$WORK/out" | tr '\n' ' ')"
+		return 1
+	fi
+	case $what in
+	tcp-*) mv "$WORK/out" "$out.$round.json" ;;
+	ping) mv "$WORK/out" "$out.$round.ping" ;;
+	udp-*)
+		printf '{"round":%d,"result":{"rate":%d}}\n' "$round" $((($(moved_by "$card" "$what") - before) / SECONDS_EACH)) >>"$out.jsonl"
+		;;
+	esac
+	printf '%s\n' "${command[*]}" >"$out.command"
+}
+
+# requests CASE ROUND KIND ORDER… -- WORD…: a round of a disk case, all contenders one after the other in one fio
+requests() {
+	local case=$1 round=$2 kind=$3 who order=() options=() size
+
+	shift 3
+	while [[ $1 != -- ]]; do
+		order+=("$1") && shift
+	done
+	size=$(argument size "$@")
+	options=(ioengine=libaio direct=1 thread=1 group_reporting=1 time_based=1 "runtime=$SECONDS_EACH" "size=$SPAN"
+		"rw=$(argument rw "$@")" "iodepth=$(argument qd "$@")" "bs=${size:-4096}" "numjobs=$(queues_of "$@")"
+		"fsync=0$(argument fsync "$@")")
+	{
+		printf '[global]\n'
+		printf '%s\n' "${options[@]}"
+		for who in "${order[@]}"; do
+			printf '[%s]\nstonewall\nfilename=/dev/%s-%s\n' "$who" "$kind" "$who"
+		done
+	} >"$WORK/job"
+	guest a 240 "cat >/tmp/job <<'END'
+$(<"$WORK/job")
+END
+fio --output-format=json /tmp/job" >"$WORK/out" || {
+		for who in "${order[@]}"; do
+			skip "$case" "$who" "fio: $(tail -n 3 "$WORK/out" | tr '\n' ' ')"
+		done
+		return 1
+	}
+	mv "$WORK/out" "$BENCH_OUT/$case/all.$round.json"
+	for who in "${order[@]}"; do
+		echo "fio ${options[*]}" >"$BENCH_OUT/$case/$who.command"
+	done
+}
+
+queues_of() {
+	local queues
+
+	queues=$(argument queues "$@")
+	echo "${queues:-1}"
+}
+
+# measure LINE: all rounds of a case
+measure() {
+	local name contenders words what kind round order i
+
+	name=$(field 0 "$1")
+	read -r -a contenders <<<"$(field 3 "$1")"
+	read -r -a words <<<"$(field 5 "$1")"
+	what=$(argument net "${words[@]}") kind=$(argument disk "${words[@]}")
+	mkdir -p "$BENCH_OUT/$name"
+	for ((round = 1; round <= BENCH_ROUNDS; round++)); do
+		order=()
+		for ((i = 0; i < ${#contenders[@]}; i++)); do
+			order+=("${contenders[round % 2 ? i : ${#contenders[@]} - 1 - i]}")
+		done
+		if [[ -n $kind ]]; then
+			counted "$name" "$round" vdpa-blklite requests "$name" "$round" "$kind" "${order[@]}" -- "${words[@]}"
+			continue
+		fi
+		for i in "${order[@]}"; do
+			if [[ $i == netlite ]]; then
+				counted "$name" "$round" netlite traffic "$name" "$round" "$i" "$what" || rm -f "$BENCH_OUT/$name/$i".{*.json,*.ping,jsonl}
+			else
+				traffic "$name" "$round" "$i" "$what"
+			fi
+		done
+	done
+}
+
+# ---- all of it ----
+
+mkdir -p "$BENCH_OUT"
+modules_load vhost_netlite vhost_blklite
+modprobe -a vhost_net loop ext4 || bail "the test host lacks modules"
+modprobe null_blk nr_devices=4 gb=1 queue_mode=2 submit_queues=1 || bail "the test host lacks null_blk"
+{
+	echo "kernel=$(uname -r)"
+	echo "qemu=$(qemu-system-x86_64 --version | sed -n '1s/.*version //p')"
+	echo "date=$(date -u +%Y-%m-%d)"
+} >"$BENCH_OUT/environment"
+mapfile -t lines < <(cases_of guest)
+k=0
+for queues in 1 4; do
+	mine=() kinds=()
+	for line in "${lines[@]}"; do
+		read -r -a words <<<"$(field 5 "$line")"
+		[[ $(queues_of "${words[@]}") == "$queues" ]] || continue
+		mine+=("$line")
+		kind=$(argument disk "${words[@]}")
+		[[ -z $kind || " ${kinds[*]} " == *" $kind "* ]] || kinds+=("$kind")
+	done
+	((${#mine[@]})) || continue
+	progress "$k" "${#lines[@]}" "a guest with $queues processors boots; it has the disks: ${kinds[*]-}"
+	guest_with "$queues" "$queues" ${kinds[@]+"${kinds[@]}"}
+	for line in "${mine[@]}"; do
+		progress $((++k)) "${#lines[@]}" "$(field 0 "$line"): $(field 3 "$line")"
+		measure "$line"
+	done
+	guest_gone
+done
+exit 0

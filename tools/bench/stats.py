@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The arithmetic of the benchmark: percentiles, ratios by round, targets."""
+import operator
+import re
+
+OPERATORS = {">=": operator.ge, "<=": operator.le}
+
+
+def percentile(values, p):
+    """Below which p percent are, with linear interpolation between the two nearest."""
+    ordered = sorted(values)
+    at = (len(ordered) - 1) * p / 100
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def median(values):
+    return percentile(values, 50)
+
+
+def of(contender, metric):
+    """The values of a metric, one for each round that has it."""
+    return [r[metric] for r in contender["rounds"] if r.get(metric) is not None]
+
+
+def ratio(ours, peer, metric):
+    """Median, p10 and p90 of ours divided by the peer's of the same round; None without rounds."""
+    theirs = {r["round"]: r.get(metric) for r in peer["rounds"]}
+    ratios = [r[metric] / theirs[r["round"]] for r in ours["rounds"]
+              if r.get(metric) is not None and theirs.get(r["round"])]
+    if not ratios:
+        return None
+    return {"median": median(ratios), "p10": percentile(ratios, 10),
+            "p90": percentile(ratios, 90), "rounds": len(ratios)}
+
+
+def parse_target(text):
+    """METRIC>=NUMBER or METRIC<=NUMBER, for all peers or @ONE."""
+    match = re.fullmatch(r"([a-z]+)(>=|<=)([0-9.]+)(?:@(\S+))?", text)
+    if not match:
+        raise ValueError(f"no target: {text}")
+    metric, op, number, peer = match.groups()
+    return {"metric": metric, "op": op, "number": float(number), "peer": peer, "text": text}
+
+
+def met(target, value):
+    return OPERATORS[target["op"]](value, target["number"])
+
+
+def not_above(ours, peer):
+    """Are our counts per operation, by their median, at most the peer's?"""
+    return median(ours) <= median(peer)
+
+
+def agree(a, b, within=0.005):
+    """How far two medians are apart, and whether that is little."""
+    apart = abs(a - b) / max(abs(a), abs(b)) if a or b else 0.0
+    return apart, apart <= within

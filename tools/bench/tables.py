@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The tables of the report, as Markdown and for a terminal."""
+import judge
+import stats
+
+TITLES = {"user": "driver in userspace", "guest": "stock nested guest",
+          "icount1": "instructions", "idle": "devices that do nothing"}
+
+
+def number(v):
+    """Three digits, with k and M."""
+    if v is None:
+        return "–"
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(v) >= limit:
+            return f"{v / (1e3 if unit == 'k' else limit):.3g} {unit}"
+    return f"{v:.0f}" if v >= 100 else f"{v:.3g}"
+
+
+def per(v):
+    return "–" if v is None else f"{v:.4f}"
+
+
+def middle(contender, metric):
+    values = stats.of(contender, metric)
+    return stats.median(values) if values else None
+
+
+def spread(r):
+    return f"{r['median']:.2f} ({r['p10']:.2f}–{r['p90']:.2f})" if r else "–"
+
+
+def verdict(targets):
+    if not targets:
+        return "–"
+    return ", ".join(f"{t['text'].split('@')[0]} " +
+                     ("–" if t["met"] is None else "met" if t["met"] else "**not met**")
+                     for t in targets)
+
+
+def table(head, rows):
+    widths = [max(len(str(r[i])) for r in [head] + rows) for i in range(len(head))]
+
+    def line(cells):
+        return "| " + " | ".join(str(c).ljust(w) for c, w in zip(cells, widths)) + " |"
+    return "\n".join([line(head), "|" + "|".join("-" * (w + 2) for w in widths) + "|"] +
+                     [line(r) for r in rows]) + "\n"
+
+
+def ratio_targets(row):
+    return [t for t in row["targets"] if not t["text"].startswith(("kicks", "calls"))]
+
+
+def timed(cases):
+    rows = []
+    for case in cases:
+        for row in case["rows"]:
+            if row["skip"]:
+                rows.append([case["name"], row["peer"], "", "", "", "SKIP: " + row["skip"]])
+                continue
+            by_latency = any(t["text"].startswith("latency") for t in row["targets"])
+            rows.append([case["name"], row["peer"], number(middle(case["own"], "rate")),
+                         spread(row["ratio"].get("rate")),
+                         spread(row["ratio"].get("latency")) if by_latency or
+                         case["lane"] == "guest" or "-1" in case["name"] else "",
+                         verdict(ratio_targets(row))])
+    return table(["case", "peer", "ours, per s", "rate, ratio (p10–p90)", "latency, ratio",
+                  "target"], rows)
+
+
+def counts(cases):
+    rows = []
+    for case in cases:
+        for who, c in case["contenders"].items():
+            if not stats.of(c, "kicks"):
+                continue
+            targets = [t for r in case["rows"] if r["peer"] == who for t in r["targets"]
+                       if t["text"].startswith(("kicks", "calls"))]
+            rows.append([case["name"], who] + [per(middle(c, m)) for m in
+                                               ("kicks", "calls", "wakes", "batches")] +
+                        ["" if who == case["ours"] else verdict(targets)])
+    return table(["case", "device", "kicks", "calls", "wakes", "batches", "ours not above"], rows)
+
+
+def counted(cases):
+    rows = []
+    for case in cases:
+        for row in case["rows"]:
+            peer = case["contenders"][row["peer"]]
+            if row["skip"]:
+                rows.append([case["name"], row["peer"], "", "", "", "", "", "",
+                             "SKIP: " + row["skip"]])
+                continue
+            cells = [case["name"], row["peer"]]
+            for metric in ("instr", "worker"):
+                r = row["ratio"].get(metric)
+                cells += [number(middle(case["own"], metric)), number(middle(peer, metric)),
+                          f"{r['median']:.3f}" if r else "–"]
+            rows.append(cells + [verdict(row["targets"])])
+    return table(["case", "peer", "all: ours", "peer", "ratio", "worker: ours", "peer", "ratio",
+                  "target"], rows)
+
+
+def agreement(judged):
+    found = judge.agreement([c for c in judged if c["lane"] == "icount1"],
+                            [c for c in judged if c["lane"] == "icount2"])
+    if not found:
+        return "There was one run only.\n"
+    apart = [f for f in found if not f["agree"]]
+    worst = max(f["apart"] for f in found)
+    text = (f"Two runs, each in a machine of its own: {len(found) - len(apart)} of {len(found)} "
+            f"figures agree within 0.5 %; the largest difference is {worst * 100:.2f} %.\n")
+    if apart:
+        text += "Apart: " + ", ".join(f"{f['case']} {f['who']} {f['metric']} "
+                                      f"{f['apart'] * 100:.2f} %" for f in apart) + ".\n"
+    return text
+
+
+def idle(cases):
+    rows = []
+    for case in cases:
+        for who, c in case["contenders"].items():
+            if c.get("skip"):
+                rows.append([case["name"], who, "", "", "", "SKIP: " + c["skip"]])
+                continue
+            rows.append([case["name"], who, number(middle(c, "devices")),
+                         number(middle(c, "memory")), f"{middle(c, 'cpu') or 0:.7f}",
+                         verdict(case["targets"]) if who == case["ours"] else ""])
+    return table(["case", "device", "devices", "bytes each", "processor each", "target"], rows)
+
+
+def commands(judged):
+    lines = []
+    for case in judged:
+        if case["lane"] == "icount2":
+            continue
+        for who, c in case["contenders"].items():
+            if c.get("command"):
+                lines.append(f"{case['name']} {case['lane'].rstrip('12')} {who}: {c['command']}")
+    return "\n".join(lines) + "\n"
+
+
+def lanes(judged):
+    """(title, text) of each table."""
+    sections = list(dict.fromkeys(c["section"] for c in judged))
+    for section in sections:
+        mine = [c for c in judged if c["section"] == section]
+        for lane, make in (("user", timed), ("guest", timed), ("icount1", counted), ("idle", idle)):
+            cases = [c for c in mine if c["lane"] == lane]
+            if cases:
+                yield section, lane, make(cases)
+        cases = [c for c in mine if c["lane"] in ("user", "guest") and
+                 any(stats.of(x, "kicks") for x in c["contenders"].values())]
+        if cases:
+            yield section, "counts", counts(cases)
+
+
+NOTES = {
+    "user": "Ratios are ours to the peer's in the same round; the median, in brackets the 10th and 90th "
+            "percentile. Of rates more is better, of latencies less.",
+    "guest": "As above. The guest has all devices at once.",
+    "icount1": "Instructions per packet or request: of the whole machine, and of the device's threads alone "
+               "(of all threads of a device in userspace).",
+    "counts": "Events per packet or request. Kicks and calls are those that the driver saw.",
+    "idle": "Kernel memory and processor time of a device that is set up, running, and has nothing to do.",
+}
+HEADS = {"user": "Rate and latency", "guest": "In a guest", "icount1": "Instructions",
+         "counts": "Kicks, calls, wakes, batches", "idle": "Idle devices"}
+
+
+def page(data, judged, pictures):
+    e = data["environment"]
+    c = judge.tally(judged)
+    out = [f"Measured {e.get('date', '?')} on Linux {e.get('kernel', '?')}, QEMU {e.get('qemu', '?')}, "
+           f"vhost-lite {e.get('commit', '?')}, by `{e.get('run', 'make bench')}`: "
+           f"an emulated machine with one processor. {c['met']} targets met, {c['not met']} not met, "
+           f"{c['skipped']} comparisons skipped.\n"]
+    for title, name in pictures:
+        out.append(f"![{title}]({name})\n")
+    last = None
+    for section, lane, text in lanes(judged):
+        if section != last:
+            out.append(f"## {section}\n")
+            last = section
+        out.append(f"### {HEADS[lane]}\n\n{NOTES[lane]}\n\n{text}")
+    if any(c["lane"] == "icount1" for c in judged):
+        out.append("## Are the counted instructions repeatable?\n\n" + agreement(judged))
+    out.append("## Commands\n\nFiles and nodes without their directories.\n\n" +
+               "\n".join("    " + line for line in commands(judged).splitlines()) + "\n")
+    return "\n".join(out)
+
+
+def text(data, judged):
+    out = []
+    for section, lane, body in lanes(judged):
+        out.append(f"\n{section}, {HEADS[lane].lower()}\n{body}")
+    if any(c["lane"] == "icount1" for c in judged):
+        out.append(agreement(judged))
+    c = judge.tally(judged)
+    out.append(f"{c['met']} targets met, {c['not met']} not met, {c['skipped']} comparisons skipped; "
+               f"Linux {data['environment'].get('kernel', '?')}")
+    return "\n".join(out).replace("**", "")
