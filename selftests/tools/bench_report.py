@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+"""usage: bench_report.py FIXTURE
+
+The arithmetic of tools/bench/report, on numbers that were worked out by hand, as TAP."""
+import json
+import os
+import sys
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools", "bench"))
+# pylint: disable=wrong-import-position
+import collect
+import judge
+import stats
+import tables
+
+COUNT = 0
+FAILED = 0
+
+
+def same(name, got, want):
+    global COUNT, FAILED  # pylint: disable=global-statement
+    COUNT += 1
+    right = abs(got - want) < 1e-9 if isinstance(want, float) else got == want
+    FAILED += not right
+    print(f"{'ok' if right else 'not ok'} {COUNT} - {name}" + ("" if right else f": {got}, not {want}"))
+
+
+with open(sys.argv[1], encoding="utf-8") as fixture:
+    data = json.load(fixture)
+case, first, second = data["cases"]
+
+same("median of an odd number", stats.median([3, 1, 2]), 2)
+same("median of an even number", stats.median([4, 1, 2, 3]), 2.5)
+same("p10 between two values", stats.percentile([0, 10, 20], 10), 2.0)
+same("p90 of one value", stats.percentile([7], 90), 7)
+
+# by round: 200/100, 300/200, 100/100, and a round that the peer has not
+ratio = stats.ratio(case["contenders"]["ours"], case["contenders"]["peer"], "rate")
+same("ratio: rounds that both have", ratio["rounds"], 3)
+same("ratio: median of the rounds' ratios, not the ratio of medians", ratio["median"], 1.5)
+same("ratio: p10", ratio["p10"], 1.1)
+same("ratio: p90", ratio["p90"], 1.9)
+same("ratio of what was not measured", stats.ratio(case["contenders"]["ours"],
+                                                   case["contenders"]["peer"], "worker"), None)
+
+row = judge.judge(case)
+verdicts = {t["text"]: t["met"] for t in row["rows"][0]["targets"]}
+same("targets of one peer", verdicts, {"rate>=1.3": True, "latency<=0.9@peer": False, "kicks<=1": False})
+same("a target of another peer is not its own", [t["text"] for t in row["rows"][1]["targets"]],
+     ["rate>=1.3"])
+same("a peer that did not run", row["rows"][2]["skip"], "no such device")
+same("tally", judge.tally([row]), {"met": 1, "not met": 3, "skipped": 1})
+same("never slower, where nothing else is said", [t["text"] for t in judge.judge(
+    case | {"targets": ["kicks<=2"]})["rows"][1]["targets"]], ["rate>=1"])
+
+agreement = judge.agreement([first], [second])
+same("two runs that agree, and two that do not", [(a["metric"], a["agree"]) for a in agreement],
+     [("instr", True), ("worker", False)])
+same("how far they are apart", agreement[1]["apart"], 0.01)
+
+cases = collect.read_cases(os.path.join(HERE, "..", "..", "tools", "bench", "cases"))
+same("the table of cases has no two of a name, and good targets",
+     all(stats.parse_target(t) for c in cases.values() for t in c["targets"]), True)
+same("numbers for people", [tables.number(v) for v in (0.5, 12.3, 1234, 56789, 2.5e6, None)],
+     ["0.5", "12.3", "1234", "56.8 k", "2.5 M", "–"])
+print(f"1..{COUNT}")
+sys.exit(FAILED != 0)
