@@ -39,11 +39,14 @@ same("p90 of one value", stats.percentile([7], 90), 7)
 # by round: 200/100, 300/200, 100/100, and a round that the peer has not
 ratio = stats.ratio(case["contenders"]["ours"], case["contenders"]["peer"], "rate")
 same("ratio: rounds that both have", ratio["rounds"], 3)
-same("ratio: median of the rounds' ratios, not the ratio of medians", ratio["median"], 1.5)
+same("ratio: median of the rounds' ratios, not the ratio of medians", ratio["middle"], 1.5)
 same("ratio: p10", ratio["p10"], 1.1)
 same("ratio: p90", ratio["p90"], 1.9)
 same("ratio of what was not measured", stats.ratio(case["contenders"]["ours"],
                                                    case["contenders"]["peer"], "worker"), None)
+
+means = stats.ratio_of_means(case["contenders"]["ours"], case["contenders"]["peer"], "rate")
+same("ratio of the means of all rounds", means["middle"], 3.0)
 
 row = judge.judge(case)
 verdicts = {t["text"]: t["met"] for t in row["rows"][0]["targets"]}

@@ -68,6 +68,9 @@ measure() {
 	done
 }
 
+results=$BENCH_OUT
+# How long a file over 9p takes is chance, and moves virtual time: it waits until the end
+[[ $lane != icount ]] || BENCH_OUT=$WORK/results
 mkdir -p "$BENCH_OUT"
 modules || { echo "the modules do not load" && exit 1; }
 disks || { echo "the disks cannot be made" && exit 1; }
@@ -84,3 +87,4 @@ for ((k = 0; k < ${#lines[@]}; k++)); do
 	progress $((k + 1)) ${#lines[@]} "$(field 0 "${lines[k]}"): $(field 3 "${lines[k]}")"
 	measure "${lines[k]}"
 done
+[[ $results == "$BENCH_OUT" ]] || cp -r "$BENCH_OUT" "$results"

@@ -26,12 +26,12 @@ def judge_peer(case, ours, peer, name, targets):
     if row["skip"]:
         return row
     for metric in TIMED[:2] if lane in ("user", "guest") else COUNTED:
-        found = stats.ratio(ours, peer, metric)
+        found = (stats.ratio if metric in TIMED else stats.ratio_of_means)(ours, peer, metric)
         if found:
             row["ratio"][metric] = found
     for t in targets:
         if t["peer"] in (None, name) and t["metric"] in row["ratio"]:
-            row["targets"].append(check(t, row["ratio"][t["metric"]]["median"]))
+            row["targets"].append(check(t, row["ratio"][t["metric"]]["middle"]))
     if lane not in ("user", "guest"):
         return row
     for metric in TIMED[2:]:
@@ -96,8 +96,8 @@ def agreement(first, second):
             for metric in COUNTED:
                 if not b or not stats.of(a, metric) or not stats.of(b, metric):
                     continue
-                apart, fine = stats.agree(stats.median(stats.of(a, metric)),
-                                          stats.median(stats.of(b, metric)))
+                apart, fine = stats.agree(stats.mean(stats.of(a, metric)),
+                                          stats.mean(stats.of(b, metric)))
                 found.append({"case": case["name"], "who": who, "metric": metric,
                               "apart": apart, "agree": fine})
     return found

@@ -35,7 +35,7 @@ def points(judged, sections, lane, metric):
             if not r:
                 continue
             label = case["name"] if len(case["rows"]) == 1 else f"{case['name']} / {row['peer']}"
-            values = (r["median"], r["p10"], r["p90"])
+            values = (r["middle"], r["p10"], r["p90"])
             found.append((label,) + values)
     return found[::-1]
 

@@ -19,20 +19,33 @@ def median(values):
     return percentile(values, 50)
 
 
+def mean(values):
+    return sum(values) / len(values)
+
+
 def of(contender, metric):
     """The values of a metric, one for each round that has it."""
     return [r[metric] for r in contender["rounds"] if r.get(metric) is not None]
 
 
 def ratio(ours, peer, metric):
-    """Median, p10 and p90 of ours divided by the peer's of the same round; None without rounds."""
+    """The middle (median), p10 and p90 of ours divided by the peer's of the same round, or None."""
     theirs = {r["round"]: r.get(metric) for r in peer["rounds"]}
     ratios = [r[metric] / theirs[r["round"]] for r in ours["rounds"]
               if r.get(metric) is not None and theirs.get(r["round"])]
     if not ratios:
         return None
-    return {"median": median(ratios), "p10": percentile(ratios, 10),
+    return {"middle": median(ratios), "p10": percentile(ratios, 10),
             "p90": percentile(ratios, 90), "rounds": len(ratios)}
+
+
+def ratio_of_means(ours, peer, metric):
+    """The same with another middle: where a round is a sample of one long count, not a reading that
+    something may have disturbed, all of it counts."""
+    found = ratio(ours, peer, metric)
+    if found:
+        found["middle"] = mean(of(ours, metric)) / mean(of(peer, metric))
+    return found
 
 
 def parse_target(text):
@@ -54,6 +67,6 @@ def not_above(ours, peer):
 
 
 def agree(a, b, within=0.005):
-    """How far two medians are apart, and whether that is little."""
+    """How far two figures are apart, and whether that is little."""
     apart = abs(a - b) / max(abs(a), abs(b)) if a or b else 0.0
     return apart, apart <= within

@@ -23,11 +23,13 @@ def per(v):
 
 def middle(contender, metric):
     values = stats.of(contender, metric)
-    return stats.median(values) if values else None
+    if not values:
+        return None
+    return stats.mean(values) if metric in judge.COUNTED else stats.median(values)
 
 
 def spread(r):
-    return f"{r['median']:.2f} ({r['p10']:.2f}–{r['p90']:.2f})" if r else "–"
+    return f"{r['middle']:.2f} ({r['p10']:.2f}–{r['p90']:.2f})" if r else "–"
 
 
 def verdict(targets):
@@ -58,11 +60,9 @@ def timed(cases):
             if row["skip"]:
                 rows.append([case["name"], row["peer"], "", "", "", "SKIP: " + row["skip"]])
                 continue
-            by_latency = any(t["text"].startswith("latency") for t in row["targets"])
             rows.append([case["name"], row["peer"], number(middle(case["own"], "rate")),
                          spread(row["ratio"].get("rate")),
-                         spread(row["ratio"].get("latency")) if by_latency or
-                         case["lane"] == "guest" or "-1" in case["name"] else "",
+                         spread(row["ratio"].get("latency")),
                          verdict(ratio_targets(row))])
     return table(["case", "peer", "ours, per s", "rate, ratio (p10–p90)", "latency, ratio",
                   "target"], rows)
@@ -95,7 +95,7 @@ def counted(cases):
             for metric in ("instr", "worker"):
                 r = row["ratio"].get(metric)
                 cells += [number(middle(case["own"], metric)), number(middle(peer, metric)),
-                          f"{r['median']:.3f}" if r else "–"]
+                          f"{r['middle']:.3f}" if r else "–"]
             rows.append(cells + [verdict(row["targets"])])
     return table(["case", "peer", "all: ours", "peer", "ratio", "worker: ours", "peer", "ratio",
                   "target"], rows)
@@ -160,7 +160,7 @@ NOTES = {
             "percentile. Of rates more is better, of latencies less.",
     "guest": "As above. The guest has all devices at once.",
     "icount1": "Instructions per packet or request: of the whole machine, and of the device's threads alone "
-               "(of all threads of a device in userspace).",
+               "(of all threads of a device in userspace). The mean of all rounds of the first run.",
     "counts": "Events per packet or request. Kicks and calls are those that the driver saw.",
     "idle": "Kernel memory and processor time of a device that is set up, running, and has nothing to do.",
 }
