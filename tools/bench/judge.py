@@ -3,65 +3,87 @@
 import stats
 
 # Of what a lane measures, what its targets can be about
-TIMED = ("rate", "latency", "kicks", "calls")
+TIMED = ("rate", "latency")
 COUNTED = ("instr", "worker")
+EVENTS = ("kicks", "calls")
+
+# Contenders that are ours too: compared for what their targets say and nothing else
+OWN = ("netlite-1region", "vdpa-blklite", "blkio-vdpa")
+# Which of ours has the same driver as a peer
+SAME_DRIVER = {"vhost-user-blk": "blkio-vdpa", "vhost-user-native": "blkio-vdpa"}
 
 
-def check(target, value):
-    return {"text": target["text"], "value": value,
+def check(target, value, unsure=False):
+    return {"text": target["text"], "metric": target["metric"], "value": value, "unsure": unsure,
             "met": None if value is None else stats.met(target, value)}
 
 
-def defaults(targets):
-    """Never slower than a peer, where nothing else is said of speed; never more kicks and calls."""
-    if any(t["metric"] in ("rate", "latency") for t in targets):
+def default_targets(case, peer, targets):
+    """Never slower than a peer, where nothing else is said of speed."""
+    if case["lane"] not in ("user", "guest") or peer in OWN or peer.startswith("fio") or \
+            any(t["metric"] in TIMED for t in targets):
         return []
     return [stats.parse_target("rate>=1")]
 
 
-
-def judge_peer(case, ours, peer, name, targets):
-    lane = case["lane"]
-    row = {"peer": name, "skip": ours.get("skip") or peer.get("skip"), "ratio": {}, "targets": []}
-    if row["skip"]:
-        return row
-    for metric in TIMED[:2] if lane in ("user", "guest") else COUNTED:
-        found = (stats.ratio if metric in TIMED else stats.ratio_of_means)(ours, peer, metric)
-        if found:
-            row["ratio"][metric] = found
-    for t in targets:
-        if t["peer"] in (None, name) and t["metric"] in row["ratio"]:
-            row["targets"].append(check(t, row["ratio"][t["metric"]]["middle"]))
-    if lane not in ("user", "guest"):
-        return row
-    for metric in TIMED[2:]:
+def events(ours, peer):
+    """Kicks and calls never above the peer's, where both are known."""
+    for metric in EVENTS:
         a, b = stats.of(ours, metric), stats.of(peer, metric)
         if a and b:
-            row["targets"].append({"text": f"{metric}<=1", "value": None,
-                                   "met": stats.not_above(a, b)})
+            met, unsure = stats.not_above(a, b)
+            yield {"text": f"{metric}<=1", "metric": metric, "value": None, "met": met,
+                   "unsure": unsure and not met}
+
+
+def judge_peer(case, name, targets):
+    contenders = case["contenders"]
+    mine = SAME_DRIVER.get(name) if SAME_DRIVER.get(name) in contenders else next(iter(contenders))
+    ours, peer = contenders[mine], contenders[name]
+    row = {"peer": name, "ours": mine, "own": ours, "skip": ours.get("skip") or peer.get("skip"),
+           "ratio": {}, "targets": []}
+    if row["skip"]:
+        return row
+    timed = case["lane"] in ("user", "guest")
+    for metric in TIMED if timed else COUNTED:
+        found = (stats.ratio if timed else stats.ratio_of_means)(ours, peer, metric)
+        if found:
+            row["ratio"][metric] = found
+    for t in targets + default_targets(case, name, targets):
+        found = row["ratio"].get(t["metric"])
+        if found:
+            row["targets"].append(check(t, found["middle"], stats.unsure(t, found)))
+    if name not in OWN:
+        row["targets"] += events(ours, peer)
     return row
 
 
 def judge(case):
     """A case in one lane: ours, and a row for every peer."""
     names = list(case["contenders"])
-    ours = case["contenders"][names[0]]
     targets = [stats.parse_target(t) for t in case["targets"]]
-    # a peer named by a target is compared for that; the others need only not be faster
     rows = []
     for name in names[1:]:
-        mine = [t for t in targets if t["peer"] in (None, name)]
-        if case["lane"] in ("user", "guest") and not name.startswith("fio"):
-            mine += defaults(mine)
-        rows.append(judge_peer(case, ours, case["contenders"][name], name, mine))
+        for_it = [t for t in targets if t["peer"] == name or not t["peer"] and name not in OWN]
+        rows.append(judge_peer(case, name, for_it))
     return {"name": case["name"], "section": case["section"], "lane": case["lane"],
-            "ours": names[0], "own": ours, "rows": rows, "contenders": case["contenders"]}
+            "ours": names[0], "rows": rows, "contenders": case["contenders"]}
+
+
+def once(judged):
+    """Events are judged where instructions are counted, if a case is measured there: a quiet machine."""
+    quiet = {c["name"] for c in judged if c["lane"] == "icount1"}
+    for case in judged:
+        if case["lane"] == "icount2" or case["lane"] == "user" and case["name"] in quiet:
+            for row in case["rows"]:
+                row["targets"] = [t for t in row["targets"]
+                                  if case["lane"] == "user" and t["metric"] not in EVENTS]
+    return judged
 
 
 def idle_targets(case):
     """Targets about devices of ours alone."""
-    names = list(case["contenders"])
-    ours = case["contenders"][names[0]]
+    ours = next(iter(case["contenders"].values()))
     found = []
     for t in (stats.parse_target(t) for t in case["targets"]):
         values = stats.of(ours, t["metric"])
@@ -73,13 +95,8 @@ def tally(judged):
     """How many targets are met and not, and how many comparisons there are not."""
     counts = {"met": 0, "not met": 0, "skipped": 0}
     for case in judged:
-        for row in case["rows"]:
-            if row["skip"]:
-                counts["skipped"] += 1
-            for t in row["targets"]:
-                if t["met"] is not None:
-                    counts["met" if t["met"] else "not met"] += 1
-        for t in case.get("targets", []):
+        counts["skipped"] += sum(1 for row in case["rows"] if row["skip"])
+        for t in [t for row in case["rows"] for t in row["targets"]] + case.get("targets", []):
             if t["met"] is not None:
                 counts["met" if t["met"] else "not met"] += 1
     return counts

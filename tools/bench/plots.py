@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import tempfile
 
+import judge
+
 
 SCRIPT = """
 set terminal svg size 860,{height} dynamic background rgb 'white' font 'sans-serif,12'
@@ -30,11 +32,12 @@ def points(judged, sections, lane, metric):
     for case in judged:
         if case["lane"] != lane or not case["section"].startswith(sections):
             continue
-        for row in case["rows"]:
+        others = [row for row in case["rows"] if row["peer"] not in judge.OWN]
+        for row in others:
             r = row["ratio"].get(metric)
             if not r:
                 continue
-            label = case["name"] if len(case["rows"]) == 1 else f"{case['name']} / {row['peer']}"
+            label = case["name"] if len(others) == 1 else f"{case['name']} / {row['peer']}"
             values = (r["middle"], r["p10"], r["p90"])
             found.append((label,) + values)
     return found[::-1]

@@ -61,9 +61,15 @@ def met(target, value):
     return OPERATORS[target["op"]](value, target["number"])
 
 
+def unsure(target, found):
+    """Is the target inside of what nine of ten rounds said?"""
+    return found["p10"] < target["number"] < found["p90"]
+
+
 def not_above(ours, peer):
-    """Are our counts per operation, by their median, at most the peer's?"""
-    return median(ours) <= median(peer)
+    """Are our counts per operation, by their median, at most the peer's; and if not, are they above what
+    the peer's rounds vary by?"""
+    return median(ours) <= median(peer), median(ours) <= percentile(peer, 90)
 
 
 def agree(a, b, within=0.005):

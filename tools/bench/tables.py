@@ -36,8 +36,8 @@ def verdict(targets):
     if not targets:
         return "–"
     return ", ".join(f"{t['text'].split('@')[0]} " +
-                     ("–" if t["met"] is None else "met" if t["met"] else "**not met**")
-                     for t in targets)
+                     ("–" if t["met"] is None else "met" if t["met"] else "**not met**") +
+                     ("?" if t["unsure"] else "") for t in targets)
 
 
 def table(head, rows):
@@ -49,23 +49,24 @@ def table(head, rows):
                      [line(r) for r in rows]) + "\n"
 
 
-def ratio_targets(row):
-    return [t for t in row["targets"] if not t["text"].startswith(("kicks", "calls"))]
+def split(row):
+    """Targets of speed and size, and those of events."""
+    return ([t for t in row["targets"] if t["metric"] not in judge.EVENTS],
+            [t for t in row["targets"] if t["metric"] in judge.EVENTS])
 
 
 def timed(cases):
     rows = []
     for case in cases:
         for row in case["rows"]:
+            head = [case["name"], row["ours"], row["peer"]]
             if row["skip"]:
-                rows.append([case["name"], row["peer"], "", "", "", "SKIP: " + row["skip"]])
+                rows.append(head + ["", "", "", "SKIP: " + row["skip"]])
                 continue
-            rows.append([case["name"], row["peer"], number(middle(case["own"], "rate")),
-                         spread(row["ratio"].get("rate")),
-                         spread(row["ratio"].get("latency")),
-                         verdict(ratio_targets(row))])
-    return table(["case", "peer", "ours, per s", "rate, ratio (p10–p90)", "latency, ratio",
-                  "target"], rows)
+            rows.append(head + [number(middle(row["own"], "rate")), spread(row["ratio"].get("rate")),
+                                spread(row["ratio"].get("latency")), verdict(split(row)[0])])
+    return table(["case", "ours", "peer", "ours, per s", "rate, ratio (p10–p90)",
+                  "latency, ratio (p10–p90)", "target"], rows)
 
 
 def counts(cases):
@@ -74,11 +75,10 @@ def counts(cases):
         for who, c in case["contenders"].items():
             if not stats.of(c, "kicks"):
                 continue
-            targets = [t for r in case["rows"] if r["peer"] == who for t in r["targets"]
-                       if t["text"].startswith(("kicks", "calls"))]
+            events = [t for r in case["rows"] if r["peer"] == who for t in split(r)[1]]
             rows.append([case["name"], who] + [per(middle(c, m)) for m in
                                                ("kicks", "calls", "wakes", "batches")] +
-                        ["" if who == case["ours"] else verdict(targets)])
+                        [verdict(events) if events else ""])
     return table(["case", "device", "kicks", "calls", "wakes", "batches", "ours not above"], rows)
 
 
@@ -87,18 +87,17 @@ def counted(cases):
     for case in cases:
         for row in case["rows"]:
             peer = case["contenders"][row["peer"]]
+            cells = [case["name"], row["ours"], row["peer"]]
             if row["skip"]:
-                rows.append([case["name"], row["peer"], "", "", "", "", "", "",
-                             "SKIP: " + row["skip"]])
+                rows.append(cells + [""] * 6 + ["SKIP: " + row["skip"]])
                 continue
-            cells = [case["name"], row["peer"]]
-            for metric in ("instr", "worker"):
+            for metric in judge.COUNTED:
                 r = row["ratio"].get(metric)
-                cells += [number(middle(case["own"], metric)), number(middle(peer, metric)),
+                cells += [number(middle(row["own"], metric)), number(middle(peer, metric)),
                           f"{r['middle']:.3f}" if r else "–"]
-            rows.append(cells + [verdict(row["targets"])])
-    return table(["case", "peer", "all: ours", "peer", "ratio", "worker: ours", "peer", "ratio",
-                  "target"], rows)
+            rows.append(cells + [verdict(split(row)[0])])
+    return table(["case", "ours", "peer", "all: ours", "peer", "ratio", "worker: ours", "peer",
+                  "ratio", "target"], rows)
 
 
 def agreement(judged):
@@ -149,19 +148,23 @@ def lanes(judged):
             cases = [c for c in mine if c["lane"] == lane]
             if cases:
                 yield section, lane, make(cases)
-        cases = [c for c in mine if c["lane"] in ("user", "guest") and
-                 any(stats.of(x, "kicks") for x in c["contenders"].values())]
+        quiet = [c["name"] for c in mine if c["lane"] == "icount1"]
+        cases = [c for c in mine if c["lane"] == "icount1" or c["lane"] in ("user", "guest") and
+                 c["name"] not in quiet]
+        cases = [c for c in cases if any(stats.of(x, "kicks") for x in c["contenders"].values())]
         if cases:
             yield section, "counts", counts(cases)
 
 
 NOTES = {
     "user": "Ratios are ours to the peer's in the same round; the median, in brackets the 10th and 90th "
-            "percentile. Of rates more is better, of latencies less.",
+            "percentile. Of rates more is better, of latencies less. A target with a question mark lies between "
+            "these percentiles: another run may say otherwise.",
     "guest": "As above. The guest has all devices at once.",
     "icount1": "Instructions per packet or request: of the whole machine, and of the device's threads alone "
                "(of all threads of a device in userspace). The mean of all rounds of the first run.",
-    "counts": "Events per packet or request. Kicks and calls are those that the driver saw.",
+    "counts": "Events per packet or request: while instructions were counted, if the case was measured there. "
+              "Kicks and calls are those that the driver saw; in a guest, our device.",
     "idle": "Kernel memory and processor time of a device that is set up, running, and has nothing to do.",
 }
 HEADS = {"user": "Rate and latency", "guest": "In a guest", "icount1": "Instructions",
