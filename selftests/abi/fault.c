@@ -23,7 +23,7 @@
 static struct {
 	int nth;
 	bool on;
-	unsigned int faults, tolerated;
+	unsigned int first, faults, tolerated;
 	char wrong[128];
 } inject = { .nth = -1 };
 
@@ -49,7 +49,7 @@ static bool disarm(void)
 
 static long with_faults(const char *what, bool stops, long nr, long a, long b, long c)
 {
-	for (unsigned int n = 1; n < FAULTS_MAX; n++) {
+	for (unsigned int n = inject.first; n < FAULTS_MAX; n++) {
 		long ret;
 		int err;
 		bool hit;
@@ -140,6 +140,8 @@ static int set_up(void)
 		put_file(path, "N");
 	}
 	put_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	/* what the allocator prints from here on is wanted (tools/vm/complaints) */
+	put_file("/dev/kmsg", "fault injection begins\n");
 	inject.nth = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	return inject.nth < 0 ? -errno : 0;
 }
@@ -167,6 +169,7 @@ FIXTURE_VARIANT_ADD(fault, vdpa) {
 FIXTURE_SETUP(fault)
 {
 	memset(&inject, 0, sizeof(inject));
+	inject.first = 1;
 	inject.nth = -1;
 	if (set_up())
 		SKIP(return, "this kernel has no fault injection (tools/vm/run --debug-kernel has)");
@@ -176,29 +179,43 @@ FIXTURE_TEARDOWN(fault)
 {
 	inject.on = false;
 	dut_close(&self->d);
-	if (inject.nth >= 0)
+	if (inject.nth >= 0) {
 		close(inject.nth);
+		put_file("/dev/kmsg", "fault injection ends\n");
+	}
 }
 
-/* Open, own, memory, rings, start; stop, start again; and traffic in between, without faults */
+/*
+ * Open, own, memory, rings, start; stop, start again; and traffic, without faults.  A fault that
+ * a request got over ends it, and hides those behind it: they come first in the next round.
+ */
 TEST_F_TIMEOUT(fault, each_request, 900)
 {
 	struct dut *d = &self->d;
+	unsigned int before, total;
 
-	inject.on = true;
-	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
-	inject.on = false;
-	EXPECT_STREQ("", inject.wrong);
-	EXPECT_LT(50, inject.faults);
-	EXPECT_EQ(0, dut_units(d, 0, 5));
-	EXPECT_EQ(0, dut_units(d, 1, 5));
-	inject.on = true;
-	ASSERT_EQ(0, dut_restart(d));
-	inject.on = false;
-	EXPECT_STREQ("", inject.wrong);
-	EXPECT_EQ(0, dut_units(d, 0, 5));
-	EXPECT_EQ(0, dut_units(d, 1, 5));
-	TH_LOG("%u faults, %u without an error", inject.faults, inject.tolerated);
+	for (inject.first = 1; ; inject.first++) {
+		before = inject.faults;
+		inject.on = true;
+		ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
+		inject.on = false;
+		ASSERT_STREQ("", inject.wrong);
+		ASSERT_EQ(0, dut_units(d, 0, 2));
+		ASSERT_EQ(0, dut_units(d, 1, 2));
+		inject.on = true;
+		ASSERT_EQ(0, dut_restart(d));
+		inject.on = false;
+		ASSERT_STREQ("", inject.wrong);
+		ASSERT_EQ(0, dut_units(d, 0, 2));
+		ASSERT_EQ(0, dut_units(d, 1, 2));
+		total = inject.faults;
+		if (total == before)
+			break;
+		dut_close(d);
+	}
+	TH_LOG("%u faults, %u of them without an error, at most %u in a request", total,
+	       inject.tolerated, inject.first - 1);
+	EXPECT_LT(100, total);
 }
 
 /* Memory is replaced while the queues run: by the old or by the new, never by half of it */

@@ -281,6 +281,11 @@ long nr_files(void)
 	return read_file("/proc/sys/fs/file-nr", buf, sizeof(buf)) < 0 ? -1 : atol(buf);
 }
 
+long nr_files_slack(void)
+{
+	return 64 * sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 /* For every thread of ours, of all processes: workers are called vhl-PID-INDEX */
 static int for_workers(pid_t of, long *ticks)
 {

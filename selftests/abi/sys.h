@@ -98,8 +98,12 @@ bool wait_queue_is(int fd, unsigned int index, const char *state, unsigned int m
 
 /* ---- the kernel's objects ---- */
 
-/* nr_files() - open files of the whole system */
+/*
+ * nr_files() - open files of the whole system.  The kernel counts them per processor, and sums up
+ * only every 32; nr_files_slack() - how far off the difference of two readings can be
+ */
 long nr_files(void);
+long nr_files_slack(void);
 
 /* nr_workers() - threads of ours in the whole system */
 int nr_workers(void);
