@@ -62,29 +62,26 @@ static ssize_t ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm
 	return len;
 }
 
-int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len, bool write)
+/* Is all of [addr, addr + len), len > 0, in the region used last, for this direction? */
+static bool ring_cached(const struct vhl_ring *ring, u64 addr, u32 len, u32 perm)
+{
+	const struct vhl_region *region = &ring->region;
+
+	return ring->region_gen == ring->cfg.mem->gen && addr >= region->start &&
+	       addr <= region->last && len - 1 <= region->last - addr &&
+	       (region->perm & perm) == perm;
+}
+
+/* What a buffer is, when it is not simply in the region used last. */
+static noinline int chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
+				   u32 len, bool write)
 {
 	u32 perm = write ? VHL_MEM_WRITE : VHL_MEM_READ;
-	unsigned int n;
-
-	/* virtio 1.2, section 2.7.4.2: writable descriptors come after all readable ones */
-	if (unlikely(!write && chain->in_num)) {
-		ring->fault = VHL_FAULT_ORDER;
-		return -EINVAL;
-	}
-	if (unlikely((u64)chain->out_len + chain->in_len + len > U32_MAX)) {
-		ring->fault = VHL_FAULT_LENGTH;
-		return -EINVAL;
-	}
-	if (write)
-		chain->in_len += len;
-	else
-		chain->out_len += len;
 
 	while (len) {
+		unsigned int n = chain->out_num + chain->in_num;
 		ssize_t done;
 
-		n = chain->out_num + chain->in_num;
 		if (unlikely(n == VHL_IOV_MAX)) {
 			ring->fault = VHL_FAULT_SEGMENTS;
 			return -EINVAL;
@@ -102,8 +99,39 @@ int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 
 	return 0;
 }
 
-/* Read guest memory that may span regions. */
-static int ring_read(struct vhl_ring *ring, void *to, u64 addr, u32 len)
+int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len, bool write)
+{
+	unsigned int n = chain->out_num + chain->in_num;
+	u32 perm = write ? VHL_MEM_WRITE : VHL_MEM_READ;
+	struct iovec *iov = &chain->iov[n];
+
+	/* virtio 1.2, section 2.7.4.2: writable descriptors come after all readable ones */
+	if (unlikely(!write && chain->in_num)) {
+		ring->fault = VHL_FAULT_ORDER;
+		return -EINVAL;
+	}
+	if (unlikely((u64)chain->out_len + chain->in_len + len > U32_MAX)) {
+		ring->fault = VHL_FAULT_LENGTH;
+		return -EINVAL;
+	}
+	if (write)
+		chain->in_len += len;
+	else
+		chain->out_len += len;
+
+	if (unlikely(!len || n == VHL_IOV_MAX || !ring_cached(ring, addr, len, perm)))
+		return chain_add_slow(ring, chain, addr, len, write);
+	iov->iov_base = (void __user *)(uintptr_t)(ring->region.addr + (addr - ring->region.start));
+	iov->iov_len = len;
+	if (write)
+		chain->in_num++;
+	else
+		chain->out_num++;
+	return 0;
+}
+
+/* Read a descriptor of an indirect table that lies across regions. */
+static noinline int ring_read_split(struct vhl_ring *ring, void *to, u64 addr, u32 len)
 {
 	while (len) {
 		struct iovec iov;
@@ -122,53 +150,79 @@ static int ring_read(struct vhl_ring *ring, void *to, u64 addr, u32 len)
 	return 0;
 }
 
+/*
+ * Read a descriptor of an indirect table, each field once; it need not be aligned. Plain loads:
+ * copy_from_user() takes longer than all that is done with them.
+ */
+static int ring_read_desc(struct vhl_ring *ring, const void __user *from, struct vring_desc *desc)
+{
+	const __virtio64 __user *addr = from + offsetof(struct vring_desc, addr);
+	const __virtio32 __user *len = from + offsetof(struct vring_desc, len);
+	const __virtio16 __user *flags = from + offsetof(struct vring_desc, flags);
+	const __virtio16 __user *next = from + offsetof(struct vring_desc, next);
+
+	if (unlikely(!user_read_access_begin(from, sizeof(*desc))))
+		goto fault;
+	unsafe_get_user(desc->addr, addr, fault_in_access);
+	unsafe_get_user(desc->len, len, fault_in_access);
+	unsafe_get_user(desc->flags, flags, fault_in_access);
+	unsafe_get_user(desc->next, next, fault_in_access);
+	user_read_access_end();
+	return 0;
+
+fault_in_access:
+	user_read_access_end();
+fault:
+	ring->fault = VHL_FAULT_ACCESS;
+	return -EFAULT;
+}
+
 int vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len)
 {
 	const u32 size = sizeof(struct vring_desc);
-	u32 i = 0, walked = 0, first = 0, loaded = 0;
-	u32 num = len / size;
+	u32 num = len / size, i = 0, walked = 0;
+	struct iovec table;
+	ssize_t near;
 	int ret;
 
 	if (unlikely(!num || len % size)) {
 		ring->fault = VHL_FAULT_INDIRECT_LEN;
 		return -EINVAL;
 	}
-	if (unlikely(addr + (len - 1) < addr)) {
-		ring->fault = VHL_FAULT_ADDRESS;
-		return -EFAULT;
-	}
+	/* as a rule the whole table; the beginning, where it lies in several regions */
+	near = ring_translate(ring, addr, len, VHL_MEM_READ, &table);
+	if (unlikely(near < 0))
+		return near;
 
 	/*
-	 * Each descriptor is used out of the part of the table that was copied last. No descriptor
-	 * counts twice, so the walk ends after num steps; the driver may rewrite its table
-	 * meanwhile, which harms nobody but itself.
+	 * No descriptor counts twice, so the walk ends after num steps; the driver may rewrite its
+	 * table meanwhile, which harms nobody but itself.
 	 */
 	for (;;) {
-		const struct vring_desc *desc;
+		u32 at = i * size;
+		struct vring_desc desc;
 		u16 flags;
 
-		if (i - first >= loaded) {
-			first = i;
-			loaded = min_t(u32, num - i, VHL_INDIRECT_CHUNK);
-			ret = ring_read(ring, ring->table, addr + (u64)i * size, loaded * size);
-			if (unlikely(ret))
-				return ret;
-		}
-		desc = &ring->table[i - first];
-		flags = vhl16_to_cpu(desc->flags);
+		if (likely(at + size <= near))
+			ret = ring_read_desc(ring, table.iov_base + at, &desc);
+		else
+			ret = ring_read_split(ring, &desc, addr + at, size);
+		if (unlikely(ret))
+			return ret;
+		flags = vhl16_to_cpu(desc.flags);
 
 		if (unlikely(flags & VRING_DESC_F_INDIRECT)) {
 			ring->fault = VHL_FAULT_INDIRECT_NESTED;
 			return -EINVAL;
 		}
-		ret = vhl_chain_add(ring, chain, vhl64_to_cpu(desc->addr), vhl32_to_cpu(desc->len),
+		ret = vhl_chain_add(ring, chain, vhl64_to_cpu(desc.addr), vhl32_to_cpu(desc.len),
 				    flags & VRING_DESC_F_WRITE);
 		if (unlikely(ret))
 			return ret;
 		if (!(flags & VRING_DESC_F_NEXT))
 			return 0;
 
-		i = vhl16_to_cpu(desc->next);
+		i = vhl16_to_cpu(desc.next);
 		if (unlikely(i >= num)) {
 			ring->fault = VHL_FAULT_NEXT;
 			return -EINVAL;

@@ -31,9 +31,6 @@
 /* Segments of one chain; the most that an iov_iter may have (UIO_MAXIOV) */
 #define VHL_IOV_MAX		1024
 
-/* Descriptors of an indirect table read at once: 512 bytes, what fits a request of 128 KiB */
-#define VHL_INDIRECT_CHUNK	32
-
 /* Ring size of a split ring (virtio 1.2, section 2.7) */
 #define VHL_RING_NUM_MAX	32768
 
@@ -91,7 +88,6 @@ struct vhl_ring_cfg {
  * @fault: why the ring is unusable
  * @region: where the last address was found
  * @region_gen: generation of the map that @region is of
- * @table: part of the indirect table that is being walked
  * @used_next: index of the next used entry to write; entries up to it may be unpublished
  * @used_told: index up to which the driver was told
  * @told_valid: @used_told means something
@@ -107,7 +103,6 @@ struct vhl_ring {
 	enum vhl_ring_fault fault;
 	struct vhl_region region;
 	unsigned int region_gen;
-	struct vring_desc table[VHL_INDIRECT_CHUNK];
 
 	/* the completing side */
 	u16 used_next ____cacheline_aligned_in_smp;

@@ -12,6 +12,7 @@
 
 /* The guest whose memory copy_from_user() reaches */
 static struct guest *live;
+static bool access_is_open;
 
 void (*shim_after_read)(const volatile void *p, unsigned long size);
 void (*shim_at_barrier)(enum shim_barrier kind);
@@ -153,7 +154,7 @@ unsigned long copy_from_user(void *to, const void *from, unsigned long n)
 	uintptr_t at = (uintptr_t)from;
 	unsigned long good = n;
 
-	map->copies++;
+	map->copies += !access_is_open;
 	if (!guest_owns(live, at, n, VHL_MEM_READ))
 		die("the ring reads what is not mapped for it");
 	if (map->fault_len && at < map->fault_at + map->fault_len && at + n > map->fault_at)
@@ -163,6 +164,22 @@ unsigned long copy_from_user(void *to, const void *from, unsigned long n)
 	if (shim_after_read && good)
 		shim_after_read(from, good);
 	return n - good;
+}
+
+bool user_read_access_begin(const void *from __maybe_unused, unsigned long n __maybe_unused)
+{
+	if (access_is_open)
+		die("access to the owner's memory is opened twice");
+	access_is_open = true;
+	live->map.copies++;
+	return true;
+}
+
+void user_read_access_end(void)
+{
+	if (!access_is_open)
+		die("access to the owner's memory is closed twice");
+	access_is_open = false;
 }
 
 u64 rng_next(struct rng *rng)

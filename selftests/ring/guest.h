@@ -18,7 +18,7 @@ struct vhost_iotlb {
 	unsigned int n;
 	struct guest_region regions[GUEST_REGIONS];
 	unsigned int finds;		/* calls of vhl_mem_find() */
-	unsigned int copies;		/* calls of copy_from_user() */
+	unsigned int copies;		/* times that the owner's memory was read */
 	uintptr_t fault_at;		/* the owner's addresses that fault */
 	size_t fault_len;
 };

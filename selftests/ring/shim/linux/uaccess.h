@@ -8,4 +8,14 @@
 /* As the kernel's: the bytes that could not be copied; those of @to are zeroed */
 unsigned long __must_check copy_from_user(void *to, const void __user *from, unsigned long n);
 
+/* A region that may be read without further checks, and reads in it; a fault goes to @label */
+bool user_read_access_begin(const void __user *from, unsigned long n);
+void user_read_access_end(void);
+
+#define unsafe_get_user(x, ptr, label)					\
+do {									\
+	if (copy_from_user(&(x), (ptr), sizeof(x)))			\
+		goto label;						\
+} while (0)
+
 #endif /* VHL_SHIM_UACCESS_H */
