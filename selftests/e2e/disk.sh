@@ -180,7 +180,7 @@ stands() {
 		same "state" stopped "$(counter a "${DEV[1]}" 0 state)"
 }
 fio_done() {
-	wait_for 120 guest a 10 "test -e /tmp/fio.rc" && guest a 10 'cat /tmp/fio.log; exit $(cat /tmp/fio.rc)'
+	guest a 400 'until test -e /tmp/fio.rc; do sleep 1; done; cat /tmp/fio.log; exit $(cat /tmp/fio.rc)'
 }
 check "I/O before a stop" in_background
 check "it runs" busy 1
