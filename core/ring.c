@@ -194,6 +194,7 @@ int vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 a
 	if (unlikely(near < 0))
 		return near;
 
+	might_fault();
 	/*
 	 * No descriptor counts twice, so the walk ends after num steps; the driver may rewrite its
 	 * table meanwhile, which harms nobody but itself.

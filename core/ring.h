@@ -5,7 +5,7 @@
  * Plain C on memory: nothing here knows a device type, an ioctl, a thread or a lock, and the
  * same files are compiled in userspace for tests and fuzzers.  The ring areas are mapped and
  * pinned by the caller for as long as the ring is used; buffers and indirect tables are reached
- * through the owner's address space (copy_from_user()).
+ * through the owner's address space.
  *
  * Two sides, each with one user at a time:
  *

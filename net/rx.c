@@ -138,7 +138,7 @@ static int vhl_net_rx_copy(struct vhl_net_vq *q, void *packet, u32 need,
 	if (iov_iter_count(&msg.msg_iter))
 		return -EFAULT;
 
-	/* the TAP skips this part of the header */
+	/* the TAP skips this part of the header, or clears it */
 	if (!q->own_hdr && q->hdr_len >= sizeof(hdr.base)) {
 		iov_iter_advance(&iter, offsetof(typeof(hdr.base), num_buffers));
 		if (copy_to_iter(&hdr.base.num_buffers, sizeof(hdr.base.num_buffers), &iter) !=

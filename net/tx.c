@@ -8,6 +8,7 @@
 #include <linux/instrumented.h>
 #include <linux/ipv6.h>
 #include <linux/net.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/skbuff.h>
 #include <linux/uaccess.h>
@@ -70,19 +71,22 @@ static bool vhl_net_tx_hdr_ok(struct virtio_net_hdr *hdr, u32 len)
 }
 
 /*
- * Copy what the device reads of a chain. Not by an iov_iter, which would have the destination
- * checked by the rules of hardened usercopy: it is a fragment of a page, which these know nothing
- * of, and its size was computed just now.
+ * Copy what the device reads of a chain. Not by an iov_iter, which has the destination checked by
+ * the rules of hardened usercopy for each segment: its size was computed just now.
  */
 static int vhl_net_tx_gather(void *to, const struct vhl_chain *chain)
 {
 	unsigned int i;
 
+	might_fault();
+	for (i = 0; i < chain->out_num; i++)
+		if (unlikely(!access_ok(chain->iov[i].iov_base, chain->iov[i].iov_len)))
+			return -EFAULT;
+	/* addresses are the guest's choice: none is used before it is known to be the owner's */
+	barrier_nospec();
 	for (i = 0; i < chain->out_num; i++) {
 		const struct iovec *iov = &chain->iov[i];
 
-		if (unlikely(!access_ok(iov->iov_base, iov->iov_len)))
-			return -EFAULT;
 		instrument_copy_from_user_before(to, iov->iov_base, iov->iov_len);
 		if (unlikely(raw_copy_from_user(to, iov->iov_base, iov->iov_len)))
 			return -EFAULT;

@@ -140,10 +140,12 @@ static int set_up(void)
 		put_file(path, "N");
 	}
 	put_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	inject.nth = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (inject.nth < 0)
+		return -errno;
 	/* what the allocator prints from here on is wanted (tools/vm/complaints) */
 	put_file("/dev/kmsg", "fault injection begins\n");
-	inject.nth = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	return inject.nth < 0 ? -errno : 0;
+	return 0;
 }
 
 FIXTURE(fault) {

@@ -9,6 +9,8 @@
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -267,6 +269,80 @@ TEST_F(tunnel, from_the_guest)
 		EXPECT_EQ(-ETIMEDOUT, peer_read(self->peer, got, 70000, 0, 50));
 	}
 	free(got);
+}
+
+/* CVE-2024-11614 and the like: offsets in front of, behind and into each other, of all types */
+TEST_F_TIMEOUT(tunnel, extremes, 120)
+{
+	static const uint16_t offsets[] = {
+		0, 1, OUTER_IP, OUTER_UDP, OUTER_UDP + 1, VXLAN, INNER_MAC, INNER_IP, INNER_TCP,
+		PAYLOAD, 3599, 3600, 4999, 5000, 0x7fff, 0xffff,
+	};
+	static const uint8_t types[] = { 0x21, 0x41, 0x61, 0x24, 0x25, 0x45, 0x20, 0xa1 };
+	const unsigned int n = sizeof(offsets) / sizeof(offsets[0]);
+	struct dut *d = &self->d;
+	struct tunnel_hdr *hdr = (void *)(d->lane[TX].p + LANE_HDR), want;
+	unsigned char *frame = d->lane[TX].p + LANE_FREE, got[8192];
+
+	for (unsigned int len = 3600; len <= 5000; len += 1400) {
+		make_tunneled(frame, len, 0, &want);
+		for (unsigned int i = 0; i < n * n * sizeof(types); i++) {
+			*hdr = want;
+			hdr->base.hdr.gso_type = types[i / (n * n)];
+			hdr->base.hdr.gso_size = htole16(i % 3 ? SEGMENT : 1);
+			hdr->outer_th = htole16(offsets[i % n]);
+			hdr->inner_nh = htole16(offsets[i / n % n]);
+			ASSERT_EQ(0, transmit(d, len));
+		}
+		while (peer_read(self->peer, got, sizeof(got), 0, 50) >= 0)
+			;
+		memcpy(hdr, &want, HDR);
+		ASSERT_EQ(0, transmit(d, len));
+		EXPECT_EQ(HDR + len, peer_read(self->peer, got, sizeof(got), 0, 5000));
+	}
+	EXPECT_TRUE(queue_is(d->g->fd, TX, "running"));
+}
+
+struct flipper {
+	volatile unsigned char *hdr;
+	atomic_bool stop;
+};
+
+static void *flip(void *arg)
+{
+	struct flipper *f = arg;
+	unsigned int seed = 1;
+
+	while (!atomic_load(&f->stop)) {
+		for (unsigned int i = 0; i < 100; i++)
+			f->hdr[rand_r(&seed) % HDR] ^= 1 << rand_r(&seed) % 8;
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* The header changes while it is read: what was checked is what the TAP gets */
+TEST_F_TIMEOUT(tunnel, header_changes, 120)
+{
+	struct dut *d = &self->d;
+	struct flipper f = { .hdr = d->lane[TX].p + LANE_HDR };
+	unsigned char *frame = d->lane[TX].p + LANE_FREE, got[8192];
+	struct tunnel_hdr want;
+	pthread_t thread;
+
+	make_tunneled(frame, 5000, 0, &want);
+	memcpy((void *)f.hdr, &want, HDR);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, flip, &f));
+	for (unsigned int i = 0; i < many(2000); i++) {
+		ASSERT_EQ(0, transmit(d, i % 2 ? 5000 : 3600));
+	}
+	atomic_store(&f.stop, true);
+	pthread_join(thread, NULL);
+	while (peer_read(self->peer, got, sizeof(got), 0, 50) >= 0)
+		;
+	memcpy((void *)f.hdr, &want, HDR);
+	ASSERT_EQ(0, transmit(d, 5000));
+	EXPECT_EQ(HDR + 5000, peer_read(self->peer, got, sizeof(got), 0, 5000));
 }
 
 /* Into one chain, and into buffers of 2 KiB of which there are many */

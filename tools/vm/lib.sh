@@ -81,10 +81,10 @@ vm_remove_unused() {
 
 # vm_in_root ROOT SRC COMMAND…: runs COMMAND in a chroot of ROOT with SRC at /src. ROOT itself is read-only meanwhile.
 # Where VM_LAYER is set, that directory is at /mnt. The mounts live in a mount namespace of their own, so they are gone with
-# the last process, however it ended.
+# the last process, however it ended; and with the shell that called, which may be one in the background.
 vm_in_root() {
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	unshare --mount --pid --fork --kill-child -- bash -c '
+	setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child -- bash -c '
 		set -euo pipefail
 		root=$1 src=$2 layer=$3
 		shift 3

@@ -8,6 +8,9 @@
 /* As the kernel's: the bytes that could not be copied; those of @to are zeroed */
 unsigned long __must_check copy_from_user(void *to, const void __user *from, unsigned long n);
 
+/* Where the kernel's debugging looks */
+#define might_fault()		do { } while (0)
+
 /* A region that may be read without further checks, and reads in it; a fault goes to @label */
 bool user_read_access_begin(const void __user *from, unsigned long n);
 void user_read_access_end(void);
