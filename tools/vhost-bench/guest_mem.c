@@ -175,19 +175,26 @@ int guest_alloc_straddling(struct guest *g, uint64_t below, uint64_t above, uint
 	return ret;
 }
 
-/* Regions are mostly used in their order: the search goes on where the last one ended */
+/* The last region that does not begin behind @gpa, if they are in their order: nearly always */
+static unsigned int region_before(const struct guest *g, uint64_t gpa)
+{
+	unsigned int from = 0;
+
+	for (unsigned int n = g->nregions; n > 1; n -= n / 2)
+		if (g->region[from + n / 2].gpa <= gpa)
+			from += n / 2;
+	return from;
+}
+
 void *guest_span(const struct guest *g, uint64_t gpa, uint64_t len, uint64_t *contiguous)
 {
-	static __thread unsigned int last;
+	unsigned int first = region_before(g, gpa);
 
-	for (unsigned int i = 0; i < g->nregions; i++, last++) {
-		const struct guest_region *r;
-		uint64_t off;
+	/* Usually found at once; where a test has added regions out of order, all are looked at */
+	for (unsigned int i = 0; i < g->nregions; i++) {
+		const struct guest_region *r = &g->region[(first + i) % g->nregions];
+		uint64_t off = gpa - r->gpa;
 
-		if (last >= g->nregions)
-			last = 0;
-		r = &g->region[last];
-		off = gpa - r->gpa;
 		if (gpa < r->gpa || off >= r->size)
 			continue;
 		*contiguous = len < r->size - off ? len : r->size - off;
