@@ -118,7 +118,8 @@ def first_line(path):
 
 def tidy(command):
     """Without the directories of that run."""
-    return re.sub(r"/tmp/bench\.\w+/|/src/tools/[\w-]+/", "", command)
+    command = re.sub(r"/tmp/[\w.-]+/(?:[\w-]+/)*|/src/tools/[\w-]+/|^timeout \d+ ", "", command)
+    return re.sub(r" --server \d+", "", command)
 
 
 def contender(directory, who):
