@@ -40,7 +40,7 @@ disks() {
 
 # measure LINE: all rounds of a case
 measure() {
-	local name contenders words who round i present=()
+	local name contenders words who round i present=() lost=''
 
 	name=$(field 0 "$1")
 	read -r -a contenders <<<"$(field 3 "$1")"
@@ -60,7 +60,11 @@ measure() {
 	for ((round = 1; round <= BENCH_ROUNDS; round++)); do
 		for ((i = 0; i < ${#present[@]}; i++)); do
 			who=${present[round % 2 ? i : ${#present[@]} - 1 - i]}
-			turn "$name" "$who" "$round" || printf '    round %d of %s failed: %s\n' "$round" "$who" "$(tail -n 1 "$WORK/$who.err")"
+			[[ " $lost " != *" $who "* ]] || continue
+			turn "$name" "$who" "$round" && continue
+			# what it says later would be taken for the next round
+			printf '    %s is lost in round %d: %s\n' "$who" "$round" "$(tail -n 1 "$WORK/$who.err")"
+			lost+=" $who"
 		done
 	done
 	for who in ${present[@]+"${present[@]}"}; do
