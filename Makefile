@@ -41,7 +41,7 @@ bench:
 	tools/vm/deps
 	tools/bench/run $(CASE)
 
-# everything: hours
+# everything: an hour or two
 bench-full:
 	tools/vm/deps
 	tools/bench/run --full $(CASE)

@@ -93,12 +93,13 @@ def idle_targets(case):
 
 def tally(judged):
     """How many targets are met and not, and how many comparisons there are not."""
-    counts = {"met": 0, "not met": 0, "skipped": 0}
+    counts = {"met": 0, "not met": 0, "unsure": 0, "skipped": 0}
     for case in judged:
         counts["skipped"] += sum(1 for row in case["rows"] if row["skip"])
         for t in [t for row in case["rows"] for t in row["targets"]] + case.get("targets", []):
             if t["met"] is not None:
                 counts["met" if t["met"] else "not met"] += 1
+                counts["unsure"] += t["unsure"]
     return counts
 
 

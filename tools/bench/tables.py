@@ -151,6 +151,7 @@ def lanes(judged):
         cases = [c for c in mine if c["lane"] == "icount1" or c["lane"] in ("user", "guest") and
                  c["name"] not in quiet]
         cases = [c for c in cases if any(stats.of(x, "kicks") for x in c["contenders"].values())]
+        cases.sort(key=lambda c: [m["name"] for m in mine].index(c["name"]))
         if cases:
             yield section, "counts", counts(cases)
 
@@ -170,13 +171,17 @@ HEADS = {"user": "Rate and latency", "guest": "In a guest", "icount1": "Instruct
          "counts": "Kicks, calls, wakes, batches", "idle": "Idle devices"}
 
 
+def summary(c):
+    return (f"{c['met']} targets met, {c['not met']} not met, {c['unsure']} of both with a question mark; "
+            f"{c['skipped']} comparisons skipped")
+
+
 def page(data, judged, pictures):
     e = data["environment"]
     c = judge.tally(judged)
     out = [f"Measured {e.get('date', '?')} on Linux {e.get('kernel', '?')}, QEMU {e.get('qemu', '?')}, "
            f"vhost-lite {e.get('commit', '?')}, by `{e.get('run', 'make bench')}`: "
-           f"an emulated machine with one processor. {c['met']} targets met, {c['not met']} not met, "
-           f"{c['skipped']} comparisons skipped.\n"]
+           f"an emulated machine with one processor. {summary(c)}.\n"]
     for title, name in pictures:
         out.append(f"![{title}]({name})\n")
     last = None
@@ -199,6 +204,5 @@ def text(data, judged):
     if any(c["lane"] == "icount1" for c in judged):
         out.append(agreement(judged))
     c = judge.tally(judged)
-    out.append(f"{c['met']} targets met, {c['not met']} not met, {c['skipped']} comparisons skipped; "
-               f"Linux {data['environment'].get('kernel', '?')}")
+    out.append(f"{summary(c)}; Linux {data['environment'].get('kernel', '?')}")
     return "\n".join(out).replace("**", "")
