@@ -148,8 +148,11 @@ static int set_up(void)
 	return 0;
 }
 
+#define NO_FAULTS	"this kernel has no fault injection (tools/vm/run --debug-kernel has)"
+
 FIXTURE(fault) {
 	struct dut d;
+	bool able;
 };
 
 FIXTURE_VARIANT(fault) {
@@ -173,8 +176,8 @@ FIXTURE_SETUP(fault)
 	memset(&inject, 0, sizeof(inject));
 	inject.first = 1;
 	inject.nth = -1;
-	if (set_up())
-		SKIP(return, "this kernel has no fault injection (tools/vm/run --debug-kernel has)");
+	/* older harnesses go on with a test whose setup was skipped */
+	self->able = !set_up();
 }
 
 FIXTURE_TEARDOWN(fault)
@@ -196,6 +199,8 @@ TEST_F_TIMEOUT(fault, each_request, 900)
 	struct dut *d = &self->d;
 	unsigned int before, total;
 
+	if (!self->able)
+		SKIP(return, NO_FAULTS);
 	for (inject.first = 1; ; inject.first++) {
 		before = inject.faults;
 		inject.on = true;
@@ -226,6 +231,8 @@ TEST_F_TIMEOUT(fault, memory_replaced, 900)
 	struct dut *d = &self->d;
 	struct mover m[2];
 
+	if (!self->able)
+		SKIP(return, NO_FAULTS);
 	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
 	for (unsigned int i = 0; i < 2; i++) {
 		ASSERT_EQ(0, mover_start(&m[i], d, i));
@@ -307,6 +314,8 @@ TEST_F_TIMEOUT(fault, workers, 900)
 	struct dut *d = &self->d;
 	unsigned int failed = 0;
 
+	if (!self->able)
+		SKIP(return, NO_FAULTS);
 	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
 	ASSERT_LE(2, faults_of_workers(20));
 	for (unsigned int i = 0; i < 300; i++) {

@@ -48,6 +48,8 @@ enum {
 
 #define SEGMENT	1000
 
+#define NO_TUNNELS	"the TAP of this kernel knows no tunnels"
+
 /* Two guests' worth of addresses; a bridge learns them */
 static const unsigned char mac[2][6] = { { 2, 2, 2, 2, 2, 1 }, { 2, 2, 2, 2, 2, 2 } };
 
@@ -108,8 +110,9 @@ FIXTURE_SETUP(tunnel)
 
 	self->peer = -1;
 	ASSERT_EQ(0, dut_open(d, DUT_NET, &opts));
+	/* each test says so itself: older harnesses go on with a test whose setup was skipped */
 	if (!kernel_at_least(6, 17))
-		SKIP(return, "the TAP of this kernel knows no tunnels");
+		return;
 	ASSERT_EQ(0, take_tunnels(d));
 	self->peer = make_tap(name, HDR);
 	ASSERT_GE(self->peer, 0);
@@ -248,6 +251,8 @@ TEST_F(tunnel, from_the_guest)
 	unsigned char *got = malloc(70000);
 	struct tunnel_hdr want;
 
+	if (self->peer < 0)
+		SKIP(return, NO_TUNNELS);
 	for (unsigned int i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		size_t len = lengths[i];
 
@@ -284,6 +289,8 @@ TEST_F_TIMEOUT(tunnel, extremes, 120)
 	struct tunnel_hdr *hdr = (void *)(d->lane[TX].p + LANE_HDR), want;
 	unsigned char *frame = d->lane[TX].p + LANE_FREE, got[8192];
 
+	if (self->peer < 0)
+		SKIP(return, NO_TUNNELS);
 	for (unsigned int len = 3600; len <= 5000; len += 1400) {
 		make_tunneled(frame, len, 0, &want);
 		for (unsigned int i = 0; i < n * n * sizeof(types); i++) {
@@ -330,6 +337,8 @@ TEST_F_TIMEOUT(tunnel, header_changes, 120)
 	struct tunnel_hdr want;
 	pthread_t thread;
 
+	if (self->peer < 0)
+		SKIP(return, NO_TUNNELS);
 	make_tunneled(frame, 5000, 0, &want);
 	memcpy((void *)f.hdr, &want, HDR);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, flip, &f));
@@ -353,6 +362,8 @@ TEST_F(tunnel, to_the_guest)
 	uint64_t gpa = d->lane[RX].gpa + LANE_FREE;
 	struct tunnel_hdr *hdr = (void *)out;
 
+	if (self->peer < 0)
+		SKIP(return, NO_TUNNELS);
 	for (unsigned int i = 0; i < 2 * sizeof(lengths) / sizeof(lengths[0]); i++) {
 		size_t len = lengths[i / 2], total = HDR + len;
 		uint32_t piece = i % 2 ? 2048 : 70000, used, have = 0;
@@ -394,6 +405,8 @@ TEST_F(tunnel, plain_frames)
 	struct tunnel_hdr *hdr = (void *)(d->lane[RX].p + LANE_FREE);
 	unsigned char frame[1500], got[2048];
 
+	if (self->peer < 0)
+		SKIP(return, NO_TUNNELS);
 	for (unsigned int len = 60; len <= sizeof(frame); len += 360) {
 		struct guest_seg seg = { d->lane[RX].gpa + LANE_FREE, 2048 };
 		uint32_t used;
@@ -430,6 +443,8 @@ TEST_F(tunnel, features_while_running)
 	uint64_t f[3] = { 2, d->g->features, TUNNEL_FEATURES };
 	struct dev_info info;
 
+	if (self->peer < 0)
+		SKIP(return, NO_TUNNELS);
 	EXPECT_EQ(0, xioctl(d->g->fd, VHOST_SET_FEATURES_ARRAY, f));
 	f[2] = 0;
 	EXPECT_EQ(-EBUSY, xioctl(d->g->fd, VHOST_SET_FEATURES_ARRAY, f));
@@ -455,6 +470,8 @@ TEST_F(tunnel, headers_too_short)
 	unsigned char frame[100];
 	int hdr = NET_HDR;
 
+	if (self->peer < 0)
+		SKIP(return, NO_TUNNELS);
 	ASSERT_EQ(0, ioctl(d->backend, TUNSETOFFLOAD, 0));
 	ASSERT_EQ(0, ioctl(d->backend, TUNSETVNETHDRSZ, &hdr));
 	make_frame(frame, sizeof(frame), 1, false);
@@ -484,7 +501,7 @@ TEST(header_made_by_the_device)
 	ASSERT_EQ(0, dut_open(&d, DUT_NET, &opts));
 	if (!kernel_at_least(6, 17)) {
 		dut_close(&d);
-		SKIP(return, "the TAP of this kernel knows no tunnels");
+		SKIP(return, NO_TUNNELS);
 	}
 	ASSERT_EQ(0, take_tunnels(&d));
 	ASSERT_EQ(0, dut_start(&d));
