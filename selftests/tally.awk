@@ -31,8 +31,12 @@ line ~ /^1\.\.[0-9]+/ {
 		finish()
 	planned = substr(line, 4) + 0
 	plan = 1
-	if (!planned)
+	if (!planned) {
 		printf "# %s: %s\n", suite, line > "/dev/stderr"
+		# all of it, and why
+		if (toupper(line) ~ /# *SKIP/)
+			skipped++
+	}
 	next
 }
 
