@@ -9,6 +9,8 @@ VM_RELEASES=(bookworm trixie forky)
 VM_DEFAULT_RELEASE=trixie
 # the release whose kernel source and compiler make the debug kernel
 VM_DEBUG_RELEASE=trixie
+# the release whose QEMU runs the test host, see tools/vm/run
+VM_EMULATOR_RELEASE=forky
 
 # vm_say MESSAGE: one line of progress on stderr, with the seconds since the script started.
 vm_say() {
