@@ -13,6 +13,7 @@
 #endif
 
 #include <linux/eventfd.h>
+#include <linux/hrtimer.h>
 
 static inline void vhl_eventfd_signal(struct eventfd_ctx *ctx)
 {
@@ -20,6 +21,18 @@ static inline void vhl_eventfd_signal(struct eventfd_ctx *ctx)
 	eventfd_signal(ctx, 1);
 #else
 	eventfd_signal(ctx);
+#endif
+}
+
+/* CLOCK_MONOTONIC, relative, in hard interrupts */
+static inline void vhl_hrtimer_setup(struct hrtimer *timer,
+				     enum hrtimer_restart (*fn)(struct hrtimer *timer))
+{
+#ifdef VHL_HAVE_HRTIMER_SETUP
+	hrtimer_setup(timer, fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+#else
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	timer->function = fn;
 #endif
 }
 

@@ -34,6 +34,7 @@
 
 #include <linux/eventfd.h>
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 #include <linux/llist.h>
 #include <linux/miscdevice.h>
 #include <linux/mm_types.h>
@@ -223,6 +224,9 @@ struct vhl_vq {
 	struct iovec *iov;		/* VHL_IOV_MAX, for the chain in hand */
 	struct eventfd_ctx *err;
 	u64 poll_ns;			/* of the self-tuning poll */
+	struct hrtimer nap;		/* gives a turn to a queue that left the CPU to others */
+	bool napping;			/* until then the driver is not asked to kick */
+	bool nap_pays;			/* the last sleep was a short one */
 	u64 slept_at;			/* ktime, 0 when not asleep */
 
 	/* The worker's queue */

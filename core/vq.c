@@ -25,6 +25,18 @@ MODULE_PARM_DESC(poll_max_us,
 /* The first poll after a spell of none */
 #define VHL_POLL_START_NS	5000
 
+/*
+ * The longest nap. A queue that sleeps longer than this between two kicks has no stream whose kicks
+ * are worth saving, and its packets would wait for the end of a nap.
+ */
+#define VHL_NAP_MAX_NS		20000
+
+static enum hrtimer_restart vq_end_nap(struct hrtimer *timer)
+{
+	vhl_vq_kick(container_of(timer, struct vhl_vq, nap));
+	return HRTIMER_NORESTART;
+}
+
 void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index)
 {
 	vq->dev = dev;
@@ -32,6 +44,7 @@ void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index)
 	mutex_init(&vq->mutex);
 	spin_lock_init(&vq->used_lock);
 	init_waitqueue_head(&vq->drained);
+	vhl_hrtimer_setup(&vq->nap, vq_end_nap);
 }
 
 /* A worker may be polling with the mutex held: have it let go. Clients exclude each other. */
@@ -128,6 +141,8 @@ int vhl_vq_start(struct vhl_vq *vq)
 	WRITE_ONCE(vq->broken, false);
 	WRITE_ONCE(vq->running, true);
 	vq->again = false;
+	vq->napping = false;
+	vq->nap_pays = false;
 	vq->slept_at = 0;
 	vq->poll_ns = 0;
 	vhl_vq_unlock(vq);
@@ -170,6 +185,7 @@ void vhl_vq_stop(struct vhl_vq *vq)
 	vhl_poll_stop(&vq->kick_poll);
 	vhl_vq_lock(vq);
 	WRITE_ONCE(vq->running, false);
+	hrtimer_cancel(&vq->nap);
 	vhl_vq_drain(vq);
 	vq->base = vq->ring.last_avail;
 	vq->dev->node->ops->stop(vq);
@@ -295,6 +311,7 @@ static void vq_tune_poll(struct vhl_vq *vq)
 		return;
 	slept = ktime_get_ns() - vq->slept_at;
 	vq->slept_at = 0;
+	vq->nap_pays = slept < VHL_NAP_MAX_NS;
 	if (slept + vq->poll_ns > max)
 		vq->poll_ns = 0;
 	else
@@ -317,31 +334,51 @@ static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
 }
 
 /*
- * Return: true when there is work again. Gives up at once when the CPU, the worker or the queue
- * is wanted by somebody else.
+ * The CPU is wanted, perhaps by the driver that is about to make the next chain available: leave it
+ * to him for a while, and have a timer give the queue a turn. Until then he need not kick.
+ *
+ * Only for the driver's chains: the wake-up that a backend gives costs less than a timer.
  */
-static bool vq_poll(struct vhl_vq *vq, enum vhl_run run)
+static bool vq_nap(struct vhl_vq *vq, enum vhl_run run, u64 ns)
+{
+	if (!vq->nap_pays || run == VHL_RUN_BACKEND)
+		return false;
+	vq->napping = true;
+	hrtimer_start(&vq->nap, ns_to_ktime(min_t(u64, ns, VHL_NAP_MAX_NS)), HRTIMER_MODE_REL_HARD);
+	return true;
+}
+
+enum vq_poll {
+	VQ_POLL_WORK,		/* there is work again */
+	VQ_POLL_NAP,		/* there will be a turn when the time is up */
+	VQ_POLL_NOTHING,
+};
+
+/* Gives up at once when the CPU, the worker or the queue is wanted by somebody else. */
+static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 {
 	u64 by_hand = (u64)READ_ONCE(vq->busyloop_us) * NSEC_PER_USEC;
 	u64 limit = by_hand ?: vq->poll_ns;
-	u64 end;
+	u64 now, end;
 
 	if (!limit)
-		return false;
-	end = ktime_get_ns() + limit;
+		return VQ_POLL_NOTHING;
+	now = ktime_get_ns();
+	end = now + limit;
 	do {
 		if (vq_has_work(vq, run)) {
 			WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
-			return true;
+			return VQ_POLL_WORK;
 		}
-		if (need_resched() || signal_pending(current) || READ_ONCE(vq->yield) ||
+		if (signal_pending(current) || READ_ONCE(vq->yield) ||
 		    vhl_worker_has_work(vq->worker))
-			return false;
-		if (!by_hand && !single_task_running())
-			return false;
+			return VQ_POLL_NOTHING;
+		if (need_resched() || (!by_hand && !single_task_running()))
+			return vq_nap(vq, run, end - now) ? VQ_POLL_NAP : VQ_POLL_NOTHING;
 		cpu_relax();
-	} while (ktime_get_ns() < end);
-	return false;
+		now = ktime_get_ns();
+	} while (now < end);
+	return VQ_POLL_NOTHING;
 }
 
 /* Arrange to be kicked. Return: true when there is work already. */
@@ -365,27 +402,52 @@ static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
 	return false;
 }
 
+/* Why there is a turn. Return: true where a nap led to it. */
+static bool vq_awake(struct vhl_vq *vq)
+{
+	bool napped = vq->napping;
+
+	if (napped) {
+		vq->napping = false;
+		/* or a kick all the same; if the timer fires just now there is one more turn */
+		hrtimer_try_to_cancel(&vq->nap);
+	} else if (!vq->again) {
+		WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
+		trace_vhl_wake(vq);
+		vq_tune_poll(vq);
+	}
+	vq->again = false;
+	return napped;
+}
+
 void vhl_vq_turn(struct vhl_vq *vq)
 {
+	bool napped, in_vain;
 	enum vhl_run run;
+	u16 taken;
 
 	mutex_lock(&vq->mutex);
 	if (!vq->running || vq->broken || vq->dev->in_batch)
 		goto unlock;
 
-	if (vq->again) {
-		vq->again = false;
-	} else {
-		WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
-		trace_vhl_wake(vq);
-		vq_tune_poll(vq);
-	}
+	napped = vq_awake(vq);
+	taken = vq->ring.last_avail;
 	vhl_ring_disable_notify(&vq->ring);
 	run = vq->dev->node->ops->run(vq);
 	if (vq->broken)
 		goto unlock;
-	if (run != VHL_RUN_MORE && vq_poll(vq, run))
-		run = VHL_RUN_MORE;
+	in_vain = napped && taken == vq->ring.last_avail;
+	if (napped && !in_vain)
+		WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
+	/* a nap in vain is followed by sleep */
+	if (run != VHL_RUN_MORE && !in_vain) {
+		enum vq_poll poll = vq_poll(vq, run);
+
+		if (poll == VQ_POLL_NAP)
+			goto unlock;
+		if (poll == VQ_POLL_WORK)
+			run = VHL_RUN_MORE;
+	}
 	if (vq_sleep(vq, run)) {
 		/* a turn of its own, so that others on this worker and clients come in between */
 		vq->again = true;
