@@ -50,7 +50,7 @@ def from_bench(r):
 def from_fio(job):
     side = max(job["read"], job["write"], key=lambda s: s["total_ios"])
     latency = side["clat_ns"]["percentile"]["50.000000"] if side["clat_ns"].get("percentile") else None
-    return {"rate": side["iops"], "latency": latency or side["clat_ns"]["mean"]}
+    return {"rate": side["iops"], "latency": latency or side["clat_ns"]["mean"], "reqs": side["total_ios"]}
 
 
 def from_iperf(result):
@@ -63,8 +63,8 @@ def from_ping(text):
     return {"rate": 1e9 / statistics.median(times), "latency": statistics.median(times)}
 
 
-def add_counters(path, rounds):
-    """Our own counters, where the program that measured does not know them: ROUND NAME=NUMBER..."""
+def add_counts(path, rounds):
+    """What the program that measured does not count itself: ROUND NAME=NUMBER... For so many requests, if it says."""
     if not os.path.exists(path):
         return
     with open(path, encoding="utf-8") as f:
@@ -73,7 +73,8 @@ def add_counters(path, rounds):
             moved = {k: int(v) for k, v in (w.split("=") for w in words)}
             for row in rounds:
                 if row["round"] == int(number):
-                    row |= {k: v / moved["reqs"] for k, v in moved.items() if k != "reqs"}
+                    reqs = moved.pop("reqs", None) or row["reqs"]
+                    row |= {k: v / reqs for k, v in moved.items()}
 
 
 def results(directory, who):
@@ -88,7 +89,7 @@ def results(directory, who):
                 rounds.append({"round": r["round"]} | row)
     for name in os.listdir(directory):
         match = re.fullmatch(r"(.*)\.(\d+)\.(json|ping)", name)
-        if not match or match[1] not in (who, "all"):
+        if not match or match[1] != who:
             continue
         with open(os.path.join(directory, name), encoding="utf-8") as f:
             text = f.read()
@@ -96,16 +97,14 @@ def results(directory, who):
             row = from_ping(text)
         else:
             result = json.loads(text[text.index("{"):])
-            jobs = [j for j in result.get("jobs", []) if match[1] == who or j["jobname"] == who]
-            if "jobs" in result and not jobs:
-                continue
-            row = from_fio(jobs[0]) if jobs else from_iperf(result)
-            if match[1] == who:
-                row.pop("latency", None)  # on its own, fio means something else by it than vhost-bench
+            row = from_fio(result["jobs"][0]) if "jobs" in result else from_iperf(result)
+            if who == "fio-raw":
+                row.pop("latency", None)  # fio means something else by it than vhost-bench
         rounds.append({"round": int(match[2])} | row)
     rounds.sort(key=lambda r: r["round"])
-    add_counters(os.path.join(directory, who + ".counters"), rounds)
-    return [{k: v if k == "round" else short(v) for k, v in r.items() if v is not None}
+    for kind in ("counters", "exits"):
+        add_counts(os.path.join(directory, f"{who}.{kind}"), rounds)
+    return [{k: v if k == "round" else short(v) for k, v in r.items() if v is not None and k != "reqs"}
             for r in rounds]
 
 

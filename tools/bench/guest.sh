@@ -167,6 +167,30 @@ counted() {
 	printf '%s\n' "$line" >>"$BENCH_OUT/$case/$who.counters"
 }
 
+# what KVM has counted since it was loaded: exits of guests, and interrupts that they got
+kvm_counts() {
+	echo "$(</sys/kernel/debug/kvm/exits) $(</sys/kernel/debug/kvm/irq_injections)"
+}
+
+# packets CARD: how many its TAP has seen
+packets() {
+	echo $(($(<"/sys/class/net/tap$1/statistics/rx_packets") + $(<"/sys/class/net/tap$1/statistics/tx_packets")))
+}
+
+# watched COMMAND CASE ROUND WHO…: runs it, a contender's part of a round, and keeps what it cost the guest. How many requests
+# it was for fio says itself
+watched() {
+	local case=$2 round=$3 who=$4 card=${CARD[$4]-} exits interrupts ops='' before line
+
+	[[ -z $card ]] || ops=$(packets "$card")
+	read -r -a before <<<"$(kvm_counts)"
+	"$@" || return
+	read -r exits interrupts <<<"$(kvm_counts)"
+	line="$round exits=$((exits - before[0])) interrupts=$((interrupts - before[1]))"
+	[[ -z $card ]] || line+=" reqs=$(($(packets "$card") - ops))"
+	printf '%s\n' "$line" >>"$BENCH_OUT/$case/$who.exits"
+}
+
 # moved_by CARD WHAT: packets that its device has moved so far. Of a flood of datagrams that is what can be compared: how many
 # of them the receiver's socket has room for depends on when the one processor lets it run
 moved_by() {
@@ -199,38 +223,21 @@ traffic() {
 	printf '%s\n' "${command[*]}" >"$out.command"
 }
 
-# requests CASE ROUND KIND ORDER… -- WORD…: a round of a disk case, all contenders one after the other in one fio
+# requests CASE ROUND WHO KIND WORD…: one contender's part of a round of a disk case
 requests() {
-	local case=$1 round=$2 kind=$3 who order=() options=() size
+	local case=$1 round=$2 who=$3 kind=$4 out=$BENCH_OUT/$1/$3 options size
 
-	shift 3
-	while [[ $1 != -- ]]; do
-		order+=("$1") && shift
-	done
+	shift 4
 	size=$(argument size "$@")
-	options=(ioengine=libaio direct=1 thread=1 group_reporting=1 time_based=1 "runtime=$SECONDS_EACH" "size=$SPAN"
-		"rw=$(argument rw "$@")" "iodepth=$(argument qd "$@")" "bs=${size:-4096}" "numjobs=$(queues_of "$@")"
-		"fsync=0$(argument fsync "$@")")
-	{
-		printf '[global]\n'
-		printf '%s\n' "${options[@]}"
-		for who in "${order[@]}"; do
-			printf '[%s]\nstonewall\nfilename=/dev/%s-%s\n' "$who" "$kind" "$who"
-		done
-	} >"$WORK/job"
-	guest a 240 "cat >/tmp/job <<'END'
-$(<"$WORK/job")
-END
-fio --output-format=json /tmp/job" >"$WORK/out" || {
-		for who in "${order[@]}"; do
-			skip "$case" "$who" "fio: $(tail -n 3 "$WORK/out" | tr '\n' ' ')"
-		done
+	options=(--ioengine=libaio --direct=1 --thread --group_reporting --time_based "--runtime=$SECONDS_EACH" "--size=$SPAN"
+		"--rw=$(argument rw "$@")" "--iodepth=$(argument qd "$@")" "--bs=${size:-4096}" "--numjobs=$(queues_of "$@")"
+		"--fsync=0$(argument fsync "$@")")
+	if ! guest a 60 "fio --output-format=json --name=$who --filename=/dev/$kind-$who ${options[*]}" >"$WORK/out"; then
+		skip "$case" "$who" "fio: $(tail -n 3 "$WORK/out" | tr '\n' ' ')"
 		return 1
-	}
-	mv "$WORK/out" "$BENCH_OUT/$case/all.$round.json"
-	for who in "${order[@]}"; do
-		echo "fio ${options[*]}" >"$BENCH_OUT/$case/$who.command"
-	done
+	fi
+	mv "$WORK/out" "$out.$round.json"
+	echo "fio ${options[*]}" >"$out.command"
 }
 
 queues_of() {
@@ -242,7 +249,7 @@ queues_of() {
 
 # measure LINE: all rounds of a case
 measure() {
-	local name contenders words what kind round order i
+	local name contenders words what kind round who turn i
 
 	name=$(field 0 "$1")
 	read -r -a contenders <<<"$(field 3 "$1")"
@@ -250,20 +257,19 @@ measure() {
 	what=$(argument net "${words[@]}") kind=$(argument disk "${words[@]}")
 	mkdir -p "$BENCH_OUT/$name"
 	for ((round = 1; round <= BENCH_ROUNDS; round++)); do
-		order=()
 		for ((i = 0; i < ${#contenders[@]}; i++)); do
-			order+=("${contenders[round % 2 ? i : ${#contenders[@]} - 1 - i]}")
-		done
-		if [[ -n $kind ]]; then
-			counted "$name" "$round" vdpa-blklite requests "$name" "$round" "$kind" "${order[@]}" -- "${words[@]}"
-			continue
-		fi
-		for i in "${order[@]}"; do
-			if [[ $i == netlite ]]; then
-				counted "$name" "$round" netlite traffic "$name" "$round" "$i" "$what" || rm -f "$BENCH_OUT/$name/$i".{*.json,*.ping,jsonl}
+			who=${contenders[round % 2 ? i : ${#contenders[@]} - 1 - i]}
+			if [[ -n $kind ]]; then
+				turn=(requests "$name" "$round" "$who" "$kind" "${words[@]}")
 			else
-				traffic "$name" "$round" "$i" "$what"
+				turn=(traffic "$name" "$round" "$who" "$what")
 			fi
+			case $who in
+			netlite | vdpa-blklite)
+				counted "$name" "$round" "$who" watched "${turn[@]}" || rm -f "$BENCH_OUT/$name/$who".{*.json,*.ping,jsonl}
+				;;
+			*) watched "${turn[@]}" ;;
+			esac
 		done
 	done
 }
@@ -279,6 +285,7 @@ modprobe null_blk nr_devices=4 gb=1 queue_mode=2 submit_queues=1 || bail "the te
 	echo "qemu=$(qemu-system-x86_64 --version | sed -n '1s/.*version //p')"
 	echo "date=$(date -u +%Y-%m-%d)"
 } >"$BENCH_OUT/environment"
+mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug || bail "the test host lacks debugfs"
 mapfile -t lines < <(cases_of guest)
 k=0
 for queues in 1 4; do

@@ -5,7 +5,7 @@ import stats
 # Of what a lane measures, what its targets can be about
 TIMED = ("rate", "latency")
 COUNTED = ("instr", "worker")
-EVENTS = ("kicks", "calls")
+EVENTS = ("kicks", "calls", "exits", "interrupts")
 
 # Contenders that are ours too: compared for what their targets say and nothing else
 OWN = ("netlite-1region", "vdpa-blklite", "blkio-vdpa")
@@ -27,7 +27,7 @@ def default_targets(case, peer, targets):
 
 
 def events(ours, peer):
-    """Kicks and calls never above the peer's, where both are known."""
+    """Kicks and calls never above the peer's, or what they cost a guest, where both are known."""
     for metric in EVENTS:
         a, b = stats.of(ours, metric), stats.of(peer, metric)
         if a and b:

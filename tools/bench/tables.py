@@ -70,16 +70,18 @@ def timed(cases):
 
 
 def counts(cases):
+    shown = ["kicks", "calls", "wakes", "batches"]
+    if any(c["lane"] == "guest" for c in cases):
+        shown += ["exits", "interrupts"]
     rows = []
     for case in cases:
         for who, c in case["contenders"].items():
-            if not stats.of(c, "kicks"):
+            if not any(stats.of(c, m) for m in judge.EVENTS):
                 continue
             events = [t for r in case["rows"] if r["peer"] == who for t in split(r)[1]]
-            rows.append([case["name"], who] + [per(middle(c, m)) for m in
-                                               ("kicks", "calls", "wakes", "batches")] +
+            rows.append([case["name"], who] + [per(middle(c, m)) for m in shown] +
                         [verdict(events) if events else ""])
-    return table(["case", "device", "kicks", "calls", "wakes", "batches", "ours not above"], rows)
+    return table(["case", "device", *shown, "ours not above"], rows)
 
 
 def counted(cases):
@@ -150,7 +152,7 @@ def lanes(judged):
         quiet = [c["name"] for c in mine if c["lane"] == "icount1"]
         cases = [c for c in mine if c["lane"] == "icount1" or c["lane"] in ("user", "guest") and
                  c["name"] not in quiet]
-        cases = [c for c in cases if any(stats.of(x, "kicks") for x in c["contenders"].values())]
+        cases = [c for c in cases if any(stats.of(x, m) for x in c["contenders"].values() for m in judge.EVENTS)]
         cases.sort(key=lambda c: [m["name"] for m in mine].index(c["name"]))
         if cases:
             yield section, "counts", counts(cases)
@@ -164,7 +166,8 @@ NOTES = {
     "icount1": "Instructions per packet or request: of the whole machine, and of the device's threads alone "
                "(of all threads of a device in userspace). The mean of all rounds of the first run.",
     "counts": "Events per packet or request: while instructions were counted, if the case was measured there. "
-              "Kicks and calls are those that the driver saw; in a guest, our device.",
+              "Kicks and calls are those that the driver saw; in a guest, those of our device. Exits are all that a guest "
+              "made meanwhile and interrupts all that it got, its clock's among them, as KVM counts them.",
     "idle": "Kernel memory and processor time of a device that is set up, running, and has nothing to do.",
 }
 HEADS = {"user": "Rate and latency", "guest": "In a guest", "icount1": "Instructions",
