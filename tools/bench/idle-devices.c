@@ -32,6 +32,21 @@ static long field(const char *path, const char *name)
 	return v;
 }
 
+/* Free pages that a processor keeps for itself, in KiB: they are not in MemFree */
+static long kept_free(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "re");
+	char line[256];
+	long pages = 0, v;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " count: %ld", &v) == 1)
+			pages += v;
+	if (f)
+		fclose(f);
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
 /* What the kernel has taken that is not this program's own memory, in KiB */
 static long kernel_memory(void)
 {
@@ -42,7 +57,7 @@ static long kernel_memory(void)
 		fputs("3\n", f);
 		fclose(f);
 	}
-	return -field("/proc/meminfo", "MemFree:") - field("/proc/self/status", "VmRSS:") -
+	return -field("/proc/meminfo", "MemFree:") - kept_free() - field("/proc/self/status", "VmRSS:") -
 	       field("/proc/self/status", "VmPTE:");
 }
 
