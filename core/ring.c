@@ -86,6 +86,8 @@ static noinline int chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chai
 			ring->fault = VHL_FAULT_SEGMENTS;
 			return -EINVAL;
 		}
+		if (unlikely(n == ring->cfg.iov_max))
+			return -ENOSPC;
 		done = ring_translate(ring, addr, len, perm, &chain->iov[n]);
 		if (unlikely(done < 0))
 			return done;
@@ -119,7 +121,7 @@ int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 
 	else
 		chain->out_len += len;
 
-	if (unlikely(!len || n == VHL_IOV_MAX || !ring_cached(ring, addr, len, perm)))
+	if (unlikely(!len || n == ring->cfg.iov_max || !ring_cached(ring, addr, len, perm)))
 		return chain_add_slow(ring, chain, addr, len, write);
 	iov->iov_base = (void __user *)(uintptr_t)(ring->region.addr + (addr - ring->region.start));
 	iov->iov_len = len;

@@ -28,7 +28,7 @@
 
 #include "mem.h"
 
-/* Segments of one chain; the most that an iov_iter may have (UIO_MAXIOV) */
+/* Segments of one chain at most; an iov_iter may not have more (UIO_MAXIOV) */
 #define VHL_IOV_MAX		1024
 
 /* Ring size of a split ring (virtio 1.2, section 2.7) */
@@ -62,6 +62,8 @@ enum vhl_ring_fault {
  * @avail: driver area, 6 + @num * 2 bytes, aligned to 2
  * @used: device area, 6 + @num * 8 bytes, aligned to 4
  * @mem: the map for buffers and indirect tables
+ * @iov: room for the segments of a chain, the caller's
+ * @iov_max: how many, at most VHL_IOV_MAX
  * @num: ring size, a power of two, at most VHL_RING_NUM_MAX
  * @base: avail index to begin with
  * @event_idx: VIRTIO_F_EVENT_IDX was negotiated
@@ -72,6 +74,8 @@ struct vhl_ring_cfg {
 	struct vring_avail *avail;
 	struct vring_used *used;
 	const struct vhl_mem *mem;
+	struct iovec *iov;
+	unsigned int iov_max;
 	u16 num;
 	u16 base;
 	bool event_idx;
@@ -80,7 +84,7 @@ struct vhl_ring_cfg {
 
 /**
  * struct vhl_ring - a split virtqueue, seen from the device
- * @cfg: constant while the ring is in use
+ * @cfg: constant while the ring is in use, but for the room for segments
  * @last_avail: index of the next chain to take
  * @avail_seen: avail index when it was last read
  * @used_start: @used_next when the ring was made
@@ -112,7 +116,7 @@ struct vhl_ring {
 
 /**
  * struct vhl_chain - a descriptor chain, translated
- * @iov: room for VHL_IOV_MAX segments, the caller's; addresses are of the owner's space.  The
+ * @iov: segments, in the ring's room for them; addresses are of the owner's space.  The
  *       device-readable ones come first
  * @head: names the chain when it is completed
  * @out_num: segments that the device reads
@@ -139,15 +143,28 @@ struct vhl_chain {
 void vhl_ring_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg);
 
 /**
+ * vhl_ring_set_room() - give a ring other room for the segments of a chain
+ * @ring: the ring
+ * @iov: replaces cfg.iov, which the chain that was taken last is in
+ * @max: how many
+ */
+static inline void vhl_ring_set_room(struct vhl_ring *ring, struct iovec *iov, unsigned int max)
+{
+	ring->cfg.iov = iov;
+	ring->cfg.iov_max = max;
+}
+
+/**
  * vhl_ring_next() - take the next chain
  * @ring: the ring
- * @chain: its @iov is set by the caller, the rest is filled
+ * @chain: filled; good until the next call
  *
  * A failure is final for the ring: @ring->fault says what it was, and the driver's index has
- * not moved past the chain.
+ * not moved past the chain. But for -ENOSPC: the chain has more segments than there is room for,
+ * which may still be too many. With more room the next call looks at it anew.
  *
  * Context: may sleep (page faults of indirect tables).
- * Return: 1 with a chain, 0 when there is none, -EINVAL or -EFAULT on a bad ring.
+ * Return: 1 with a chain, 0 when there is none, -EINVAL or -EFAULT on a bad ring, -ENOSPC.
  */
 int __must_check vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain);
 
@@ -242,7 +259,7 @@ const char *vhl_ring_fault_name(enum vhl_ring_fault fault);
  * @len: bytes, may be 0
  * @write: device-writable
  *
- * Return: 0, -EINVAL or -EFAULT with @ring->fault set.
+ * Return: 0, -EINVAL or -EFAULT with @ring->fault set, or -ENOSPC.
  */
 int __must_check vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len,
 			       bool write);
@@ -254,7 +271,7 @@ int __must_check vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u
  * @addr: guest address of the table
  * @len: bytes
  *
- * Return: 0, -EINVAL or -EFAULT with @ring->fault set.
+ * Return: 0, -EINVAL or -EFAULT with @ring->fault set, or -ENOSPC.
  */
 int __must_check vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
 					u32 len);

@@ -131,6 +131,7 @@ int vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain)
 	}
 	/* backends index with it, too */
 	chain->head = array_index_nospec(chain->head, num);
+	chain->iov = ring->cfg.iov;
 	chain->out_num = 0;
 	chain->in_num = 0;
 	chain->out_len = 0;

@@ -221,7 +221,6 @@ struct vhl_vq {
 	bool broken;
 	bool again;			/* the next turn was asked for by the last one */
 	struct vhl_ring ring;
-	struct iovec *iov;		/* VHL_IOV_MAX, for the chain in hand */
 	struct eventfd_ctx *err;
 	u64 poll_ns;			/* of the self-tuning poll */
 	struct hrtimer nap;		/* gives a turn to a queue that left the CPU to others */
@@ -299,12 +298,14 @@ void vhl_config_changed(struct vhl_dev *dev);
 /**
  * vhl_vq_next() - take the next chain of a queue
  * @vq: the queue
- * @chain: filled; its segments are in vq->iov and good until the next call
+ * @chain: filled; its segments are good until the next call
  *
  * Breaks the queue where the ring is bad.
  *
  * Context: ->run().
- * Return: 1 with a chain, 0 when there is none, negative when the queue is broken.
+ * Return: 1 with a chain, 0 when there is none, negative when the queue is broken, or when there is
+ * no memory for an unusually long chain (-ENOMEM). ->run() then ends with VHL_RUN_MORE: there may be
+ * some the next time, and a broken queue does not run.
  */
 int __must_check vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain);
 

@@ -2,6 +2,7 @@
 /*
  * A virtqueue: start, stop, turns of its worker, completions.
  */
+#include <linux/delay.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
@@ -21,6 +22,12 @@ static unsigned int poll_max_us = 50;
 module_param(poll_max_us, uint, 0644);
 MODULE_PARM_DESC(poll_max_us,
 		 "Limit of the self-tuning poll in microseconds, 0 to never poll (default 50)");
+
+/*
+ * Segments that a queue has room for at first. Linux drivers use some twenty for a packet; requests
+ * of a disk that have more are long, so that the time to get room for them once does not count.
+ */
+#define VHL_VQ_IOV_MIN		32
 
 /* The first poll after a spell of none */
 #define VHL_POLL_START_NS	5000
@@ -106,6 +113,7 @@ int vhl_vq_start(struct vhl_vq *vq)
 	struct vhl_dev *dev = vq->dev;
 	struct vhl_ring_cfg cfg = {
 		.mem		= &dev->mem,
+		.iov_max	= VHL_VQ_IOV_MIN,
 		.num		= vq->num,
 		.base		= vq->base,
 		.event_idx	= vhl_has_feature(dev, VIRTIO_RING_F_EVENT_IDX),
@@ -122,8 +130,8 @@ int vhl_vq_start(struct vhl_vq *vq)
 	ret = vhl_worker_get(vq);
 	if (ret)
 		return ret;
-	vq->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*vq->iov), GFP_KERNEL_ACCOUNT);
-	if (!vq->iov)
+	cfg.iov = kvmalloc_array(VHL_VQ_IOV_MIN, sizeof(*cfg.iov), GFP_KERNEL_ACCOUNT);
+	if (!cfg.iov)
 		return -ENOMEM;
 	ret = vhl_pin_ring(vq, &cfg);
 	if (ret)
@@ -165,8 +173,7 @@ unpin_ring:
 	vhl_vq_unlock(vq);
 	vhl_unpin_ring(vq);
 free_iov:
-	kvfree(vq->iov);
-	vq->iov = NULL;
+	kvfree(cfg.iov);
 	return ret;
 }
 
@@ -192,8 +199,7 @@ void vhl_vq_stop(struct vhl_vq *vq)
 	vhl_vq_unlock(vq);
 
 	vhl_unpin_ring(vq);
-	kvfree(vq->iov);
-	vq->iov = NULL;
+	kvfree(vq->ring.cfg.iov);
 }
 
 /* Completing side */
@@ -276,15 +282,37 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault)
 }
 EXPORT_SYMBOL_GPL(vhl_vq_break);
 
+/* Make room for any chain. Return: false when there is no memory, after a while. */
+static bool vq_grow_iov(struct vhl_vq *vq)
+{
+	struct iovec *iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*iov),
+					   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+
+	if (!iov) {
+		/* nobody tells when there is some: tried again and again, but not in a spin */
+		usleep_range(1000, 2000);
+		return false;
+	}
+	kvfree(vq->ring.cfg.iov);
+	vhl_ring_set_room(&vq->ring, iov, VHL_IOV_MAX);
+	return true;
+}
+
 int vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
 {
 	int ret;
 
 	lockdep_assert_held(&vq->mutex);
 
-	chain->iov = vq->iov;
 	ret = vhl_ring_next(&vq->ring, chain);
-	if (unlikely(ret < 0))
+	if (likely(ret >= 0))
+		return ret;
+	if (ret == -ENOSPC) {
+		if (!vq_grow_iov(vq))
+			return -ENOMEM;
+		ret = vhl_ring_next(&vq->ring, chain);
+	}
+	if (ret < 0)
 		vhl_vq_break(vq, vq->ring.fault);
 	return ret;
 }

@@ -210,8 +210,10 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 	int ret;
 
 	while (packets < VHL_NET_TURN_CHAINS && bytes < VHL_NET_TURN_BYTES) {
-		if (vhl_vq_next(vq, &chain) <= 0) {
-			run = VHL_RUN_RING;
+		ret = vhl_vq_next(vq, &chain);
+		if (ret <= 0) {
+			if (!ret)
+				run = VHL_RUN_RING;
 			break;
 		}
 		if (chain.in_num || chain.out_len < q->hdr_len) {

@@ -340,4 +340,75 @@ TEST_F_TIMEOUT(fault, workers, 900)
 	TH_LOG("%u of 300 requests answered with an error", failed);
 }
 
+/*
+ * There is no memory for a chain of many segments: the device waits until there is some. Nothing is
+ * lost by it, least of all the queue.
+ */
+TEST_F_TIMEOUT(fault, long_chain, 900)
+{
+	struct dut *d = &self->d;
+	struct lane *lane = &d->lane[TX];
+	struct guest_seg seg[34];
+	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_OUT) };
+	unsigned int n = 0;
+	uint32_t used;
+	void *token;
+
+	if (!self->able)
+		SKIP(return, NO_FAULTS);
+	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
+	ASSERT_EQ(0, dut_units(d, TX, 5));
+	seg[n++] = (struct guest_seg){
+		lane->gpa + LANE_HDR, variant->kind == DUT_NET ? NET_HDR : sizeof(hdr)
+	};
+	memset(lane->p + LANE_HDR, 0, NET_HDR);
+	if (variant->kind != DUT_NET)
+		memcpy(lane->p + LANE_HDR, &hdr, sizeof(hdr));
+	make_frame(lane->p + LANE_DATA, 1024, 1, true);
+	for (unsigned int i = 0; i < 32; i++)
+		seg[n++] = (struct guest_seg){ lane->gpa + LANE_DATA + i * 32, 32 };
+	lane->p[LANE_STATUS] = 0xaa;
+	seg[n] = (struct guest_seg){ lane->gpa + LANE_STATUS, 1 };
+
+	ASSERT_LE(2, faults_of_workers(100));
+	ASSERT_EQ(0, gq_add(d->q[TX], seg, n, variant->kind != DUT_NET, lane));
+	gq_publish(d->q[TX]);
+	ASSERT_EQ(0, gq_notify(d->q[TX]));
+	EXPECT_NE(0, gq_wait(d->q[TX], 500));
+	EXPECT_EQ(0, dut_counter(d, TX, "breaks"));
+	faults_of_workers(0);
+	ASSERT_EQ(0, gq_wait(d->q[TX], d->timeout_ms));
+	ASSERT_EQ(0, gq_get(d->q[TX], &token, &used));
+	if (variant->kind != DUT_NET) {
+		EXPECT_EQ(0, lane->p[LANE_STATUS]);
+	}
+	dut_forget(d);
+	EXPECT_EQ(0, dut_units(d, 0, 20));
+	EXPECT_EQ(0, dut_units(d, 1, 20));
+	EXPECT_EQ(0, dut_counter(d, TX, "breaks"));
+}
+
+/* ... and a client can stop the queue meanwhile */
+TEST_F_TIMEOUT(fault, long_chain_stopped, 900)
+{
+	struct dut *d = &self->d;
+	struct lane *lane = &d->lane[TX];
+	struct guest_seg seg[40];
+
+	if (!self->able)
+		SKIP(return, NO_FAULTS);
+	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
+	for (unsigned int i = 0; i < 40; i++)
+		seg[i] = (struct guest_seg){ lane->gpa + LANE_DATA + i * 32, 32 };
+	ASSERT_LE(2, faults_of_workers(100));
+	ASSERT_EQ(0, gq_add(d->q[TX], seg, 40, 0, lane));
+	gq_publish(d->q[TX]);
+	ASSERT_EQ(0, gq_notify(d->q[TX]));
+	EXPECT_NE(0, gq_wait(d->q[TX], 100));
+	EXPECT_EQ(0, dut_stop(d));
+	EXPECT_EQ(0, d->q[TX]->base);
+	faults_of_workers(0);
+	EXPECT_EQ(0, dut_counter(d, TX, "breaks"));
+}
+
 TEST_HARNESS_MAIN

@@ -33,7 +33,6 @@ struct rig *rig_new(u16 num, u16 base, unsigned int flags)
 	r->avail->idx = cpu_to_vhl16(base);
 	r->avail_idx = base;
 	r->used_idx = base;
-	r->chain.iov = must(calloc(VHL_IOV_MAX, sizeof(struct iovec)));
 	r->ring = must(aligned_alloc(__alignof__(struct vhl_ring), sizeof(struct vhl_ring)));
 	memset(r->ring, 0xa5, sizeof(*r->ring));
 	cfg = (struct vhl_ring_cfg) {
@@ -41,6 +40,8 @@ struct rig *rig_new(u16 num, u16 base, unsigned int flags)
 		.avail = r->avail,
 		.used = r->used,
 		.mem = &r->guest.mem,
+		.iov = must(calloc(VHL_IOV_MAX, sizeof(struct iovec))),
+		.iov_max = VHL_IOV_MAX,
 		.num = num,
 		.base = base,
 		.event_idx = r->event_idx,
@@ -48,6 +49,12 @@ struct rig *rig_new(u16 num, u16 base, unsigned int flags)
 	};
 	vhl_ring_init(r->ring, &cfg);
 	return r;
+}
+
+void rig_set_room(struct rig *r, unsigned int max)
+{
+	free(r->ring->cfg.iov);
+	vhl_ring_set_room(r->ring, must(calloc(max, sizeof(struct iovec))), max);
 }
 
 void rig_restart(struct rig *r, u16 base)
@@ -65,7 +72,7 @@ void rig_free(struct rig *r)
 	free(r->desc);
 	free(r->avail);
 	free(r->used);
-	free(r->chain.iov);
+	free(r->ring->cfg.iov);
 	free(r->ring);
 	free(r);
 }
@@ -149,6 +156,7 @@ bool drv_used(struct rig *r, u32 *id, u32 *len)
 int rig_take(struct rig *r)
 {
 	/* nothing of an older chain may shine through */
+	r->chain.iov = NULL;
 	r->chain.head = 0xa5a5;
 	r->chain.out_num = r->chain.in_num = r->chain.out_len = r->chain.in_len = 0xa5a5a5;
 	return vhl_ring_next(r->ring, &r->chain);

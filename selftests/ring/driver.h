@@ -49,6 +49,9 @@ struct buf {
 struct rig *rig_new(u16 num, u16 base, unsigned int flags);
 void rig_free(struct rig *r);
 
+/* Give the ring other room for segments, a heap object of exactly that size */
+void rig_set_room(struct rig *r, unsigned int max);
+
 /* Have the ring begin again with what is in the areas */
 void rig_restart(struct rig *r, u16 base);
 

@@ -6,6 +6,7 @@
  * sides do.  The choices lean towards what is nearly right, since noise is refused at the door.
  * Run for a while on pseudo-random inputs, or by libFuzzer (make fuzz_split_lf).
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,7 @@ static void script(struct input *in, struct rig *r)
 	for (ops = 0; in->left && ops < MAX_OPS; ops++) {
 		u32 op = bits(in, 1), arg = op >> 4, copies;
 		u16 idx = vhl16_to_cpu(r->avail->idx), last = r->ring->last_avail;
+		unsigned int room = r->ring->cfg.iov_max;
 		const char *wrong;
 		int ret;
 
@@ -153,6 +155,8 @@ static void script(struct input *in, struct rig *r)
 				held++;
 			} else if (r->ring->last_avail != last) {
 				broken("the index moved without a chain");
+			} else if (ret == -ENOSPC && !r->ring->fault && room < VHL_IOV_MAX) {
+				rig_set_room(r, room < 16 ? room + 1 : VHL_IOV_MAX);
 			} else if (ret < 0 && (!r->ring->fault || r->ring->fault >= VHL_FAULT_NR)) {
 				broken("an error without a fault");
 			} else if (!ret && (r->ring->fault || idx != last)) {
@@ -246,6 +250,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	/* for lengths; only translated, since nothing but tables is read */
 	guest_add_at(&r->guest, HUGE_AT, HUGE_AT + HUGE_SIZE - 1, 1ULL << 45, VHL_MEM_WRITE);
 	pick_memory(&in, r, tables);
+	rig_set_room(r, shape & 0x40 ? VHL_IOV_MAX : 1 + (shape & 0xf));
 	script(&in, r);
 	for (i = 0; i < VHL_FAULT_NR; i++)
 		faults_seen[i] |= r->ring->fault == i;
