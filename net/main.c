@@ -154,14 +154,16 @@ static int vhl_net_start(struct vhl_vq *vq)
 		q->hdr_len = VHL_TUN_TUNNEL_HDR_SIZE;
 	q->complained = false;
 
+	q->done_max = VHL_NET_BATCH;
+	if (rx)
+		q->done_max = clamp_t(unsigned int, vq->ring.cfg.num, VHL_NET_BATCH,
+				      VHL_NET_MAX_HEADS);
+	q->done = kvmalloc_array(q->done_max, sizeof(*q->done), GFP_KERNEL);
 	if (rx) {
-		q->done = kvmalloc_array(VHL_NET_MAX_DONE, sizeof(*q->done), GFP_KERNEL);
-		q->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->iov), GFP_KERNEL);
 		q->packets = kvmalloc_array(VHL_NET_BATCH, sizeof(*q->packets), GFP_KERNEL);
-		if (!q->done || !q->iov || !q->packets)
+		if (!q->done || !q->packets)
 			goto free;
 	} else {
-		q->done = kvmalloc_array(VHL_NET_BATCH, sizeof(*q->done), GFP_KERNEL);
 		q->frames = kvmalloc_array(VHL_NET_BATCH, sizeof(*q->frames), GFP_KERNEL);
 		if (!q->done || !q->frames)
 			goto free;

@@ -37,7 +37,6 @@
  * use, a packet of the largest size takes some fifty.
  */
 #define VHL_NET_MAX_HEADS	1024
-#define VHL_NET_MAX_DONE	(VHL_NET_BATCH + VHL_NET_MAX_HEADS)
 
 /**
  * struct vhl_net_vq - a queue and its TAP
@@ -50,12 +49,13 @@
  * @own_hdr: the TAP knows no header
  * @mergeable: a packet may take several chains (RX)
  * @complained: the last frame or packet was refused by the TAP
- * @done: completed chains, VHL_NET_MAX_DONE. A turn leaves none
+ * @done: completed chains. A turn leaves none
  * @done_num: how many
+ * @done_max: room for them: a driver has no more out at a time than its ring holds
  * @reqs: packets since the last publication, some of which may have taken no chain
  * @bytes: of those that got through
  * @errors: those that did not
- * @iov: VHL_IOV_MAX segments, for packets that take several chains (RX)
+ * @iov: VHL_IOV_MAX segments, for packets that take several chains; NULL before the first one (RX)
  * @packets: taken from @ring, skbs or marked xdp_frames, VHL_NET_BATCH of them (RX). What a turn
  *	leaves, the next one begins with, and a stop gives back to @ring
  * @packet_next: first one that is not delivered
@@ -80,6 +80,7 @@ struct vhl_net_vq {
 	bool complained;
 	struct vhl_done *done;
 	unsigned int done_num;
+	unsigned int done_max;
 	unsigned int reqs;
 	unsigned int errors;
 	u64 bytes;

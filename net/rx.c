@@ -7,6 +7,7 @@
 #include <linux/net.h>
 #include <linux/ptr_ring.h>
 #include <linux/skb_array.h>
+#include <linux/slab.h>
 #include <linux/uio.h>
 #include <net/sock.h>
 
@@ -48,8 +49,8 @@ enum vhl_net_gather {
 	VHL_NET_GOT,
 	VHL_NET_NONE,		/* no chain at all */
 	VHL_NET_SHORT,		/* too few */
-	VHL_NET_TOO_BIG,	/* no chains could ever hold the packet */
-	VHL_NET_BROKEN,		/* the queue is broken */
+	VHL_NET_TOO_BIG,	/* no chains could ever hold the packet, or no memory for it */
+	VHL_NET_AGAIN,		/* not in this turn, or the queue is broken */
 };
 
 /* Take chains for a packet of @need bytes; all of them or, on failure, none. */
@@ -67,17 +68,23 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 	do {
 		result = VHL_NET_TOO_BIG;
 		/* the driver's whole ring is not enough: there is nothing to wait for */
-		if (room->heads == VHL_NET_MAX_HEADS || room->heads == vq->ring.cfg.num)
+		if (room->heads == vq->ring.cfg.num)
 			goto unget;
+		if (q->done_num + room->heads == q->done_max) {
+			/* those of other packets come first */
+			if (q->done_num)
+				result = VHL_NET_AGAIN;
+			goto unget;
+		}
 		ret = vhl_vq_next(vq, &chain);
 		if (ret <= 0) {
-			result = ret ? VHL_NET_BROKEN : room->heads ? VHL_NET_SHORT : VHL_NET_NONE;
+			result = ret ? VHL_NET_AGAIN : room->heads ? VHL_NET_SHORT : VHL_NET_NONE;
 			goto unget;
 		}
 		room->heads++;
 		if (chain.out_num || !chain.in_num) {
 			vhl_vq_break(vq, VHL_FAULT_REQUEST);
-			result = VHL_NET_BROKEN;
+			result = VHL_NET_AGAIN;
 			goto unget;
 		}
 		if (room->heads == 1 && chain.in_len >= need) {
@@ -85,6 +92,11 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 			room->iov = chain.iov;
 		} else {
 			if (!q->mergeable || chain.in_num > VHL_IOV_MAX - room->segs)
+				goto unget;
+			if (!q->iov)
+				q->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->iov),
+							GFP_KERNEL | __GFP_NOWARN);
+			if (!q->iov)
 				goto unget;
 			room->iov = q->iov;
 			memcpy(&q->iov[room->segs], chain.iov, chain.in_num * sizeof(*q->iov));
@@ -185,7 +197,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		case VHL_NET_SHORT:
 			run = VHL_RUN_SHORT;
 			goto publish;
-		case VHL_NET_BROKEN:
+		case VHL_NET_AGAIN:
 			goto publish;
 		}
 		q->packet_next++;
