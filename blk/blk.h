@@ -9,7 +9,8 @@
  *   lane.c      what may block for long, on a workqueue
  *
  * A chain has a request from when the worker takes it until it is published, in a slot that its
- * head names; so nothing is allocated and no lock is taken to submit one. While the slot is busy
+ * head names; so no lock is taken to submit one, and nothing is allocated but for heads that were
+ * never seen before: drivers use few of them, if few requests are under way. While the slot is busy
  * it has one user at a time: the worker that fills it; then the I/O or the lane that completes it.
  */
 #ifndef VHL_BLK_H
@@ -85,19 +86,23 @@ struct vhl_blk_dev {
 	struct vhl_blk_disk *disk;
 };
 
+/* Slots that are allocated together: a page of them */
+#define VHL_BLK_SLOTS		32
+
 /**
  * struct vhl_blk_vq - a queue
  * @vq: the core's
  * @attached: to this queue alone (vhost dialect), or NULL.  dev->mutex
  * @disk: in use, from start to stop
- * @reqs: one slot for each possible head, from start to stop
+ * @reqs: slots for all possible heads, VHL_BLK_SLOTS in a piece, NULL before it is needed. From
+ *	  start to stop
  * @write_flags: for kiocbs that write, from start to stop
  */
 struct vhl_blk_vq {
 	struct vhl_vq vq;
 	struct vhl_blk_disk *attached;
 	struct vhl_blk_disk *disk;
-	struct vhl_blk_req *reqs;
+	struct vhl_blk_req **reqs;
 	int write_flags;
 };
 
@@ -110,9 +115,10 @@ enum vhl_blk_lane {
 
 /**
  * struct vhl_blk_req - a request that outlasts the worker's look at its chain
- * @iocb: of asynchronous I/O
- * @q: the queue, constant
+ * @iocb: of asynchronous I/O, until that has ended
  * @work: on the lane
+ * @q: the queue, constant
+ * @head: whose slot it is, constant
  * @busy: the slot is in use.  Set by the worker; the release that clears it, in
  *	  vhl_blk_publish(), pairs with the acquire in vhl_blk_handle()
  * @refs: of asynchronous I/O: its submission and its completion
@@ -131,25 +137,28 @@ enum vhl_blk_lane {
  * @pos: where they go in the file
  */
 struct vhl_blk_req {
-	struct kiocb iocb;
+	union {
+		struct kiocb iocb;
+		struct work_struct work;
+	};
 	struct vhl_blk_vq *q;
-	struct work_struct work;
+	u16 head;
 	bool busy;
+	u8 write;
 	atomic_t refs;
 	long ret;
 	struct page *status_page;
-	unsigned int status_off;
+	u16 status_off;
 	u8 status;
-	u8 write;
+	u8 lane;
 	u32 len;
 	u32 used;
-	enum vhl_blk_lane lane;
-	struct iovec *iov;
-	unsigned int segs;
 	u32 skip;
 	u32 left;
+	unsigned int segs;
+	struct iovec *iov;
 	loff_t pos;
-};
+} ____cacheline_aligned;
 
 static inline struct vhl_blk_dev *to_blk_dev(struct vhl_dev *dev)
 {

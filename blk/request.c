@@ -4,6 +4,7 @@
  * once, submitted, or handed to the lane; and completions.
  */
 #include <linux/blkdev.h>
+#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
@@ -24,6 +25,7 @@
 /**
  * struct vhl_blk_io - a chain that the worker looks at
  * @q: the queue
+ * @req: the slot of the chain
  * @head: the chain's name
  * @used: bytes of its device-writable part
  * @status: where its status byte goes
@@ -36,6 +38,7 @@
  */
 struct vhl_blk_io {
 	struct vhl_blk_vq *q;
+	struct vhl_blk_req *req;
 	u16 head;
 	u32 used;
 	u8 __user *status;
@@ -64,7 +67,7 @@ void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 {
 	struct vhl_vq *vq = &req->q->vq;
 	struct vhl_done done = {
-		.head = req - req->q->reqs,
+		.head = req->head,
 		.len = req->used,
 	};
 	bool ok = status == VIRTIO_BLK_S_OK;
@@ -83,6 +86,7 @@ void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 static void vhl_blk_hand_to_lane(struct vhl_blk_req *req, enum vhl_blk_lane lane)
 {
 	req->lane = lane;
+	INIT_WORK(&req->work, vhl_blk_lane_work);
 	queue_work(to_blk_dev(req->q->vq.dev)->lane, &req->work);
 }
 
@@ -153,7 +157,7 @@ static enum vhl_ring_fault vhl_blk_answer(const struct vhl_blk_io *io, u8 status
  */
 static enum vhl_ring_fault vhl_blk_take(const struct vhl_blk_io *io, struct vhl_blk_req **reqp)
 {
-	struct vhl_blk_req *req = &io->q->reqs[io->head];
+	struct vhl_blk_req *req = io->req;
 	unsigned long addr = (unsigned long)io->status;
 	struct page *page;
 
@@ -396,11 +400,12 @@ static u8 __user *vhl_blk_status_addr(const struct vhl_chain *chain)
 	return (u8 __user *)iov->iov_base + iov->iov_len - 1;
 }
 
-static enum vhl_ring_fault vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl_chain *chain)
+static enum vhl_ring_fault vhl_blk_handle(struct vhl_blk_req *req, const struct vhl_chain *chain)
 {
 	struct virtio_blk_outhdr hdr;
 	struct vhl_blk_io io = {
-		.q = q,
+		.q = req->q,
+		.req = req,
 		.head = chain->head,
 		/*
 		 * The status byte is written and it is the last one, so all of them count as
@@ -411,7 +416,7 @@ static enum vhl_ring_fault vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl
 	struct iov_iter iter;
 
 	/* pairs with vhl_blk_publish(): who used the slot before is done with it */
-	if (smp_load_acquire(&q->reqs[chain->head].busy))
+	if (smp_load_acquire(&req->busy))
 		return VHL_FAULT_IN_FLIGHT;
 	if (chain->out_len < sizeof(hdr) || !chain->in_len)
 		return VHL_FAULT_REQUEST;
@@ -442,24 +447,63 @@ static enum vhl_ring_fault vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl
 	return vhl_blk_answer(&io, VIRTIO_BLK_S_UNSUPP, 0, 0);
 }
 
+static noinline struct vhl_blk_req *vhl_blk_more_slots(struct vhl_blk_vq *q, unsigned int piece)
+{
+	struct vhl_blk_req *reqs = kcalloc(VHL_BLK_SLOTS, sizeof(*reqs),
+					   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	unsigned int i;
+
+	if (!reqs) {
+		/* nobody tells when there is some: tried again and again, but not in a spin */
+		usleep_range(1000, 2000);
+		return NULL;
+	}
+	for (i = 0; i < VHL_BLK_SLOTS; i++) {
+		reqs[i].q = q;
+		reqs[i].head = piece * VHL_BLK_SLOTS + i;
+	}
+	q->reqs[piece] = reqs;
+	return reqs;
+}
+
+/* The slot of a chain, or NULL when there is no memory for it, after a while. */
+static struct vhl_blk_req *vhl_blk_slot(struct vhl_blk_vq *q, u16 head)
+{
+	unsigned int piece = head / VHL_BLK_SLOTS;
+	struct vhl_blk_req *reqs = q->reqs[piece];
+
+	if (unlikely(!reqs))
+		reqs = vhl_blk_more_slots(q, piece);
+	return reqs ? &reqs[head % VHL_BLK_SLOTS] : NULL;
+}
+
 enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 {
 	struct vhl_blk_vq *q = to_blk_vq(vq);
 	enum vhl_run run = VHL_RUN_MORE;
 	enum vhl_ring_fault fault;
+	struct vhl_blk_req *req;
 	struct vhl_chain chain;
 	struct blk_plug plug;
 	unsigned int n;
 	u64 bytes = 0;
+	int ret;
 
 	vhl_vq_hold(vq);
 	blk_start_plug(&plug);
 	for (n = 0; n < VHL_BLK_BATCH && bytes < VHL_BLK_BATCH_BYTES; n++) {
-		if (vhl_vq_next(vq, &chain) <= 0) {
-			run = VHL_RUN_RING;
+		ret = vhl_vq_next(vq, &chain);
+		if (ret <= 0) {
+			if (!ret)
+				run = VHL_RUN_RING;
 			break;
 		}
-		fault = vhl_blk_handle(q, &chain);
+		req = vhl_blk_slot(q, chain.head);
+		if (unlikely(!req)) {
+			vhl_vq_unget(vq, 1);
+			break;
+		}
+		fault = vhl_blk_handle(req, &chain);
 		if (unlikely(fault)) {
 			/* not in flight, or a stop would wait for it */
 			vhl_vq_unget(vq, 1);
@@ -477,22 +521,21 @@ enum vhl_run vhl_blk_run(struct vhl_vq *vq)
  * Start and stop
  */
 
+static unsigned int vhl_blk_pieces(const struct vhl_vq *vq)
+{
+	return DIV_ROUND_UP(vq->ring.cfg.num, VHL_BLK_SLOTS);
+}
+
 int vhl_blk_start(struct vhl_vq *vq)
 {
 	struct vhl_blk_vq *q = to_blk_vq(vq);
-	unsigned int num = vq->ring.cfg.num;
-	unsigned int i;
 
 	q->disk = q->attached ?: to_blk_dev(vq->dev)->disk;
 	if (!q->disk)
 		return -ENXIO;
-	q->reqs = kvcalloc(num, sizeof(*q->reqs), GFP_KERNEL_ACCOUNT);
+	q->reqs = kvcalloc(vhl_blk_pieces(vq), sizeof(*q->reqs), GFP_KERNEL_ACCOUNT);
 	if (!q->reqs)
 		return -ENOMEM;
-	for (i = 0; i < num; i++) {
-		q->reqs[i].q = q;
-		INIT_WORK(&q->reqs[i].work, vhl_blk_lane_work);
-	}
 	/* a driver that cannot flush takes every write that is done for a stable one */
 	q->write_flags = IOCB_WRITE;
 	if (!vhl_has_feature(vq->dev, VIRTIO_BLK_F_FLUSH))
@@ -507,7 +550,10 @@ int vhl_blk_start(struct vhl_vq *vq)
 void vhl_blk_stop(struct vhl_vq *vq)
 {
 	struct vhl_blk_vq *q = to_blk_vq(vq);
+	unsigned int i;
 
+	for (i = 0; i < vhl_blk_pieces(vq); i++)
+		kfree(q->reqs[i]);
 	kvfree(q->reqs);
 	q->reqs = NULL;
 	q->disk = NULL;
