@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * idle-devices: starts many network devices, with a TAP and a ring pair each, does nothing with
- * them, and says what one of them costs: kernel memory, and processor time of its threads.
+ * idle-devices: starts many network devices, with a TAP and a ring pair each, or many disks, with
+ * an empty file in memory each, does nothing with them, and says what one of them costs: kernel
+ * memory, and processor time of its threads.
  */
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/vhost_lite.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -74,13 +78,27 @@ static int open_tap(void)
 	return fd;
 }
 
-static void start(const char *dev, int tap)
+static int open_file(void)
 {
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, 1 << 20)) {
+		perror("idle-devices: file");
+		exit(1);
+	}
+	return fd;
+}
+
+static void start(const char *dev, bool disk, unsigned int queues, int backing)
+{
+	struct vhl_blk_opts opts = { .num_queues = queues };
 	struct guest_queue *q;
 	struct guest *g = NULL;
 	uint64_t offered;
-	int ret = guest_open(&g, dev, GUEST_NET);
+	int ret = guest_open(&g, dev, disk ? GUEST_BLK : GUEST_NET);
 
+	if (!ret && disk)
+		ret = GUEST_IOCTL(g, VHL_BLK_SET_OPTS, &opts) ?: guest_attach(g, backing);
 	if (!ret)
 		ret = guest_own(g);
 	if (!ret)
@@ -89,16 +107,16 @@ static void start(const char *dev, int tap)
 		ret = guest_set_features(g, 1ULL << VIRTIO_F_VERSION_1 |
 					    1ULL << VIRTIO_RING_F_EVENT_IDX);
 	if (!ret)
-		ret = guest_layout(g, 1, 4 * RING * 32);
+		ret = guest_layout(g, 1, 2 * queues * RING * 32);
 	if (!ret)
 		ret = guest_commit(g);
-	for (unsigned int i = 0; !ret && i < 2; i++) {
+	for (unsigned int i = 0; !ret && i < queues; i++) {
 		ret = guest_queue(g, i, RING, &q);
 		if (!ret)
 			ret = guest_queue_program(q);
 	}
 	if (!ret)
-		ret = guest_start(g, tap);
+		ret = guest_start(g, backing);
 	if (ret) {
 		fprintf(stderr, "idle-devices: %s\n", g ? guest_error(g) : "out of memory");
 		exit(1);
@@ -108,25 +126,28 @@ static void start(const char *dev, int tap)
 int main(int argc, char **argv)
 {
 	unsigned int n = argc > 2 ? atoi(argv[2]) : 0, seconds = argc > 3 ? atoi(argv[3]) : 0;
-	struct rlimit files = { .rlim_cur = 10 * n + 100, .rlim_max = 10 * n + 100 };
+	unsigned int queues = argc > 4 ? atoi(argv[4]) : 2;
+	rlim_t want = (3ul * queues + 4) * n + 100;
+	struct rlimit files = { .rlim_cur = want, .rlim_max = want };
+	bool disk = argc > 1 && strstr(argv[1], "blk");
 	struct workers before, after;
 	long memory;
-	int *tap;
+	int *backing;
 
-	if (!n || !seconds) {
-		fputs("usage: idle-devices DEVICE NUMBER SECONDS\n", stderr);
+	if (!n || !seconds || !queues || queues > GUEST_MAX_QUEUES || (!disk && queues != 2)) {
+		fputs("usage: idle-devices DEVICE NUMBER SECONDS [QUEUES-OF-A-DISK]\n", stderr);
 		return 2;
 	}
-	tap = calloc(n, sizeof(*tap));
-	if (!tap || setrlimit(RLIMIT_NOFILE, &files)) {
+	backing = calloc(n, sizeof(*backing));
+	if (!backing || setrlimit(RLIMIT_NOFILE, &files)) {
 		perror("idle-devices");
 		return 1;
 	}
 	for (unsigned int i = 0; i < n; i++)
-		tap[i] = open_tap();
+		backing[i] = disk ? open_file() : open_tap();
 	memory = kernel_memory();
 	for (unsigned int i = 0; i < n; i++)
-		start(argv[1], tap[i]);
+		start(argv[1], disk, queues, backing[i]);
 	sleep(2);
 	memory = kernel_memory() - memory;
 	sleep(1);

@@ -3,16 +3,17 @@
 # usage: idle.sh
 #
 # The lane of devices that do nothing, to be run in the test host by tools/bench/run, which sets BENCH_*. Arguments of a
-# case: devices=, seconds=.
+# case: devices=, seconds=, for disks queues=.
 set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 ROUNDS=2
-declare -A NODE=([netlite]=/dev/vhost-netlite [vhost-net]=/dev/vhost-net)
+declare -A NODE=([netlite]=/dev/vhost-netlite [vhost-net]=/dev/vhost-net
+	[blklite]=/dev/vhost-blklite [vdpa-blklite]=/dev/vdpa-blklite)
 err=$(mktemp)
 
 modprobe -a tun tap vhost_net vhost_iotlb
-for module in vhost_lite vhost_netlite; do
+for module in vhost_lite vhost_netlite vhost_blklite; do
 	insmod "$BENCH_SRC/$module.ko" || exit 1
 done
 # the TAPs are the tests' own
@@ -30,6 +31,8 @@ for ((k = 0; k < ${#lines[@]}; k++)); do
 	for ((round = 0; round <= ROUNDS; round++)); do
 		for who in "${contenders[@]}"; do
 			command=("$BENCH_DIR/idle-devices" "${NODE[$who]}" "$(argument devices "${words[@]}")" "$(argument seconds "${words[@]}")")
+			queues=$(argument queues "${words[@]}")
+			[[ -z $queues ]] || command+=("$queues")
 			((round)) || command[2]=20 command[3]=1
 			if ! result=$("${command[@]}" 2>"$err"); then
 				skip "$name" "$who" "$(tail -n 1 "$err")"
