@@ -346,6 +346,7 @@ static int vhl_open(struct inode *inode, struct file *file)
 	dev->node = node;
 	dev->id = atomic64_inc_return(&last_id);
 	mutex_init(&dev->mutex);
+	vhl_mem_init(&dev->mem);
 	for (i = 0; i < node->num_vqs; i++) {
 		dev->vqs[i] = kzalloc(node->vq_size, GFP_KERNEL_ACCOUNT);
 		if (!dev->vqs[i]) {

@@ -16,6 +16,7 @@ struct vhl_ring_cfg;
 void vhl_show_fdinfo(struct seq_file *m, struct file *file);
 
 /* mem.c APIs: holding dev->mutex */
+void vhl_mem_init(struct vhl_mem *mem);		/* before there is anybody else */
 int vhl_mem_set_table(struct vhl_dev *dev, void __user *argp);
 int vhl_mem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
 void vhl_mem_unmap(struct vhl_dev *dev, u64 first, u64 last);

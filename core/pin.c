@@ -67,21 +67,20 @@ static size_t used_size(const struct vhl_vq *vq)
  */
 static int ring_hva(const struct vhl_dev *dev, u64 addr, size_t len, u32 perm, unsigned long *hva)
 {
-	struct vhl_region region;
-	int ret;
+	const struct vhost_iotlb_map *region;
 
 	if (dev->node->dialect == VHL_DIALECT_VHOST) {
 		*hva = addr;
 		return access_ok((void __user *)*hva, len) ? 0 : -EFAULT;
 	}
 
-	ret = vhl_mem_find(&dev->mem, addr, &region);
-	if (ret)
-		return ret;
+	region = vhl_mem_find(&dev->mem, addr);
+	if (!region)
+		return -EFAULT;
 	/* a page is mapped whole: it can neither be put together from regions nor be shifted */
-	*hva = region.addr + (addr - region.start);
-	if (region.last - addr < len - 1 || offset_in_page(*hva) != offset_in_page(addr) ||
-	    (region.perm & perm) != perm)
+	*hva = region->addr + (addr - region->start);
+	if (region->last - addr < len - 1 || offset_in_page(*hva) != offset_in_page(addr) ||
+	    (region->perm & perm) != perm)
 		return -EFAULT;
 	return 0;
 }
@@ -251,11 +250,11 @@ bool vhl_ring_is_mapped(struct vhl_vq *vq)
 static bool area_touches(const struct vhl_dev *dev, u64 addr, size_t size, u64 first, u64 last)
 {
 	u64 pos = addr, end = addr + size;
-	struct vhl_region region;
+	const struct vhost_iotlb_map *region;
 
 	while (pos < end) {
-		if (!vhl_mem_find(&dev->mem, pos, &region) && region.start <= last &&
-		    region.last >= first)
+		region = vhl_mem_find(&dev->mem, pos);
+		if (region && region->start <= last && region->last >= first)
 			return true;
 		pos += piece_len(pos, end);
 	}

@@ -3,32 +3,63 @@
  * Rings: what all formats share. Translation of buffers, indirect tables, names of faults.
  */
 #include <linux/kernel.h>
+#include <linux/overflow.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "ring.h"
 
-/*
- * The region of an address, from the cache if it is the one used last. Linear guest memory has
- * few regions, so that hardly any descriptor searches the map.
- */
-static int ring_find(struct vhl_ring *ring, u64 addr)
+/* Translate [addr, addr + len), len > 0, if all of it is in this region, for this direction. */
+static __always_inline bool region_translate(const struct vhost_iotlb_map *region, u64 addr,
+					     u32 len, u32 perm, struct iovec *iov)
 {
-	const struct vhl_mem *mem = ring->cfg.mem;
-	int ret;
+	u64 off, room;
 
-	if (likely(ring->region_gen == mem->gen && addr >= ring->region.start &&
-		   addr <= ring->region.last))
-		return 0;
+	/* one less than the bytes left: the region may reach the end of the address space */
+	if (check_sub_overflow(addr, region->start, &off) ||
+	    check_sub_overflow(region->last, addr, &room) ||
+	    room < len - 1 || !(region->perm & perm))
+		return false;
+	iov->iov_base = (void __user *)(uintptr_t)(region->addr + off);
+	iov->iov_len = len;
+	return true;
+}
 
-	ret = vhl_mem_find(mem, addr, &ring->region);
-	if (unlikely(ret)) {
-		ring->region = (struct vhl_region){ .start = 1, .last = 0 };
-		ring->fault = VHL_FAULT_ADDRESS;
-		return ret;
+/* The same in the region used last, which it mostly is, or in the one that the hints name. */
+static __always_inline bool ring_translate_known(struct vhl_ring *ring, u64 addr, u32 len,
+						 u32 perm, struct iovec *iov)
+{
+	const struct vhost_iotlb_map *region;
+
+	if (likely(region_translate(ring->region, addr, len, perm, iov)))
+		return true;
+	region = vhl_hint(&ring->hints, addr);
+	if (unlikely(!region_translate(region, addr, len, perm, iov)))
+		return false;
+	ring->region = region;
+	return true;
+}
+
+/* The region of an address; NULL with ring->fault set where nothing is mapped. */
+static const struct vhost_iotlb_map *ring_find(struct vhl_ring *ring, u64 addr)
+{
+	const struct vhost_iotlb_map *region = ring->region;
+
+	if (vhl_region_has(region, addr))
+		return region;
+	region = vhl_hint(&ring->hints, addr);
+	if (!vhl_region_has(region, addr))
+		region = vhl_hint_else(&ring->hints, addr);
+	if (!vhl_region_has(region, addr)) {
+		region = vhl_mem_find(ring->cfg.mem, addr);
+		if (unlikely(!region)) {
+			ring->fault = VHL_FAULT_ADDRESS;
+			return NULL;
+		}
+		vhl_hints_add(&ring->hints, addr, region);
 	}
-	ring->region_gen = mem->gen;
-	return 0;
+	ring->region = region;
+	return region;
 }
 
 /*
@@ -37,42 +68,31 @@ static int ring_find(struct vhl_ring *ring, u64 addr)
  */
 static ssize_t ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, struct iovec *iov)
 {
-	const struct vhl_region *region = &ring->region;
+	const struct vhost_iotlb_map *region;
 	u64 room;
-	int ret;
 
 	if (unlikely(addr + (len - 1) < addr)) {
 		ring->fault = VHL_FAULT_ADDRESS;
 		return -EFAULT;
 	}
-	ret = ring_find(ring, addr);
-	if (unlikely(ret))
-		return ret;
-	if (unlikely((region->perm & perm) != perm)) {
+	region = ring_find(ring, addr);
+	if (unlikely(!region))
+		return -EFAULT;
+	if (unlikely(!(region->perm & perm))) {
 		ring->fault = VHL_FAULT_PERMISSION;
 		return -EFAULT;
 	}
 
-	/* one less than the bytes left: the region may reach the end of the address space */
+	/* one less than the bytes left */
 	room = region->last - addr;
-	if (unlikely(room < len - 1))
+	if (room < len - 1)
 		len = room + 1;
 	iov->iov_base = (void __user *)(uintptr_t)(region->addr + (addr - region->start));
 	iov->iov_len = len;
 	return len;
 }
 
-/* Is all of [addr, addr + len), len > 0, in the region used last, for this direction? */
-static bool ring_cached(const struct vhl_ring *ring, u64 addr, u32 len, u32 perm)
-{
-	const struct vhl_region *region = &ring->region;
-
-	return ring->region_gen == ring->cfg.mem->gen && addr >= region->start &&
-	       addr <= region->last && len - 1 <= region->last - addr &&
-	       (region->perm & perm) == perm;
-}
-
-/* What a buffer is, when it is not simply in the region used last. */
+/* What a buffer is, when it is not simply in a region that is known. */
 static noinline int chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
 				   u32 len, bool write)
 {
@@ -105,7 +125,6 @@ int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 
 {
 	unsigned int n = chain->out_num + chain->in_num;
 	u32 perm = write ? VHL_MEM_WRITE : VHL_MEM_READ;
-	struct iovec *iov = &chain->iov[n];
 
 	/* virtio 1.2, section 2.7.4.2: writable descriptors come after all readable ones */
 	if (unlikely(!write && chain->in_num)) {
@@ -121,10 +140,9 @@ int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 
 	else
 		chain->out_len += len;
 
-	if (unlikely(!len || n == ring->cfg.iov_max || !ring_cached(ring, addr, len, perm)))
+	if (unlikely(!len || n == ring->cfg.iov_max ||
+		     !ring_translate_known(ring, addr, len, perm, &chain->iov[n])))
 		return chain_add_slow(ring, chain, addr, len, write);
-	iov->iov_base = (void __user *)(uintptr_t)(ring->region.addr + (addr - ring->region.start));
-	iov->iov_len = len;
 	if (write)
 		chain->in_num++;
 	else
@@ -192,9 +210,12 @@ int vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 a
 		return -EINVAL;
 	}
 	/* as a rule the whole table; the beginning, where it lies in several regions */
-	near = ring_translate(ring, addr, len, VHL_MEM_READ, &table);
-	if (unlikely(near < 0))
-		return near;
+	near = len;
+	if (unlikely(!ring_translate_known(ring, addr, len, VHL_MEM_READ, &table))) {
+		near = ring_translate(ring, addr, len, VHL_MEM_READ, &table);
+		if (unlikely(near < 0))
+			return near;
+	}
 
 	might_fault();
 	/*

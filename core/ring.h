@@ -90,8 +90,9 @@ struct vhl_ring_cfg {
  * @used_start: @used_next when the ring was made
  * @notify_on: the driver was last told to kick
  * @fault: why the ring is unusable
- * @region: where the last address was found
- * @region_gen: generation of the map that @region is of
+ * @region: where the last address was found, or &vhl_nowhere
+ * @hints: of the map, to find others
+ * @map_gen: generation of the map that both are of
  * @used_next: index of the next used entry to write; entries up to it may be unpublished
  * @used_told: index up to which the driver was told
  * @told_valid: @used_told means something
@@ -105,8 +106,9 @@ struct vhl_ring {
 	u16 used_start;
 	bool notify_on;
 	enum vhl_ring_fault fault;
-	struct vhl_region region;
-	unsigned int region_gen;
+	const struct vhost_iotlb_map *region;
+	struct vhl_hints hints;
+	unsigned int map_gen;
 
 	/* the completing side */
 	u16 used_next ____cacheline_aligned_in_smp;
@@ -275,6 +277,21 @@ int __must_check vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u
  */
 int __must_check vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
 					u32 len);
+
+/* Forget what is remembered of the map */
+static inline void vhl_ring_forget(struct vhl_ring *ring)
+{
+	ring->region = &vhl_nowhere;
+	ring->hints = ring->cfg.mem->hints;
+	ring->map_gen = ring->cfg.mem->gen;
+}
+
+/* A chain begins: the map will stay as it is meanwhile, but may not be that of the last chain */
+static inline void vhl_ring_check_map(struct vhl_ring *ring)
+{
+	if (unlikely(ring->map_gen != ring->cfg.mem->gen))
+		vhl_ring_forget(ring);
+}
 
 /* Ring memory is little-endian; of legacy rings only those of little-endian guests are served */
 static inline u16 vhl16_to_cpu(__virtio16 v)

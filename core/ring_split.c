@@ -35,8 +35,7 @@ void vhl_ring_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
 {
 	memset(ring, 0, sizeof(*ring));
 	ring->cfg = *cfg;
-	/* an empty region; no address is in it */
-	ring->region.start = 1;
+	vhl_ring_forget(ring);
 	ring->last_avail = cfg->base;
 	ring->avail_seen = cfg->base;
 	ring->used_next = vhl16_to_cpu(READ_ONCE(cfg->used->idx));
@@ -136,6 +135,7 @@ int vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain)
 	chain->in_num = 0;
 	chain->out_len = 0;
 	chain->in_len = 0;
+	vhl_ring_check_map(ring);
 	ret = split_walk(ring, chain);
 	if (unlikely(ret))
 		return ret;

@@ -193,7 +193,7 @@ static unsigned int spans_wanted(const struct guest *g, const struct buf *bufs, 
 			continue;
 		*total += len;
 		while (len) {
-			const struct vhl_region *region = guest_find(g, addr);
+			const struct vhost_iotlb_map *region = guest_find(g, addr);
 			u64 part;
 
 			if (!region)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <linux/kernel.h>
+#include <linux/log2.h>
 #include <linux/uaccess.h>
 #include <asm/barrier.h>
 
@@ -28,25 +29,57 @@ void guest_init(struct guest *g)
 {
 	memset(g, 0, sizeof(*g));
 	g->mem.iotlb = &g->map;
+	(void)vhl_hints_init(&g->mem.hints, 0);
 	live = g;
+}
+
+static void region_free(struct guest_region *region)
+{
+	free(region->backing);
+	free(region);
 }
 
 void guest_fini(struct guest *g)
 {
 	while (g->map.n)
-		free(g->map.regions[--g->map.n].backing);
+		region_free(g->map.regions[--g->map.n]);
+	vhl_hints_free(&g->mem.hints);
 	live = NULL;
+}
+
+/* As in core/mem.c */
+static void map_changed(struct guest *g)
+{
+	g->mem.gen++;
+	vhl_hints_forget(&g->mem.hints, g->map.n ? g->mem.log_sizes / g->map.n : 0);
+}
+
+static unsigned int log_size(const struct guest_region *region)
+{
+	u64 size = region->r.last - region->r.start + 1;
+
+	return size ? ilog2(size) : 63;
 }
 
 static struct guest_region *region_new(struct guest *g, u64 addr, u64 last, u64 hva, u32 perm)
 {
-	struct guest_region *region = &g->map.regions[g->map.n++];
+	struct guest_region *region = malloc(sizeof(*region));
 
-	if (g->map.n > GUEST_REGIONS)
+	if (!region)
+		die("no memory");
+	if (g->map.n == GUEST_REGIONS)
 		die("too many regions");
-	region->r = (struct vhl_region){ .start = addr, .last = last, .addr = hva, .perm = perm };
-	region->backing = NULL;
-	g->mem.gen++;
+	*region = (struct guest_region){
+		.r = { .start = addr, .last = last, .addr = hva, .perm = perm },
+	};
+	g->map.regions[g->map.n++] = region;
+	g->mem.log_sizes += log_size(region);
+	if (!vhl_hints_suffice(&g->mem.hints, g->map.n)) {
+		vhl_hints_free(&g->mem.hints);
+		if (vhl_hints_init(&g->mem.hints, g->map.n))
+			die("no memory");
+	}
+	map_changed(g);
 	return region;
 }
 
@@ -70,22 +103,25 @@ void guest_del(struct guest *g, u64 addr)
 	unsigned int i;
 
 	for (i = 0; i < g->map.n; i++) {
-		if (g->map.regions[i].r.start != addr)
+		struct guest_region *region = g->map.regions[i];
+
+		if (region->r.start != addr)
 			continue;
-		free(g->map.regions[i].backing);
 		g->map.regions[i] = g->map.regions[--g->map.n];
-		g->mem.gen++;
+		g->mem.log_sizes -= log_size(region);
+		map_changed(g);
+		region_free(region);
 		return;
 	}
 	die("no such region");
 }
 
-const struct vhl_region *guest_find(const struct guest *g, u64 addr)
+const struct vhost_iotlb_map *guest_find(const struct guest *g, u64 addr)
 {
 	unsigned int i;
 
 	for (i = 0; i < g->map.n; i++) {
-		const struct vhl_region *r = &g->map.regions[i].r;
+		const struct vhost_iotlb_map *r = &g->map.regions[i]->r;
 
 		if (addr >= r->start && addr <= r->last)
 			return r;
@@ -95,7 +131,7 @@ const struct vhl_region *guest_find(const struct guest *g, u64 addr)
 
 void *guest_ptr(const struct guest *g, u64 addr, size_t len)
 {
-	const struct vhl_region *r = guest_find(g, addr);
+	const struct vhost_iotlb_map *r = guest_find(g, addr);
 
 	if (!r || r->last - addr < len - 1)
 		return NULL;
@@ -126,7 +162,7 @@ bool guest_owns(const struct guest *g, u64 hva, u64 len, u32 perm)
 	unsigned int i;
 
 	for (i = 0; i < g->map.n; i++) {
-		const struct vhl_region *r = &g->map.regions[i].r;
+		const struct vhost_iotlb_map *r = &g->map.regions[i]->r;
 		u64 off = hva - r->addr;
 
 		if (hva >= r->addr && off <= r->last - r->start && len &&
@@ -136,16 +172,18 @@ bool guest_owns(const struct guest *g, u64 hva, u64 len, u32 perm)
 	return false;
 }
 
-int vhl_mem_find(const struct vhl_mem *mem, u64 addr, struct vhl_region *region)
+bool guest_is_hint(const volatile void *p)
 {
-	const struct vhl_region *r;
+	const struct vhl_hints *hints = &live->mem.hints;
+	const struct vhost_iotlb_map **slot = (const struct vhost_iotlb_map **)p;
 
+	return slot >= hints->slot && slot <= hints->slot + (U32_MAX >> hints->down);
+}
+
+const struct vhost_iotlb_map *vhl_mem_find(const struct vhl_mem *mem, u64 addr)
+{
 	mem->iotlb->finds++;
-	r = guest_find(live, addr);
-	if (!r)
-		return -EFAULT;
-	*region = *r;
-	return 0;
+	return guest_find(live, addr);
 }
 
 unsigned long copy_from_user(void *to, const void *from, unsigned long n)

@@ -7,16 +7,17 @@
 
 #include "mem.h"
 
-#define GUEST_REGIONS	64
+#define GUEST_REGIONS	1024
 
+/* Each its own heap object, as in the kernel: one that is used after it went is found out */
 struct guest_region {
-	struct vhl_region r;
+	struct vhost_iotlb_map r;
 	void *backing;			/* ours, of exactly the region's size; or NULL */
 };
 
 struct vhost_iotlb {
 	unsigned int n;
-	struct guest_region regions[GUEST_REGIONS];
+	struct guest_region *regions[GUEST_REGIONS];
 	unsigned int finds;		/* calls of vhl_mem_find() */
 	unsigned int copies;		/* times that the owner's memory was read */
 	uintptr_t fault_at;		/* the owner's addresses that fault */
@@ -48,10 +49,13 @@ void guest_write(struct guest *g, u64 addr, const void *from, size_t len);
 /* From now on the owner's mapping of [addr, addr + len) faults; 0 bytes: nothing does */
 void guest_fault(struct guest *g, u64 addr, size_t len);
 
-const struct vhl_region *guest_find(const struct guest *g, u64 addr);
+const struct vhost_iotlb_map *guest_find(const struct guest *g, u64 addr);
 
 /* Is [hva, hva + len) within a region that has @perm? */
 bool guest_owns(const struct guest *g, u64 hva, u64 len, u32 perm);
+
+/* Is this a slot of the hints of the guest that lives? */
+bool guest_is_hint(const volatile void *p);
 
 /* Pseudo-random numbers that are the same everywhere */
 struct rng {

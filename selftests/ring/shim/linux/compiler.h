@@ -12,6 +12,9 @@
 #define __force
 #define __must_check		__attribute__((warn_unused_result))
 #define noinline		__attribute__((noinline))
+#ifndef __always_inline
+#define __always_inline		inline __attribute__((always_inline))
+#endif
 #define fallthrough		__attribute__((fallthrough))
 #ifndef __maybe_unused
 #define __maybe_unused		__attribute__((unused))
