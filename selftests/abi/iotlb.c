@@ -310,12 +310,18 @@ static int flushed(struct dut *d, struct guest_region *r)
 	return gq_wait(d->q[1], 5000) ?: gq_get(d->q[1], &token, &len) ?: r->hva[64];
 }
 
-static struct guest_region *own_region(struct dut *d)
+/* The @i-th region of its own */
+static struct guest_region *another_region(struct dut *d, unsigned int i)
 {
-	if (guest_add_memory(d->g, 1ULL << 40, 4096))
+	if (guest_add_memory(d->g, (1ULL << 40) + i * 8192, 4096))
 		return NULL;
 	return remap(d, &d->g->region[d->g->nregions - 1]) ? NULL :
 	       &d->g->region[d->g->nregions - 1];
+}
+
+static struct guest_region *own_region(struct dut *d)
+{
+	return another_region(d, 0);
 }
 
 /* After an invalidation nothing is read or written there, found before or not */
@@ -335,6 +341,41 @@ TEST_F(run, buffers_are_unmapped)
 	EXPECT_FALSE(gq_pending(d->q[1]));
 	EXPECT_EQ(0xaa, r->hva[64]);
 	EXPECT_EQ(0, dut_units(d, 0, 2));
+}
+
+/* Nor is it where all of many regions were found before, and others since */
+TEST_F(run, buffers_in_many_regions)
+{
+	struct guest_region *r[100], *own, moved;
+	struct dut *d = &self->d;
+
+	d->q[1]->indirect = false;
+	for (unsigned int i = 0; i < 100; i++) {
+		r[i] = another_region(d, i);
+		ASSERT_NE(NULL, r[i]);
+	}
+	for (unsigned int i = 0; i < 200; i++) {
+		ASSERT_EQ(0, flush_from(d, r[i % 100]));
+		ASSERT_EQ(0, flushed(d, r[i % 100]));
+	}
+	/* the address of one is that of another's memory now */
+	own = r[42];
+	moved = *own;
+	moved.hva = r[7]->hva;
+	ASSERT_EQ(0, invalidate(self->fd, own->gpa, own->size));
+	ASSERT_EQ(0, remap(d, &moved));
+	own->hva[64] = 0xaa;
+	ASSERT_EQ(0, flush_from(d, &moved));
+	EXPECT_EQ(0, flushed(d, &moved));
+	EXPECT_EQ(0xaa, own->hva[64]);
+	EXPECT_EQ(0, dut_counter(d, 1, "breaks"));
+
+	ASSERT_EQ(0, invalidate(self->fd, r[9]->gpa, r[9]->size));
+	ASSERT_EQ(0, flush_from(d, r[10]));
+	EXPECT_EQ(0, flushed(d, r[10]));
+	ASSERT_EQ(0, flush_from(d, r[9]));
+	EXPECT_TRUE(wait_queue_is(self->fd, 1, "broken", 5000));
+	EXPECT_EQ(0xaa, r[9]->hva[64]);
 }
 
 /* Between the two ends of a batch memory may be missing: no turn sees that */

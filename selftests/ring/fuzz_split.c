@@ -21,6 +21,11 @@
 #define HUGE_AT		(1ULL << 40)
 #define HUGE_SIZE	(6ULL << 30)
 
+/* More regions, for the hints; in pairs of neighbours */
+#define MANY		(1ULL << 41)
+#define MANY_SIZE	0x100
+#define MANY_REGIONS	8
+
 struct input {
 	const u8 *p;
 	size_t left;
@@ -39,6 +44,12 @@ static const struct {
 	{ 0x8200, 0x100, 0 },			/* adjacent */
 	{ -0x100ULL, 0x100, RW },		/* the end of the address space */
 };
+
+static u64 many_at(u32 i)
+{
+	i %= MANY_REGIONS;
+	return MANY + (i / 2 * 16 + i % 2) * MANY_SIZE;
+}
 
 static u32 bits(struct input *in, unsigned int bytes)
 {
@@ -63,6 +74,8 @@ static u64 pick_addr(struct input *in)
 		return layout[i].start + layout[i].size - bits(in, 1) % 34;
 	case 2:
 		return HUGE_AT + bits(in, 2);
+	case 3:
+		return many_at(how) + bits(in, 1);
 	default:
 		return layout[i].start + bits(in, 1) * (how & 32 ? 16 : 1);
 	}
@@ -208,10 +221,14 @@ static void script(struct input *in, struct rig *r)
 			break;
 		case 13:
 			/* the map changes between two turns; always of another backing */
-			if (guest_find(&r->guest, layout[3].start))
+			if (arg & 1) {
+				guest_del(&r->guest, many_at(arg >> 1));
+				guest_add(&r->guest, many_at(arg >> 1), MANY_SIZE, RW);
+			} else if (guest_find(&r->guest, layout[3].start)) {
 				guest_del(&r->guest, layout[3].start);
-			else
+			} else {
 				guest_add(&r->guest, layout[3].start, layout[3].size, layout[3].perm);
+			}
 			break;
 		case 14:
 			guest_fault(&r->guest, 0x1000 + bits(in, 1), arg);
@@ -247,6 +264,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 	for (i = 0; i < ARRAY_SIZE(layout); i++)
 		guest_add(&r->guest, layout[i].start, layout[i].size, layout[i].perm);
+	for (i = 0; i < MANY_REGIONS; i++)
+		guest_add(&r->guest, many_at(i), MANY_SIZE, RW);
 	/* for lengths; only translated, since nothing but tables is read */
 	guest_add_at(&r->guest, HUGE_AT, HUGE_AT + HUGE_SIZE - 1, 1ULL << 45, VHL_MEM_WRITE);
 	pick_memory(&in, r, tables);

@@ -23,6 +23,11 @@
 #define WO		0x38000000ULL
 #define SMALL		0x4000
 
+/* ... or anywhere in many regions that come and go, each adjacent to the next one */
+#define MANY		(1ULL << 32)
+#define MANY_SIZE	0x1000
+#define MANY_REGIONS	40
+
 /* Tables: room for each head, in two regions that meet in the middle of a descriptor */
 #define TABLES		0x7fff0000000ULL
 #define TABLE_ROOM	(MAX_BUFS * sizeof(struct vring_desc))
@@ -77,11 +82,17 @@ static void random_buf(struct world *w, struct buf *b, bool write)
 	if (!below(w, 6)) {
 		start = write ? WO : RO;
 		end = start + SMALL;
+	} else if (below(w, 2)) {
+		start = MANY;
+		end = start + MANY_REGIONS * MANY_SIZE;
 	}
 	b->write = write;
 	b->len = below(w, 12) ? 1 + below(w, most[below(w, ARRAY_SIZE(most))]) : 0;
 	b->addr = start + below(w, end - start - b->len + 1);
 	/* often over a border, up to one, or from one on */
+	if (start == MANY && b->len < MANY_SIZE && !below(w, 2))
+		b->addr = start + (1 + below(w, MANY_REGIONS - 1)) * MANY_SIZE -
+			  below(w, b->len + 1);
 	if (start == RAM && !below(w, 4)) {
 		b->addr = RAM + RAM_SIZE + (below(w, 2) ? 0x5000 : 0) - below(w, b->len + 1);
 		if (b->addr + b->len > RAM_END)
@@ -260,6 +271,15 @@ static void complete(struct world *w)
 	w->told_valid = true;
 }
 
+/* Between two chains the map may change: the same addresses, other memory */
+static void remap(struct world *w)
+{
+	u64 addr = MANY + below(w, MANY_REGIONS) * MANY_SIZE;
+
+	guest_del(&w->r->guest, addr);
+	guest_add(&w->r->guest, addr, MANY_SIZE, RW);
+}
+
 static void rest(struct world *w)
 {
 	if (w->awake && w->got == w->posted)
@@ -286,6 +306,8 @@ static void one_ring(u64 seed, unsigned int *total)
 	guest_add(&w->r->guest, WO, SMALL, VHL_MEM_WRITE);
 	guest_add(&w->r->guest, TABLES, TABLES_BORDER, VHL_MEM_READ);
 	guest_add(&w->r->guest, TABLES + TABLES_BORDER, TABLES_SIZE - TABLES_BORDER, RW);
+	for (i = 0; i < MANY_REGIONS; i++)
+		guest_add(&w->r->guest, MANY + i * MANY_SIZE, MANY_SIZE, RW);
 	w->nr_free = w->r->num;
 	for (i = 0; i < w->nr_free; i++)
 		w->free[i] = i;
@@ -298,6 +320,8 @@ static void one_ring(u64 seed, unsigned int *total)
 			if (w->awake)
 				take(w);
 			complete(w);
+			if (!below(w, 8))
+				remap(w);
 		}
 		rest(w);
 	}
