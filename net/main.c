@@ -6,8 +6,8 @@
  * own (the same TAP queue as a rule) and a worker of its own; they share nothing that changes.
  *
  * The virtio-net header is between the driver and the TAP, which is told of the offloads by the
- * VMM: it passes through, but for the number of buffers of a packet, and but for clients that have
- * a TAP without headers and say so with VHOST_NET_F_VIRTIO_NET_HDR. Then it is made up here.
+ * VMM: what it says passes through, but for the number of buffers of a packet, and but for clients
+ * that have a TAP without headers and say so with VHOST_NET_F_VIRTIO_NET_HDR. Then it says nothing.
  */
 #include <linux/err.h>
 #include <linux/file.h>
@@ -89,6 +89,7 @@ static int vhl_net_attach(struct vhl_dev *dev, struct vhl_vq *vq, struct file *f
 	struct ptr_ring *ring = NULL;
 	struct socket *sock = NULL;
 	struct vhl_net_vq *q;
+	bool is_tun = false;
 
 	/* the device as a whole has no file */
 	if (!vq)
@@ -97,7 +98,8 @@ static int vhl_net_attach(struct vhl_dev *dev, struct vhl_vq *vq, struct file *f
 	if (file) {
 		sock = tun_get_socket(file);
 		ring = tun_get_tx_ring(file);
-		if (IS_ERR(sock)) {
+		is_tun = !IS_ERR(sock);
+		if (!is_tun) {
 			sock = tap_get_socket(file);
 			ring = tap_get_ptr_ring(file);
 		}
@@ -111,6 +113,7 @@ static int vhl_net_attach(struct vhl_dev *dev, struct vhl_vq *vq, struct file *f
 	q->file = file;
 	q->sock = sock;
 	q->ring = ring;
+	q->is_tun = is_tun;
 	return 0;
 }
 
@@ -153,6 +156,7 @@ static int vhl_net_start(struct vhl_vq *vq)
 	    vhl_has_feature(vq->dev, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO))
 		q->hdr_len = VHL_TUN_TUNNEL_HDR_SIZE;
 	q->complained = false;
+	q->direct = false;
 
 	q->done_max = VHL_NET_BATCH;
 	if (rx)
@@ -184,6 +188,7 @@ static void vhl_net_stop(struct vhl_vq *vq)
 
 	vhl_poll_stop(&q->poll);
 	vhl_net_rx_unconsume(q);
+	vhl_netdev_forget(q);
 	if (q->frag.page)
 		put_page(q->frag.page);
 	q->frag.page = NULL;
@@ -196,10 +201,10 @@ static void vhl_net_show(struct vhl_dev *dev, struct seq_file *m)
 	unsigned int i;
 
 	for (i = 0; i < VHL_NET_VQS; i++) {
-		struct file *file = to_net(dev->vqs[i])->file;
+		struct vhl_net_vq *q = to_net(dev->vqs[i]);
 
-		if (file)
-			what = IS_ERR(tun_get_socket(file)) ? "macvtap" : "tap";
+		if (q->file)
+			what = q->is_tun ? "tap" : "macvtap";
 	}
 	seq_puts(m, what);
 }
@@ -229,13 +234,21 @@ static struct vhl_node vhl_net_node = {
 
 static int __init vhl_net_init(void)
 {
-	return vhl_node_register(&vhl_net_node);
+	int ret = vhl_netdev_init();
+
+	if (ret)
+		return ret;
+	ret = vhl_node_register(&vhl_net_node);
+	if (ret)
+		vhl_netdev_exit();
+	return ret;
 }
 module_init(vhl_net_init);
 
 static void __exit vhl_net_exit(void)
 {
 	vhl_node_unregister(&vhl_net_node);
+	vhl_netdev_exit();
 }
 module_exit(vhl_net_exit);
 

@@ -2,13 +2,15 @@
 /*
  * vhost_netlite: what its files share.
  *
- *   main.c  the node, and the TAP of a queue: attach, start, stop
- *   tx.c    frames from the guest to the TAP
- *   rx.c    packets from the TAP to the guest
+ *   main.c    the node, and the TAP of a queue: attach, start, stop
+ *   tx.c      frames from the guest to the TAP
+ *   rx.c      packets from the TAP to the guest
+ *   netdev.c  the network device of a TAP
  */
 #ifndef VHL_NET_H
 #define VHL_NET_H
 
+#include <linux/list.h>
 #include <linux/mm_types_task.h>
 #include <linux/virtio_net.h>
 #include <net/xdp.h>
@@ -41,9 +43,10 @@
 /**
  * struct vhl_net_vq - a queue and its TAP
  * @vq: the core's
- * @file: referenced; keeps @sock and @ring. All three change only while the queue is stopped
+ * @file: referenced; keeps @sock and @ring. All four change only while the queue is stopped
  * @sock: of @file
  * @ring: packets that wait in @file
+ * @is_tun: @file is a TAP, not a macvtap
  * @poll: for packets (RX) or room for frames (TX)
  * @hdr_len: bytes of the virtio-net header in a chain: 10, 12 or VHL_TUN_TUNNEL_HDR_SIZE
  * @own_hdr: the TAP knows no header
@@ -60,6 +63,14 @@
  *	leaves, the next one begins with, and a stop gives back to @ring
  * @packet_next: first one that is not delivered
  * @packet_end: behind the last one
+ * @packet_kept: first one that is delivered and not freed. NULL where the TAP has freed it
+ * @direct: packets of the TAP need not be copied by the TAP: it makes headers of the size that is
+ *	wanted
+ * @netdev: the TAP's, where its counters are kept here; while it is set the queue is one of
+ *	@netdev_users (RX; netdev.c)
+ * @netdev_users: of all queues
+ * @counted: packets that @netdev is not told of
+ * @counted_bytes: of them, as the TAP counts
  * @frames: frames for the TAP, VHL_NET_BATCH (TX). A turn leaves none
  * @frame_num: how many
  * @frame_bytes: of them, as in @bytes
@@ -72,6 +83,7 @@ struct vhl_net_vq {
 	struct file *file;
 	struct socket *sock;
 	struct ptr_ring *ring;
+	bool is_tun;
 	struct vhl_poll poll;
 	unsigned int hdr_len;
 	bool own_hdr;
@@ -89,6 +101,13 @@ struct vhl_net_vq {
 	void **packets;
 	unsigned int packet_next;
 	unsigned int packet_end;
+	unsigned int packet_kept;
+	bool direct;
+
+	struct net_device __rcu *netdev;
+	struct list_head netdev_users;
+	unsigned int counted;
+	unsigned int counted_bytes;
 
 	struct xdp_buff *frames;
 	unsigned int frame_num;
@@ -111,5 +130,12 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq);
 /* rx.c APIs: likewise, and what stop() does to packets that were taken from the TAP */
 enum vhl_run vhl_net_rx(struct vhl_vq *vq);
 void vhl_net_rx_unconsume(struct vhl_net_vq *q);
+
+/* netdev.c APIs: find() and count() the worker, forget() also the client, holding vq->mutex */
+void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev);
+void vhl_netdev_forget(struct vhl_net_vq *q);
+void vhl_netdev_count(struct vhl_net_vq *q, unsigned int packets, unsigned int bytes);
+int vhl_netdev_init(void);
+void vhl_netdev_exit(void);
 
 #endif /* VHL_NET_H */

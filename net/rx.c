@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Packets to the guest. They are taken from the ring of the TAP up to 64 at a time; the TAP copies
- * each into the chains that were found for it, and frees it.
+ * Packets to the guest. They are taken from the ring of the TAP up to 64 at a time and copied into
+ * the chains that were found for each: here, if they are such as most are, otherwise by the TAP.
  */
+#include <linux/bottom_half.h>
+#include <linux/if_ether.h>
 #include <linux/if_tun.h>
+#include <linux/if_vlan.h>
+#include <linux/instrumented.h>
 #include <linux/net.h>
+#include <linux/nospec.h>
 #include <linux/ptr_ring.h>
 #include <linux/skb_array.h>
+#include <linux/skbuff.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <net/sock.h>
 
@@ -19,18 +26,6 @@ static u32 vhl_net_rx_len(void *packet)
 	if (tun_is_xdp_frame(packet))
 		return tun_ptr_to_xdp(packet)->len;
 	return __skb_array_len_with_tag(packet);
-}
-
-/* The next packet, which stays the next one. NULL when the TAP has none */
-static void *vhl_net_rx_peek(struct vhl_net_vq *q)
-{
-	if (q->packet_next == q->packet_end) {
-		q->packet_next = 0;
-		q->packet_end = ptr_ring_consume_batched(q->ring, q->packets, VHL_NET_BATCH);
-		if (!q->packet_end)
-			return NULL;
-	}
-	return q->packets[q->packet_next];
 }
 
 /**
@@ -114,12 +109,155 @@ unget:
 	return result;
 }
 
+/* What stands between the addresses and the type of a frame that has a VLAN tag */
+struct vhl_net_tag {
+	__be16 proto;
+	__be16 tci;
+};
+
+/* How far a packet has been written */
+struct vhl_net_cursor {
+	const struct iovec *iov;
+	size_t done;		/* bytes of that segment */
+};
+
+/* Never more than is left of the segments, which are known to be the owner's */
+static int vhl_net_rx_put(struct vhl_net_cursor *to, const void *from, size_t len)
+{
+	for (;;) {
+		void __user *base = to->iov->iov_base + to->done;
+		size_t n = min(len, to->iov->iov_len - to->done);
+
+		instrument_copy_to_user(base, from, n);
+		if (unlikely(raw_copy_to_user(base, from, n)))
+			return -EFAULT;
+		to->done += n;
+		len -= n;
+		if (likely(!len))
+			return 0;
+		from += n;
+		to->iov++;
+		to->done = 0;
+	}
+}
+
+/* As a rule a header is all in one segment, and its few words are stored one by one. */
+static int vhl_net_rx_put_hdr(struct vhl_net_cursor *to, const void *hdr, unsigned int hdr_len)
+{
+	const size_t usual = sizeof(struct virtio_net_hdr_mrg_rxbuf);
+	void __user *base = to->iov->iov_base;
+
+	if (unlikely(hdr_len != usual || to->iov->iov_len < usual))
+		return vhl_net_rx_put(to, hdr, hdr_len);
+	if (unlikely(!user_write_access_begin(base, usual)))
+		return -EFAULT;
+	unsafe_copy_to_user(base, hdr, usual, fault);
+	user_write_access_end();
+	to->done = usual;
+	return 0;
+
+fault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
 /*
- * Copy a packet to the guest. The TAP frees it in any case.
+ * Copy a header, and an skb that is in one piece. Not by an iov_iter, which has the source checked
+ * by the rules of hardened usercopy for each piece: what an skb has of linear data it says itself.
+ */
+static int vhl_net_rx_linear(const struct sk_buff *skb, const void *hdr, unsigned int hdr_len,
+			     const struct vhl_net_tag *tag, const struct vhl_net_room *room)
+{
+	struct vhl_net_cursor to = { .iov = room->iov };
+	unsigned int i, offset = 0;
+
+	might_fault();
+	for (i = 0; i < room->segs; i++)
+		if (unlikely(!access_ok(room->iov[i].iov_base, room->iov[i].iov_len)))
+			return -EFAULT;
+	/* addresses are the guest's choice: none is used before it is known to be the owner's */
+	barrier_nospec();
+
+	if (unlikely(vhl_net_rx_put_hdr(&to, hdr, hdr_len)))
+		return -EFAULT;
+	if (unlikely(tag)) {
+		offset = 2 * ETH_ALEN;
+		if (vhl_net_rx_put(&to, skb->data, offset) ||
+		    vhl_net_rx_put(&to, tag, sizeof(*tag)))
+			return -EFAULT;
+	}
+	return vhl_net_rx_put(&to, skb->data + offset, skb->len - offset);
+}
+
+/* The same of an skb that is in several pieces */
+static int vhl_net_rx_pieces(const struct sk_buff *skb, const void *hdr, unsigned int hdr_len,
+			     const struct vhl_net_tag *tag, const struct vhl_net_room *room,
+			     u32 need)
+{
+	unsigned int offset = 0;
+	struct iov_iter iter;
+
+	iov_iter_init(&iter, ITER_DEST, room->iov, room->segs, need);
+	if (copy_to_iter(hdr, hdr_len, &iter) != hdr_len)
+		return -EFAULT;
+	if (tag) {
+		offset = 2 * ETH_ALEN;
+		if (skb_copy_datagram_iter(skb, 0, &iter, offset) ||
+		    copy_to_iter(tag, sizeof(*tag), &iter) != sizeof(*tag))
+			return -EFAULT;
+	}
+	return skb_copy_datagram_iter(skb, offset, &iter, skb->len - offset) ? -EFAULT : 0;
+}
+
+/*
+ * Copy an skb to the guest, as the TAP would. The skb is still there afterwards.
+ *
+ * Return: 0, -EFAULT where guest memory faults, -EINVAL for what no header can say.
+ */
+static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 need,
+			  const struct vhl_net_room *room)
+{
+	struct virtio_net_hdr_mrg_rxbuf hdr = { };
+	struct vhl_net_tag tag, *has_tag = NULL;
+	unsigned int tag_len = 0;
+	int ret;
+
+	if (unlikely(skb_vlan_tag_present(skb))) {
+		/* the TAP may have a filter that cuts frames off anywhere */
+		if (skb->len < 2 * ETH_ALEN)
+			return -EINVAL;
+		tag.proto = skb->vlan_proto;
+		tag.tci = htons(skb_vlan_tag_get(skb));
+		has_tag = &tag;
+		tag_len = sizeof(tag);
+	}
+	if (!q->own_hdr) {
+		/* of a tunnel only the longer header could tell */
+		if (skb_is_gso(skb) && skb_shinfo(skb)->gso_type &
+				       (SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM))
+			return -EINVAL;
+		if (virtio_net_hdr_from_skb(skb, &hdr.hdr, true, true, tag_len))
+			return -EINVAL;
+	}
+	hdr.num_buffers = cpu_to_vhl16(room->heads);
+
+	if (likely(!skb_is_nonlinear(skb)))
+		ret = vhl_net_rx_linear(skb, &hdr, q->hdr_len, has_tag, room);
+	else
+		ret = vhl_net_rx_pieces(skb, &hdr, q->hdr_len, has_tag, room, need);
+	if (!ret && q->is_tun) {
+		q->counted++;
+		q->counted_bytes += skb->len + tag_len;
+	}
+	return ret;
+}
+
+/*
+ * Have the TAP copy a packet to the guest. It frees it in any case.
  *
  * Return: 0, -EFAULT where guest memory faults, or what is wrong with the TAP.
  */
-static int vhl_net_rx_copy(struct vhl_net_vq *q, void *packet, u32 need,
+static int vhl_net_rx_recv(struct vhl_net_vq *q, void *packet, u32 need,
 			   const struct vhl_net_room *room)
 {
 	union {
@@ -160,6 +298,93 @@ static int vhl_net_rx_copy(struct vhl_net_vq *q, void *packet, u32 need,
 	return 0;
 }
 
+/*
+ * What the TAP delivered once with a header of the right size it need not copy any more. It may be
+ * told to make others later: then they are of the size that was wanted still.
+ */
+static bool vhl_net_rx_is_direct(const struct vhl_net_vq *q, void *packet)
+{
+	struct sk_buff *skb = packet;
+
+	return q->direct && !tun_is_xdp_frame(packet) &&
+	       (!q->is_tun || skb->dev == rcu_access_pointer(q->netdev));
+}
+
+/* Copy a packet to the guest. It is freed, or kept for vhl_net_rx_free(). Return: as above. */
+static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
+			   const struct vhl_net_room *room)
+{
+	struct net_device *dev = NULL;
+	bool is_skb;
+	int ret;
+
+	if (likely(vhl_net_rx_is_direct(q, *packet))) {
+		ret = vhl_net_rx_skb(q, *packet, need, room);
+		if (unlikely(ret)) {
+			kfree_skb(*packet);
+			*packet = NULL;
+		}
+		return ret;
+	}
+
+	is_skb = !tun_is_xdp_frame(*packet);
+	if (is_skb)
+		dev = ((struct sk_buff *)*packet)->dev;
+	ret = vhl_net_rx_recv(q, *packet, need, room);
+	*packet = NULL;
+	if (!ret && is_skb && q->hdr_len <= sizeof(struct virtio_net_hdr_mrg_rxbuf)) {
+		q->direct = true;
+		if (q->is_tun)
+			vhl_netdev_find(q, dev);
+	}
+	return ret;
+}
+
+/* Free what was delivered */
+static void vhl_net_rx_free(struct vhl_net_vq *q)
+{
+	if (q->packet_kept == q->packet_next)
+		return;
+	/* together: they go back to where they were allocated in bulk */
+	local_bh_disable();
+	do {
+		struct sk_buff *skb = q->packets[q->packet_kept++];
+
+		if (skb)
+			napi_consume_skb(skb, 1);
+	} while (q->packet_kept != q->packet_next);
+	local_bh_enable();
+}
+
+/* Show the driver what was delivered, then clear up */
+static void vhl_net_rx_publish(struct vhl_net_vq *q)
+{
+	if (q->counted) {
+		vhl_netdev_count(q, q->counted, q->counted_bytes);
+		q->counted = 0;
+		q->counted_bytes = 0;
+	}
+	vhl_net_publish(q);
+	vhl_net_rx_free(q);
+}
+
+/* The next packet, which stays the next one. NULL when the TAP has none */
+static void *vhl_net_rx_peek(struct vhl_net_vq *q)
+{
+	if (q->packet_next == q->packet_end) {
+		/* the driver need not wait for what is cleared up, if it is all that it gets */
+		if (ptr_ring_empty(q->ring))
+			return NULL;
+		vhl_net_rx_free(q);
+		q->packet_next = 0;
+		q->packet_kept = 0;
+		q->packet_end = ptr_ring_consume_batched(q->ring, q->packets, VHL_NET_BATCH);
+		if (!q->packet_end)
+			return NULL;
+	}
+	return q->packets[q->packet_next];
+}
+
 enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 {
 	struct vhl_net_vq *q = to_net(vq);
@@ -182,13 +407,14 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 
 		switch (vhl_net_rx_gather(q, need, &room)) {
 		case VHL_NET_GOT:
-			ret = vhl_net_rx_copy(q, packet, need, &room);
+			ret = vhl_net_rx_copy(q, &q->packets[q->packet_next], need, &room);
 			if (ret)
 				vhl_vq_unget(vq, room.heads);
 			break;
 		case VHL_NET_TOO_BIG:
 			/* the driver's doing, nothing to complain of */
 			tun_ptr_free(packet);
+			q->packets[q->packet_next] = NULL;
 			ret = -EINVAL;
 			break;
 		case VHL_NET_NONE:
@@ -220,10 +446,10 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		q->done_num += room.heads;
 		/* between two packets: the buffers of one have to appear together */
 		if (q->done_num >= VHL_NET_BATCH)
-			vhl_net_publish(q);
+			vhl_net_rx_publish(q);
 	}
 publish:
-	vhl_net_publish(q);
+	vhl_net_rx_publish(q);
 	return run;
 }
 
@@ -235,4 +461,5 @@ void vhl_net_rx_unconsume(struct vhl_net_vq *q)
 				   q->packet_end - q->packet_next, tun_ptr_free);
 	q->packet_next = 0;
 	q->packet_end = 0;
+	q->packet_kept = 0;
 }
