@@ -205,7 +205,8 @@ TEST_F_TIMEOUT(live, kick_eventfd_replaced, 120)
 	efd[0] = q->kick_fd;
 	efd[1] = eventfd(0, EFD_NONBLOCK);
 	ASSERT_EQ(0, mover_start(&m, d, 1));
-	for (unsigned int i = 0; i < n; i++) {
+	/* on one processor the mover's turn may come late */
+	for (unsigned int i = 0; i < n || !m.done; i++) {
 		/* the driver's kicks go to either while the device listens to one: as when a VMM
 		 * exchanges an ioeventfd, a kick on the old one comes before the exchange
 		 */
@@ -214,7 +215,6 @@ TEST_F_TIMEOUT(live, kick_eventfd_replaced, 120)
 		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, 1, efd[(i + 1) % 2]));
 	}
 	EXPECT_EQ(0, mover_stop(&m));
-	EXPECT_LT(0, m.done);
 	q->kick_fd = efd[0];
 	close(efd[1]);
 }
