@@ -388,6 +388,32 @@ TEST_F_TIMEOUT(fault, long_chain, 900)
 	EXPECT_EQ(0, dut_counter(d, TX, "breaks"));
 }
 
+/* The same where it is the request itself that there is no memory for */
+TEST_F_TIMEOUT(fault, first_request, 900)
+{
+	struct dut *d = &self->d;
+	struct lane *lane = &d->lane[TX];
+	uint32_t used;
+	void *token;
+
+	if (!self->able)
+		SKIP(return, NO_FAULTS);
+	if (variant->kind == DUT_NET)
+		SKIP(return, "frames need no memory of the device's own");
+	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
+	ASSERT_LE(2, faults_of_workers(100));
+	d->timeout_ms = 500;
+	EXPECT_GT(0, blk_request(d, TX, VIRTIO_BLK_T_OUT, 8, lane->gpa + LANE_DATA, 512));
+	EXPECT_EQ(0xaa, lane->p[LANE_STATUS]);
+	faults_of_workers(0);
+	d->timeout_ms = 20000;
+	ASSERT_EQ(0, gq_wait(d->q[TX], d->timeout_ms));
+	ASSERT_EQ(0, gq_get(d->q[TX], &token, &used));
+	EXPECT_EQ(0, lane->p[LANE_STATUS]);
+	EXPECT_EQ(0, dut_units(d, TX, 20));
+	EXPECT_EQ(0, dut_counter(d, TX, "breaks"));
+}
+
 /* ... and a client can stop the queue meanwhile */
 TEST_F_TIMEOUT(fault, long_chain_stopped, 900)
 {
