@@ -80,6 +80,7 @@ void vhl_thread_stop(struct vhl_thread *thread)
 #include <linux/completion.h>
 #include <linux/cred.h>
 #include <linux/kthread.h>
+#include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
 
 struct vhl_thread {
@@ -96,12 +97,16 @@ struct vhl_thread {
 static int thread_main(void *data)
 {
 	struct vhl_thread *thread = data;
+	struct mem_cgroup *memcg, *old_memcg;
 	const struct cred *old_cred;
 
 	/* only a task itself can be sure not to be moved meanwhile */
 	thread->ret = cgroup_attach_task_all(thread->owner, current);
 	complete(&thread->joined);
 	old_cred = override_creds(thread->cred);
+	/* what it allocates on behalf of the owner is charged as by a thread of the owner */
+	memcg = get_mem_cgroup_from_mm(thread->mm);
+	old_memcg = set_active_memcg(memcg);
 	kthread_use_mm(thread->mm);
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
@@ -112,6 +117,8 @@ static int thread_main(void *data)
 	}
 	__set_current_state(TASK_RUNNING);
 	kthread_unuse_mm(thread->mm);
+	set_active_memcg(old_memcg);
+	mem_cgroup_put(memcg);
 	revert_creds(old_cred);
 	return 0;
 }

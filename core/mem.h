@@ -40,13 +40,13 @@ struct vhl_hints {
  * @iotlb: the regions, NULL before there were any
  * @hints: spare searches of @iotlb
  * @log_sizes: sum of the binary logarithms of the sizes of all regions
- * @gen: bumped by every change, so that rings know that their last region is stale
+ * @gen: bumped by every change, so that rings know that what they remember is gone; never wraps
  */
 struct vhl_mem {
 	struct vhost_iotlb *iotlb;
 	struct vhl_hints hints;
 	unsigned int log_sizes;
-	unsigned int gen;
+	u64 gen;
 };
 
 /**

@@ -108,7 +108,7 @@ struct vhl_ring {
 	enum vhl_ring_fault fault;
 	const struct vhost_iotlb_map *region;
 	struct vhl_hints hints;
-	unsigned int map_gen;
+	u64 map_gen;
 
 	/* the completing side */
 	u16 used_next ____cacheline_aligned_in_smp;

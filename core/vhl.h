@@ -19,6 +19,9 @@
  *                   taken by a signal inside used_lock, and held by whoever kicks when
  *                   vhl_vq_kick() is called; that takes no lock.
  *
+ * What a backend takes in ->run() comes after vq->mutex and is never waited for by those who hold
+ * it: net tries RTNL, under which it takes a lock of its own (net/netdev.c).
+ *
  * Who runs what
  * -------------
  *   worker          ->run(): process context, a thread of the owner or one that uses its mm
@@ -225,6 +228,7 @@ struct vhl_vq {
 	u64 poll_ns;			/* of the self-tuning poll */
 	struct hrtimer nap;		/* gives a turn to a queue that left the CPU to others */
 	bool napping;			/* until then the driver is not asked to kick */
+	bool nap_over;			/* the timer's */
 	bool nap_pays;			/* the last sleep was a short one */
 	u64 slept_at;			/* ktime, 0 when not asleep */
 

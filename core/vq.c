@@ -40,7 +40,11 @@ MODULE_PARM_DESC(poll_max_us,
 
 static enum hrtimer_restart vq_end_nap(struct hrtimer *timer)
 {
-	vhl_vq_kick(container_of(timer, struct vhl_vq, nap));
+	struct vhl_vq *vq = container_of(timer, struct vhl_vq, nap);
+
+	/* seen by the turn that the kick leads to */
+	WRITE_ONCE(vq->nap_over, true);
+	vhl_vq_kick(vq);
 	return HRTIMER_NORESTART;
 }
 
@@ -369,9 +373,11 @@ static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
  */
 static bool vq_nap(struct vhl_vq *vq, enum vhl_run run, u64 ns)
 {
-	if (!vq->nap_pays || run == VHL_RUN_BACKEND)
+	/* without high resolution it would last until the next tick */
+	if (!vq->nap_pays || run == VHL_RUN_BACKEND || hrtimer_resolution > VHL_NAP_MAX_NS)
 		return false;
 	vq->napping = true;
+	WRITE_ONCE(vq->nap_over, false);
 	hrtimer_start(&vq->nap, ns_to_ktime(min_t(u64, ns, VHL_NAP_MAX_NS)), HRTIMER_MODE_REL_HARD);
 	return true;
 }
@@ -430,16 +436,16 @@ static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
 	return false;
 }
 
-/* Why there is a turn. Return: true where a nap led to it. */
+/* Why there is a turn. Return: true where the end of a nap led to it. */
 static bool vq_awake(struct vhl_vq *vq)
 {
-	bool napped = vq->napping;
+	bool napped = vq->napping && READ_ONCE(vq->nap_over);
 
-	if (napped) {
-		vq->napping = false;
-		/* or a kick all the same; if the timer fires just now there is one more turn */
+	/* a driver may kick all the same; if the timer fires just now there is one more turn */
+	if (vq->napping && !napped)
 		hrtimer_try_to_cancel(&vq->nap);
-	} else if (!vq->again) {
+	vq->napping = false;
+	if (!napped && !vq->again) {
 		WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
 		trace_vhl_wake(vq);
 		vq_tune_poll(vq);

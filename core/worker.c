@@ -6,7 +6,7 @@
  * before the turn begins, so a kick during a turn brings another one, and none is lost.
  *
  * Workers are made when a queue first starts and live until the device has no owner any more:
- * whatever could kick (eventfds, backing files, completions) is gone before they are.
+ * whatever could kick (eventfds, backing files, completions, naps) is gone before they are.
  */
 #include <linux/sched.h>
 #include <linux/slab.h>

@@ -8,6 +8,7 @@
  * The virtio-net header is between the driver and the TAP, which is told of the offloads by the
  * VMM: what it says passes through, but for the number of buffers of a packet, and but for clients
  * that have a TAP without headers and say so with VHOST_NET_F_VIRTIO_NET_HDR. Then it says nothing.
+ * Towards the guest it is made here as a rule, little-endian, as the TAP would make it.
  */
 #include <linux/err.h>
 #include <linux/file.h>

@@ -76,7 +76,8 @@
  * @frame_bytes: of them, as in @bytes
  * @frag: where their memory comes from; each holds a reference to its page
  *
- * From @complained on the worker's, which holds vq.mutex.
+ * From @complained on the worker's, which holds vq.mutex. @netdev and @netdev_users change under a
+ * lock of netdev.c besides, also when the device goes.
  */
 struct vhl_net_vq {
 	struct vhl_vq vq;
@@ -134,7 +135,7 @@ void vhl_net_rx_unconsume(struct vhl_net_vq *q);
 /* netdev.c APIs: find() and count() the worker, forget() also the client, holding vq->mutex */
 void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev);
 void vhl_netdev_forget(struct vhl_net_vq *q);
-void vhl_netdev_count(struct vhl_net_vq *q, unsigned int packets, unsigned int bytes);
+void vhl_netdev_count(struct vhl_net_vq *q);
 int vhl_netdev_init(void);
 void vhl_netdev_exit(void);
 

@@ -48,6 +48,8 @@ void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev)
 	rcu_read_lock();
 	exists = vhl_netdev_exists(dev);
 	rcu_read_unlock();
+	/* what was counted so far is the other device's */
+	vhl_netdev_count(q);
 	vhl_netdev_forget(q);
 	if (exists) {
 		spin_lock(&vhl_net_users_lock);
@@ -68,18 +70,22 @@ void vhl_netdev_forget(struct vhl_net_vq *q)
 	spin_unlock(&vhl_net_users_lock);
 }
 
-void vhl_netdev_count(struct vhl_net_vq *q, unsigned int packets, unsigned int bytes)
+void vhl_netdev_count(struct vhl_net_vq *q)
 {
 	struct net_device *dev;
 
+	if (!q->counted)
+		return;
 	rcu_read_lock();
 	dev = rcu_dereference(q->netdev);
 	if (dev) {
 		preempt_disable();
-		dev_sw_netstats_tx_add(dev, packets, bytes);
+		dev_sw_netstats_tx_add(dev, q->counted, q->counted_bytes);
 		preempt_enable();
 	}
 	rcu_read_unlock();
+	q->counted = 0;
+	q->counted_bytes = 0;
 }
 
 /* Whoever sees the device after this is waited for before it is freed */

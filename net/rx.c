@@ -30,7 +30,7 @@ static u32 vhl_net_rx_len(void *packet)
 
 /**
  * struct vhl_net_room - where a packet goes
- * @iov: segments, of vq.iov or copied to that of the struct vhl_net_vq
+ * @iov: segments, of the ring's room or copied to that of the struct vhl_net_vq
  * @segs: how many
  * @heads: chains, which are in done, behind those that are counted
  */
@@ -90,7 +90,7 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 				goto unget;
 			if (!q->iov)
 				q->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->iov),
-							GFP_KERNEL | __GFP_NOWARN);
+							GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 			if (!q->iov)
 				goto unget;
 			room->iov = q->iov;
@@ -359,11 +359,7 @@ static void vhl_net_rx_free(struct vhl_net_vq *q)
 /* Show the driver what was delivered, then clear up */
 static void vhl_net_rx_publish(struct vhl_net_vq *q)
 {
-	if (q->counted) {
-		vhl_netdev_count(q, q->counted, q->counted_bytes);
-		q->counted = 0;
-		q->counted_bytes = 0;
-	}
+	vhl_netdev_count(q);
 	vhl_net_publish(q);
 	vhl_net_rx_free(q);
 }

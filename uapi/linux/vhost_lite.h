@@ -190,8 +190,8 @@ struct vhl_blk_opts {
  *   vhl-queue:    one line a queue that was ever started:
  *                 index state(running|stopped|broken) size name=value ...
  *
- * The names of the counters, all of them since the node was opened: kicks, wakes, polls (of the
- * wakes, those that polling saved), reqs (packets or requests), in (bytes written to the
+ * The names of the counters, all of them since the node was opened: kicks, wakes, polls (times
+ * that work was found without a wake, by polling or after a nap), reqs (packets or requests), in (bytes written to the
  * guest), out (bytes read from it), batches (publications of the used index), calls, errors
  * (requests or packets that failed or were dropped), breaks (times the queue broke).
  * Readers must accept further keys and names.
