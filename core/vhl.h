@@ -227,6 +227,7 @@ struct vhl_vq {
 	struct eventfd_ctx *err;
 	u64 poll_ns;			/* of the self-tuning poll */
 	struct hrtimer nap;		/* gives a turn to a queue that left the CPU to others */
+	bool may_nap;			/* ->start()'s: its driver seldom waits for a chain */
 	bool napping;			/* until then the driver is not asked to kick */
 	bool nap_over;			/* the timer's */
 	bool nap_pays;			/* the last sleep was a short one */

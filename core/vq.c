@@ -374,7 +374,8 @@ static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
 static bool vq_nap(struct vhl_vq *vq, enum vhl_run run, u64 ns)
 {
 	/* without high resolution it would last until the next tick */
-	if (!vq->nap_pays || run == VHL_RUN_BACKEND || hrtimer_resolution > VHL_NAP_MAX_NS)
+	if (!vq->may_nap || !vq->nap_pays || run == VHL_RUN_BACKEND ||
+	    hrtimer_resolution > VHL_NAP_MAX_NS)
 		return false;
 	vq->napping = true;
 	WRITE_ONCE(vq->nap_over, false);
