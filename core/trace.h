@@ -39,6 +39,23 @@ DEFINE_EVENT(vhl_vq, vhl_wake,
 	TP_ARGS(vq)
 );
 
+/* The queue leaves the CPU to others for so many ns and wants no kicks meanwhile */
+TRACE_EVENT(vhl_nap,
+	TP_PROTO(const struct vhl_vq *vq, u64 ns),
+	TP_ARGS(vq, ns),
+	TP_STRUCT__entry(
+		__field(u64, dev)
+		__field(u64, ns)
+		__field(u32, vq)
+	),
+	TP_fast_assign(
+		__entry->dev = vq->dev->id;
+		__entry->ns = ns;
+		__entry->vq = vq->index;
+	),
+	TP_printk("dev=%llu vq=%u ns=%llu", __entry->dev, __entry->vq, __entry->ns)
+);
+
 /* The driver is signalled */
 DEFINE_EVENT(vhl_vq, vhl_call,
 	TP_PROTO(const struct vhl_vq *vq),

@@ -48,6 +48,7 @@
 #include <linux/wait.h>
 
 #include "mem.h"
+#include "pace.h"
 #include "ring.h"
 
 struct vhl_dev;
@@ -226,12 +227,11 @@ struct vhl_vq {
 	struct vhl_ring ring;
 	struct eventfd_ctx *err;
 	u64 poll_ns;			/* of the self-tuning poll */
+	struct vhl_pace pace;
 	struct hrtimer nap;		/* gives a turn to a queue that left the CPU to others */
-	bool may_nap;			/* ->start()'s: its driver seldom waits for a chain */
-	bool napping;			/* until then the driver is not asked to kick */
+	bool napping;			/* nobody need kick; read without the mutex by who would */
 	bool nap_over;			/* the timer's */
-	bool nap_pays;			/* the last sleep was a short one */
-	u64 slept_at;			/* ktime, 0 when not asleep */
+	bool nap_idle;			/* the timer's: it found the CPU idle */
 
 	/* The worker's queue */
 	struct vhl_worker *worker;

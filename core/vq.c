@@ -33,16 +33,23 @@ MODULE_PARM_DESC(poll_max_us,
 #define VHL_POLL_START_NS	5000
 
 /*
- * The longest nap. A queue that sleeps longer than this between two kicks has no stream whose kicks
- * are worth saving, and its packets would wait for the end of a nap.
+ * Who shares a CPU may have to wait for as long as the scheduler's slice for others, a millisecond
+ * or more. Only streams have naps, and only while they lose nothing by it (pace.h).
  */
-#define VHL_NAP_MAX_NS		20000
+static unsigned int nap_max_us = 1000;
+module_param(nap_max_us, uint, 0644);
+MODULE_PARM_DESC(nap_max_us,
+		 "Longest nap of a queue on a CPU that others want, in microseconds, 0 for none (default 1000)");
+
+/* With a coarser clock a nap would last until the next tick */
+#define VHL_NAP_RESOLUTION_NS	20000
 
 static enum hrtimer_restart vq_end_nap(struct hrtimer *timer)
 {
 	struct vhl_vq *vq = container_of(timer, struct vhl_vq, nap);
 
 	/* seen by the turn that the kick leads to */
+	WRITE_ONCE(vq->nap_idle, is_idle_task(current));
 	WRITE_ONCE(vq->nap_over, true);
 	vhl_vq_kick(vq);
 	return HRTIMER_NORESTART;
@@ -153,9 +160,8 @@ int vhl_vq_start(struct vhl_vq *vq)
 	WRITE_ONCE(vq->broken, false);
 	WRITE_ONCE(vq->running, true);
 	vq->again = false;
-	vq->napping = false;
-	vq->nap_pays = false;
-	vq->slept_at = 0;
+	WRITE_ONCE(vq->napping, false);
+	vhl_pace_init(&vq->pace);
 	vq->poll_ns = 0;
 	vhl_vq_unlock(vq);
 
@@ -334,17 +340,11 @@ EXPORT_SYMBOL_GPL(vhl_vq_unget);
  * The self-tuning poll, after the scheduler's and KVM's halt polling: what a poll of at most
  * poll_max_us would have caught makes the next one longer, a longer sleep ends polling.
  */
-static void vq_tune_poll(struct vhl_vq *vq)
+static void vq_tune_poll(struct vhl_vq *vq, u64 slept)
 {
 	u64 max = (u64)READ_ONCE(poll_max_us) * NSEC_PER_USEC;
-	u64 slept;
 
-	if (!vq->slept_at)
-		return;
-	slept = ktime_get_ns() - vq->slept_at;
-	vq->slept_at = 0;
-	vq->nap_pays = slept < VHL_NAP_MAX_NS;
-	if (slept + vq->poll_ns > max)
+	if (slept > max || slept + vq->poll_ns > max)
 		vq->poll_ns = 0;
 	else
 		vq->poll_ns = min_t(u64, max, max_t(u64, vq->poll_ns * 2, VHL_POLL_START_NS));
@@ -365,27 +365,9 @@ static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
 	return true;
 }
 
-/*
- * The CPU is wanted, perhaps by the driver that is about to make the next chain available: leave it
- * to him for a while, and have a timer give the queue a turn. Until then he need not kick.
- *
- * Only for the driver's chains: the wake-up that a backend gives costs less than a timer.
- */
-static bool vq_nap(struct vhl_vq *vq, enum vhl_run run, u64 ns)
-{
-	/* without high resolution it would last until the next tick */
-	if (!vq->may_nap || !vq->nap_pays || run == VHL_RUN_BACKEND ||
-	    hrtimer_resolution > VHL_NAP_MAX_NS)
-		return false;
-	vq->napping = true;
-	WRITE_ONCE(vq->nap_over, false);
-	hrtimer_start(&vq->nap, ns_to_ktime(min_t(u64, ns, VHL_NAP_MAX_NS)), HRTIMER_MODE_REL_HARD);
-	return true;
-}
-
 enum vq_poll {
 	VQ_POLL_WORK,		/* there is work again */
-	VQ_POLL_NAP,		/* there will be a turn when the time is up */
+	VQ_POLL_UNWANTED,	/* others want the CPU */
 	VQ_POLL_NOTHING,
 };
 
@@ -394,26 +376,54 @@ static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 {
 	u64 by_hand = (u64)READ_ONCE(vq->busyloop_us) * NSEC_PER_USEC;
 	u64 limit = by_hand ?: vq->poll_ns;
-	u64 now, end;
+	u64 end = 0;
 
-	if (!limit)
-		return VQ_POLL_NOTHING;
-	now = ktime_get_ns();
-	end = now + limit;
-	do {
-		if (vq_has_work(vq, run)) {
-			WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
-			return VQ_POLL_WORK;
-		}
+	for (;;) {
 		if (signal_pending(current) || READ_ONCE(vq->yield) ||
 		    vhl_worker_has_work(vq->worker))
 			return VQ_POLL_NOTHING;
 		if (need_resched() || (!by_hand && !single_task_running()))
-			return vq_nap(vq, run, end - now) ? VQ_POLL_NAP : VQ_POLL_NOTHING;
+			return VQ_POLL_UNWANTED;
+		if (!limit)
+			return VQ_POLL_NOTHING;
+		if (vq_has_work(vq, run)) {
+			WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
+			return VQ_POLL_WORK;
+		}
+		if (!end)
+			end = ktime_get_ns() + limit;
+		else if (ktime_get_ns() >= end)
+			return VQ_POLL_NOTHING;
 		cpu_relax();
-		now = ktime_get_ns();
-	} while (now < end);
-	return VQ_POLL_NOTHING;
+	}
+}
+
+/* A sleep or a nap begins. */
+static void vq_asleep(struct vhl_vq *vq)
+{
+	/* a call is written by who completes; one more or less does not matter */
+	u64 notes = vq->stats.wakes + READ_ONCE(vq->stats.calls);
+
+	vhl_pace_sleep(&vq->pace, ktime_get_ns(), notes,
+		       (u64)READ_ONCE(nap_max_us) * NSEC_PER_USEC);
+}
+
+/*
+ * The CPU is wanted, perhaps by who is about to make more chains or packets: leave it to him for a
+ * while, and have a timer give the queue a turn. Until then nobody need kick.
+ */
+static bool vq_nap(struct vhl_vq *vq)
+{
+	u64 ns = vq->pace.nap;
+
+	if (!ns || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
+		return false;
+	WRITE_ONCE(vq->nap_over, false);
+	WRITE_ONCE(vq->napping, true);
+	trace_vhl_nap(vq, ns);
+	hrtimer_start(&vq->nap, ns_to_ktime(ns), HRTIMER_MODE_REL_HARD);
+	vq_asleep(vq);
+	return true;
 }
 
 /* Arrange to be kicked. Return: true when there is work already. */
@@ -433,32 +443,46 @@ static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
 	case VHL_RUN_MORE:
 		return true;
 	}
-	vq->slept_at = ktime_get_ns();
+	vq_asleep(vq);
 	return false;
 }
 
 /* Why there is a turn. Return: true where the end of a nap led to it. */
 static bool vq_awake(struct vhl_vq *vq)
 {
-	bool napped = vq->napping && READ_ONCE(vq->nap_over);
+	enum vhl_woke woke = VHL_WOKE_KICK;
+	u64 slept;
 
-	/* a driver may kick all the same; if the timer fires just now there is one more turn */
-	if (vq->napping && !napped)
-		hrtimer_try_to_cancel(&vq->nap);
-	vq->napping = false;
-	if (!napped && !vq->again) {
-		WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
-		trace_vhl_wake(vq);
-		vq_tune_poll(vq);
+	if (vq->again) {
+		vq->again = false;
+		return false;
 	}
-	vq->again = false;
-	return napped;
+	if (vq->napping) {
+		if (READ_ONCE(vq->nap_over))
+			woke = READ_ONCE(vq->nap_idle) ? VHL_WOKE_IDLE : VHL_WOKE_NAP;
+		else
+			/* a driver may kick; if the timer fires just now there is one more turn */
+			hrtimer_try_to_cancel(&vq->nap);
+		WRITE_ONCE(vq->napping, false);
+		/*
+		 * Before the look at the backend. Pairs with the barrier between what it has and
+		 * its wake-up (wq_has_sleeper()), which does nothing while there is a nap.
+		 */
+		smp_mb();
+	}
+	slept = vhl_pace_wake(&vq->pace, ktime_get_ns(), woke);
+	if (woke != VHL_WOKE_KICK)
+		return true;
+	WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
+	trace_vhl_wake(vq);
+	vq_tune_poll(vq, slept);
+	return false;
 }
 
 void vhl_vq_turn(struct vhl_vq *vq)
 {
-	bool napped, in_vain;
 	enum vhl_run run;
+	bool napped;
 	u16 taken;
 
 	mutex_lock(&vq->mutex);
@@ -471,17 +495,24 @@ void vhl_vq_turn(struct vhl_vq *vq)
 	run = vq->dev->node->ops->run(vq);
 	if (vq->broken)
 		goto unlock;
-	in_vain = napped && taken == vq->ring.last_avail;
-	if (napped && !in_vain)
+	taken = vq->ring.last_avail - taken;
+	vhl_pace_took(&vq->pace, taken);
+	if (napped && taken)
 		WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
-	/* a nap in vain is followed by sleep */
-	if (run != VHL_RUN_MORE && !in_vain) {
-		enum vq_poll poll = vq_poll(vq, run);
 
-		if (poll == VQ_POLL_NAP)
-			goto unlock;
-		if (poll == VQ_POLL_WORK)
+	/* a nap in vain is followed by sleep */
+	if (run != VHL_RUN_MORE && !vhl_pace_in_vain(&vq->pace)) {
+		switch (vq_poll(vq, run)) {
+		case VQ_POLL_WORK:
 			run = VHL_RUN_MORE;
+			break;
+		case VQ_POLL_UNWANTED:
+			if (vq_nap(vq))
+				goto unlock;
+			break;
+		case VQ_POLL_NOTHING:
+			break;
+		}
 	}
 	if (vq_sleep(vq, run)) {
 		/* a turn of its own, so that others on this worker and clients come in between */

@@ -158,7 +158,6 @@ static int vhl_net_start(struct vhl_vq *vq)
 		q->hdr_len = VHL_TUN_TUNNEL_HDR_SIZE;
 	q->complained = false;
 	q->direct = false;
-	vq->may_nap = !rx;
 
 	q->done_max = VHL_NET_BATCH;
 	if (rx)

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How long a queue naps, found by trial; see pace.h.
+ */
+#include <linux/kernel.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
+#include <linux/string.h>
+
+#include "pace.h"
+
+/* Sleeps of an epoch: enough for a mean, few enough to be over soon */
+#define PACE_EPOCH	16
+
+/* Chains of a sleep that are many enough: twice as many would save next to nothing */
+#define PACE_ENOUGH	64
+
+/* And so many that there is nothing to save at all */
+#define PACE_PLENTY	512
+
+/* The shortest nap: a timer and two switches take some microseconds themselves */
+#define PACE_MIN_NS	5000
+
+/* A nap that fails is tried again after so many epochs, and after twice as many the next time */
+#define PACE_HOLD_MIN	4
+#define PACE_HOLD_MAX	64
+
+/* Epochs with naps until one without is measured anew: streams change */
+#define PACE_EPOCHS_MAX	32
+
+void vhl_pace_init(struct vhl_pace *pace)
+{
+	memset(pace, 0, sizeof(*pace));
+	pace->backoff = PACE_HOLD_MIN;
+}
+
+u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, enum vhl_woke woke)
+{
+	pace->woke_at = now;
+	pace->woke = woke;
+	pace->took = 0;
+	return pace->slept_at ? now - pace->slept_at : U64_MAX;
+}
+
+/*
+ * An epoch without naps is over. They are worth a trial where there is more than one chain at a
+ * time at least now and then, or the next one comes before the last one is done with. Who waits for
+ * each of his requests has neither as a rule, and is left alone.
+ */
+static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
+{
+	u64 nap = 2 * pace->slept / PACE_EPOCH;
+
+	pace->plain_ns = per_chain;
+	pace->plain_chains = pace->chains;
+	pace->plain_notes = notes;
+	pace->epochs = 0;
+	if (pace->hold) {
+		pace->hold--;
+		return;
+	}
+	if (pace->chains <= PACE_EPOCH + PACE_EPOCH / 8 && pace->slept >= pace->ran)
+		return;
+	if (pace->chains >= PACE_PLENTY * PACE_EPOCH)
+		return;
+	/* for twice as many chains as now, or for a part of them if that is too long or was bad */
+	if (pace->short_first || nap > max)
+		nap /= 8;
+	nap = max_t(u64, nap, PACE_MIN_NS);
+	if (nap <= max)
+		pace->nap = nap;
+}
+
+/* Less chains than without naps by more than a sixteenth, no less notifications, or no need */
+static bool pace_is_bad(const struct vhl_pace *pace, u64 per_chain, u32 notes)
+{
+	return per_chain > pace->plain_ns + pace->plain_ns / 16 || pace->idle > PACE_EPOCH / 2 ||
+	       (u64)notes * pace->plain_chains >= (u64)pace->plain_notes * pace->chains;
+}
+
+/* An epoch with naps is over */
+static void pace_napped(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
+{
+	if (pace_is_bad(pace, per_chain, notes)) {
+		if (pace->grown) {
+			pace->nap /= 2;
+		} else {
+			pace->nap = 0;
+			pace->short_first = !pace->short_first;
+		}
+		pace->grown = false;
+		pace->hold = pace->backoff;
+		pace->backoff = min(pace->backoff * 2, PACE_HOLD_MAX);
+		return;
+	}
+	if (++pace->epochs == PACE_EPOCHS_MAX || pace->nap > max) {
+		pace->nap = 0;
+		pace->grown = false;
+		pace->hold = 0;
+		return;
+	}
+	pace->grown = false;
+	if (pace->hold) {
+		pace->hold--;
+	} else if (pace->chains < PACE_ENOUGH * PACE_EPOCH && pace->nap * 2 <= max) {
+		pace->nap *= 2;
+		pace->grown = true;
+	} else {
+		pace->backoff = PACE_HOLD_MIN;
+	}
+}
+
+static void pace_begin_epoch(struct vhl_pace *pace, u64 now, u64 notes)
+{
+	pace->since = now;
+	pace->notes_then = notes;
+	pace->slept = 0;
+	pace->ran = 0;
+	pace->chains = 0;
+	pace->sleeps = 0;
+	pace->idle = 0;
+}
+
+void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max)
+{
+	u64 per_chain;
+	u32 noted;
+
+	if (!pace->slept_at) {
+		pace_begin_epoch(pace, now, notes);
+		pace->slept_at = now;
+		return;
+	}
+	pace->slept += pace->woke_at - pace->slept_at;
+	pace->ran += now - pace->woke_at;
+	pace->chains += pace->took;
+	pace->idle += pace->woke == VHL_WOKE_IDLE;
+	pace->slept_at = now;
+	if (++pace->sleeps < PACE_EPOCH)
+		return;
+
+	per_chain = div64_u64(now - pace->since, max(pace->chains, 1u));
+	noted = min_t(u64, notes - pace->notes_then, U32_MAX);
+	if (pace->nap)
+		pace_napped(pace, per_chain, noted, max);
+	else
+		pace_plain(pace, per_chain, noted, max);
+	pace_begin_epoch(pace, now, notes);
+}

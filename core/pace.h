@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * How long a queue naps.
+ *
+ * On a CPU that it shares with whoever makes its chains, a worker that is woken for the first chain
+ * preempts the one who was about to make the second. Every chain then costs a kick, a wake and a
+ * call, although there are many to be had. A queue that naps leaves the CPU for a set time without
+ * asking to be woken, and takes together what has come up meanwhile.
+ *
+ * What a nap may last follows from nothing that could be looked up: it depends on what the driver
+ * does, on what a notification costs on this machine, and on whether the driver waits for what the
+ * nap delays. So it is found by trial. Sleeps are looked at in epochs of a fixed number. One
+ * without naps says how many chains pass in what time, and at how many notifications. Naps are
+ * kept, and made longer, while there are fewer notifications and hardly less chains; else they are
+ * given up, and tried again ever more seldom.
+ *
+ * Arithmetic only, on times that the caller takes; compiled in userspace, too. One user at a time.
+ */
+#ifndef VHL_PACE_H
+#define VHL_PACE_H
+
+#include <linux/types.h>
+
+/* What ended a sleep */
+enum vhl_woke {
+	VHL_WOKE_KICK,		/* somebody */
+	VHL_WOKE_NAP,		/* the time was up */
+	VHL_WOKE_IDLE,		/* the same, but nobody had wanted the CPU any more */
+};
+
+/**
+ * struct vhl_pace - what a queue learnt from its sleeps
+ * @nap: how long to nap in ns, 0 for not at all
+ * @slept_at: when it fell asleep, 0 before the first time
+ * @woke_at: when that ended
+ * @woke: what ended it
+ * @took: chains taken since
+ * @since: when the epoch began
+ * @notes_then: notifications until then
+ * @slept: ns of the epoch that it slept
+ * @ran: ns that it did not
+ * @chains: chains of the epoch
+ * @sleeps: how many sleeps it had
+ * @idle: how many of them ended with VHL_WOKE_IDLE
+ * @plain_ns: ns per chain in the last epoch without naps,
+ * @plain_chains: its chains
+ * @plain_notes: and its notifications
+ * @epochs: epochs with naps since then
+ * @hold: epochs in which to try nothing new
+ * @backoff: how many there will be after the next failure
+ * @grown: the nap was made longer for this epoch
+ * @short_first: begin with a short nap when trying again
+ */
+struct vhl_pace {
+	u64 nap;
+	u64 slept_at;
+	u64 woke_at;
+	enum vhl_woke woke;
+	u32 took;
+
+	u64 since;
+	u64 notes_then;
+	u64 slept;
+	u64 ran;
+	u32 chains;
+	u8 sleeps;
+	u8 idle;
+
+	bool grown;
+	bool short_first;
+	u8 epochs;
+	u8 hold;
+	u8 backoff;
+	u64 plain_ns;
+	u32 plain_chains;
+	u32 plain_notes;
+};
+
+void vhl_pace_init(struct vhl_pace *pace);
+
+/**
+ * vhl_pace_wake() - a sleep or a nap is over
+ * @pace: of the queue
+ * @now: time in ns
+ * @woke: what ended it
+ *
+ * Return: how long it was, U64_MAX for the first one.
+ */
+u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, enum vhl_woke woke);
+
+/* Chains were taken */
+static inline void vhl_pace_took(struct vhl_pace *pace, unsigned int n)
+{
+	pace->took += n;
+}
+
+/* There was nothing to take after a nap */
+static inline bool vhl_pace_in_vain(const struct vhl_pace *pace)
+{
+	return pace->woke != VHL_WOKE_KICK && !pace->took;
+}
+
+/**
+ * vhl_pace_sleep() - a sleep or a nap begins
+ * @pace: of the queue
+ * @now: time in ns
+ * @notes: notifications so far, of all kinds that are to become fewer
+ * @max: the longest nap in ns, 0 for none
+ *
+ * May set another length for the next naps.
+ */
+void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max);
+
+#endif /* VHL_PACE_H */

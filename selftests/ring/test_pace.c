@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Naps: a driver and a device that share a CPU, acted out. The driver makes a chain after the other
+ * while it has the CPU, until it has as many in flight as it may; a kick gives the CPU to the
+ * device at once, or after one more chain.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/kernel.h>
+
+#include "driver.h"
+#include "pace.h"
+
+/* ns; those of a slow machine, so that the timer's are not all that counts */
+struct load {
+	u64 make;		/* the driver makes a chain */
+	u64 reap;		/* and reads what became of it */
+	u64 wake;		/* the device wakes up, or is left again */
+	u64 call;		/* a call, taken by the driver */
+	u64 serve;		/* the device serves a chain */
+	unsigned int depth;	/* chains in flight at most */
+	unsigned int late;	/* chains made while the device wakes up, 0 for one now and then */
+	bool others;		/* somebody else uses the CPU when the driver waits */
+	u64 max;		/* the longest nap */
+};
+
+struct sim {
+	struct load l;
+	struct vhl_pace pace;
+	u64 now;
+	u64 notes;
+	u64 kicks;
+	unsigned int avail;	/* made, not taken */
+	unsigned int done;	/* served, not read */
+	u64 served;
+	u64 naps;
+	u64 longest;
+	u64 idle;		/* ns of naps in which there was nothing to do for anybody */
+};
+
+/*
+ * The driver has the CPU until @until, or until it is preempted because it kicked.
+ *
+ * Return: false when it waits for the device instead.
+ */
+static bool drive(struct sim *s, u64 until, bool kick)
+{
+	unsigned int more = 1 + (s->l.late ?: s->kicks++ % 2);
+
+	while (s->now < until) {
+		if (s->done) {
+			s->done--;
+			s->now += s->l.reap;
+		} else if (s->avail < s->l.depth) {
+			s->avail++;
+			s->now += s->l.make;
+			if (kick && !--more)
+				return true;
+		} else {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void run(struct sim *s, u64 chains)
+{
+	enum vhl_woke woke = VHL_WOKE_KICK;
+
+	for (chains += s->served; s->served < chains;) {
+		s->now += s->l.wake;
+		if (woke == VHL_WOKE_KICK)
+			s->notes++;
+		vhl_pace_wake(&s->pace, s->now, woke);
+		vhl_pace_took(&s->pace, s->avail);
+		s->now += s->avail * s->l.serve;
+		s->served += s->avail;
+		s->done += s->avail;
+		if (s->avail) {
+			s->notes++;
+			s->now += s->l.call;
+		}
+		s->avail = 0;
+
+		if (s->pace.nap && !vhl_pace_in_vain(&s->pace)) {
+			u64 end = s->now + s->pace.nap;
+
+			s->naps++;
+			s->longest = max(s->longest, s->pace.nap);
+			vhl_pace_sleep(&s->pace, s->now, s->notes, s->l.max);
+			woke = VHL_WOKE_NAP;
+			if (!drive(s, end, false)) {
+				if (!s->l.others && s->now < end) {
+					woke = VHL_WOKE_IDLE;
+					s->idle += end - s->now;
+				}
+				s->now = max(s->now, end);
+			}
+		} else {
+			vhl_pace_sleep(&s->pace, s->now, s->notes, s->l.max);
+			woke = VHL_WOKE_KICK;
+			drive(s, U64_MAX, true);
+		}
+	}
+}
+
+struct rates {
+	u64 ns;			/* per chain */
+	u64 notes;		/* per 1000 chains */
+	u64 naps;
+	u64 longest;
+};
+
+static struct rates measure(const struct load *load, u64 max)
+{
+	const u64 n = 200000;
+	struct sim s = { .l = *load, .now = 1 };
+	struct rates r;
+
+	s.l.max = max;
+	vhl_pace_init(&s.pace);
+	run(&s, n);
+	r.ns = s.now / s.served;
+	r.notes = s.notes * 1000 / s.served;
+	r.naps = s.naps;
+	r.longest = s.longest;
+	return r;
+}
+
+/* The rest of an initializer of a struct load, with what it says otherwise */
+#define LOAD(...) { USUAL, __VA_ARGS__ }
+#define USUAL .reap = 1000, .wake = 8000, .call = 4000, .serve = 2000
+
+/* Who waits for each request has no use for naps: hardly any are tried */
+TEST(pace_one_at_a_time)
+{
+	static const struct load loads[] = {
+		LOAD(.make = 4000, .depth = 1),
+		LOAD(.make = 4000, .depth = 1, .others = true),
+		/* the next one comes sooner than the last one is done with */
+		{ .make = 100, .reap = 100, .wake = 1000, .call = 4000, .serve = 2000, .depth = 1, .others = true },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(loads); i++) {
+		struct rates with = measure(&loads[i], 1000000), without = measure(&loads[i], 0);
+
+		tap_diag("load %u: %llu ns, without naps %llu; %llu naps", i,
+			 (unsigned long long)with.ns, (unsigned long long)without.ns,
+			 (unsigned long long)with.naps);
+		CHECK(without.naps == 0);
+		CHECK(with.naps < 200000 / 20);
+		CHECK(with.ns <= without.ns + without.ns / 50);
+	}
+}
+
+/* A stream becomes faster, and its notifications few */
+TEST(pace_stream)
+{
+	static const struct load loads[] = {
+		LOAD(.make = 4000, .depth = 256),
+		LOAD(.make = 4000, .depth = 256, .others = true),
+		{ .make = 300, .reap = 100, .wake = 8000, .call = 4000, .serve = 400, .depth = 4096 },
+		{ .make = 20000, .reap = 10000, .wake = 8000, .call = 4000, .serve = 2000, .depth = 32 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(loads); i++) {
+		struct rates with = measure(&loads[i], 1000000), without = measure(&loads[i], 0);
+
+		tap_diag("load %u: %llu ns, without naps %llu; notes %llu and %llu in 1000", i,
+			 (unsigned long long)with.ns, (unsigned long long)without.ns,
+			 (unsigned long long)with.notes, (unsigned long long)without.notes);
+		CHECK(with.ns < without.ns);
+		CHECK(with.notes * 4 < without.notes);
+	}
+}
+
+/* Whatever the depth, and whether or not it shows that the driver waits: little is lost */
+TEST(pace_never_much_worse)
+{
+	u64 lost = 0, worst = 0;
+	unsigned int depth, others, make;
+
+	for (depth = 1; depth <= 64; depth *= 2)
+		for (others = 0; others < 2; others++)
+			for (make = 250; make <= 64000; make *= 2) {
+				struct load l = LOAD(.make = make, .depth = depth, .others = others);
+				struct rates with, without;
+
+				with = measure(&l, 1000000);
+				without = measure(&l, 0);
+				if (with.ns <= without.ns)
+					continue;
+				lost = (with.ns - without.ns) * 1000 / without.ns;
+				if (lost > worst)
+					tap_diag("depth %u make %u others %u: %llu of 1000 lost",
+						 depth, make, others, (unsigned long long)lost);
+				worst = max(worst, lost);
+			}
+	CHECK(worst <= 63);
+}
+
+/* The CPU is not left idle by naps, even where they save so much that it would not be felt */
+TEST(pace_idle)
+{
+	struct sim s = { .l = LOAD(.make = 1000, .wake = 40000, .depth = 8, .max = 1000000),
+			 .now = 1 };
+
+	vhl_pace_init(&s.pace);
+	run(&s, 200000);
+	tap_diag("idle for %llu of %llu us", (unsigned long long)s.idle / 1000,
+		 (unsigned long long)s.now / 1000);
+	CHECK(s.naps > 0);
+	CHECK(s.idle < s.now / 20);
+}
+
+/* What comes by the hundred needs no naps */
+TEST(pace_plenty)
+{
+	struct load l = LOAD(.make = 1000, .depth = 2048, .late = 600);
+
+	CHECK(measure(&l, 1000000).naps == 0);
+	l.late = 60;
+	CHECK(measure(&l, 1000000).naps > 0);
+}
+
+/* The limit is one, also when it changes */
+TEST(pace_limit)
+{
+	struct load l = LOAD(.make = 4000, .depth = 256);
+	struct sim s = { .l = l, .now = 1 };
+	struct rates r = measure(&l, 50000);
+
+	CHECK(r.naps > 0);
+	CHECK(r.longest <= 50000);
+	CHECK(measure(&l, 4999).naps == 0);
+
+	s.l.max = 1000000;
+	vhl_pace_init(&s.pace);
+	run(&s, 100000);
+	CHECK(s.pace.nap > 50000);
+	s.l.max = 50000;
+	run(&s, 10000);
+	s.longest = 0;
+	run(&s, 100000);
+	CHECK(s.longest <= 50000);
+	s.l.max = 0;
+	run(&s, 10000);
+	s.naps = 0;
+	run(&s, 100000);
+	CHECK(s.naps == 0);
+}
+
+/* A stream that turns into one request at a time is not held up for long, and gets its naps back */
+TEST(pace_follows)
+{
+	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
+	u64 then;
+
+	vhl_pace_init(&s.pace);
+	run(&s, 100000);
+	CHECK(s.pace.nap > 0);
+	s.l.depth = 1;
+	s.avail = 0;
+	then = s.naps;
+	run(&s, 10000);
+	CHECK(s.naps - then < 500);
+	s.l.depth = 256;
+	run(&s, 100000);
+	then = s.naps;
+	run(&s, 100000);
+	CHECK(s.naps > then);
+}
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, NULL);
+}
