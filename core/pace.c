@@ -23,7 +23,7 @@
 
 /* A nap that fails is tried again after so many epochs, and after twice as many the next time */
 #define PACE_HOLD_MIN	4
-#define PACE_HOLD_MAX	64
+#define PACE_HOLD_MAX	128
 
 /* Epochs with naps until one without is measured anew: streams change */
 #define PACE_EPOCHS_MAX	32
@@ -51,7 +51,8 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 {
 	u64 nap = 2 * pace->slept / PACE_EPOCH;
 
-	pace->plain_ns = per_chain;
+	/* what else the machine did meanwhile counts by half */
+	pace->plain_ns = pace->plain_ns ? (pace->plain_ns + per_chain) / 2 : per_chain;
 	pace->plain_chains = pace->chains;
 	pace->plain_notes = notes;
 	pace->epochs = 0;
@@ -71,10 +72,17 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 		pace->nap = nap;
 }
 
-/* Less chains than without naps by more than a sixteenth, no less notifications, or no need */
-static bool pace_is_bad(const struct vhl_pace *pace, u64 per_chain, u32 notes)
+/*
+ * Less chains than without naps by more than a sixteenth, and not by chance; no less notifications;
+ * or no need.
+ */
+static bool pace_is_bad(struct vhl_pace *pace, u64 per_chain, u32 notes)
 {
-	return per_chain > pace->plain_ns + pace->plain_ns / 16 || pace->idle > PACE_EPOCH / 2 ||
+	bool slow = per_chain > pace->plain_ns + pace->plain_ns / 16;
+	bool again = slow && pace->slow;
+
+	pace->slow = slow;
+	return again || pace->idle > PACE_EPOCH / 2 ||
 	       (u64)notes * pace->plain_chains >= (u64)pace->plain_notes * pace->chains;
 }
 
@@ -82,6 +90,7 @@ static bool pace_is_bad(const struct vhl_pace *pace, u64 per_chain, u32 notes)
 static void pace_napped(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 {
 	if (pace_is_bad(pace, per_chain, notes)) {
+		pace->slow = false;
 		if (pace->grown) {
 			pace->nap /= 2;
 		} else {
@@ -95,10 +104,13 @@ static void pace_napped(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max
 	}
 	if (++pace->epochs == PACE_EPOCHS_MAX || pace->nap > max) {
 		pace->nap = 0;
+		pace->slow = false;
 		pace->grown = false;
 		pace->hold = 0;
 		return;
 	}
+	if (pace->slow)
+		return;
 	pace->grown = false;
 	if (pace->hold) {
 		pace->hold--;

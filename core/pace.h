@@ -48,6 +48,7 @@ enum vhl_woke {
  * @epochs: epochs with naps since then
  * @hold: epochs in which to try nothing new
  * @backoff: how many there will be after the next failure
+ * @slow: the last epoch with naps had too few chains
  * @grown: the nap was made longer for this epoch
  * @short_first: begin with a short nap when trying again
  */
@@ -66,6 +67,7 @@ struct vhl_pace {
 	u8 sleeps;
 	u8 idle;
 
+	bool slow;
 	bool grown;
 	bool short_first;
 	u8 epochs;
