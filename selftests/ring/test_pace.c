@@ -139,7 +139,8 @@ TEST(pace_one_at_a_time)
 		LOAD(.make = 4000, .depth = 1),
 		LOAD(.make = 4000, .depth = 1, .others = true),
 		/* the next one comes sooner than the last one is done with */
-		{ .make = 100, .reap = 100, .wake = 1000, .call = 4000, .serve = 2000, .depth = 1, .others = true },
+		{ .make = 100, .reap = 100, .wake = 1000, .call = 4000, .serve = 2000, .depth = 1,
+		  .others = true },
 	};
 	unsigned int i;
 
@@ -161,8 +162,10 @@ TEST(pace_stream)
 	static const struct load loads[] = {
 		LOAD(.make = 4000, .depth = 256),
 		LOAD(.make = 4000, .depth = 256, .others = true),
-		{ .make = 300, .reap = 100, .wake = 8000, .call = 4000, .serve = 400, .depth = 4096 },
-		{ .make = 20000, .reap = 10000, .wake = 8000, .call = 4000, .serve = 2000, .depth = 32 },
+		{ .make = 300, .reap = 100, .wake = 8000, .call = 4000, .serve = 400,
+		  .depth = 4096 },
+		{ .make = 20000, .reap = 10000, .wake = 8000, .call = 4000, .serve = 2000,
+		  .depth = 32 },
 	};
 	unsigned int i;
 
@@ -186,7 +189,8 @@ TEST(pace_never_much_worse)
 	for (depth = 1; depth <= 64; depth *= 2)
 		for (others = 0; others < 2; others++)
 			for (make = 250; make <= 64000; make *= 2) {
-				struct load l = LOAD(.make = make, .depth = depth, .others = others);
+				struct load l = LOAD(.make = make, .depth = depth,
+						     .others = others);
 				struct rates with, without;
 
 				with = measure(&l, 1000000);
