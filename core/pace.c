@@ -112,7 +112,10 @@ static void pace_napped(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max
 	if (pace->slow)
 		return;
 	pace->grown = false;
-	if (pace->hold) {
+	if (pace->chains > 4 * PACE_ENOUGH * PACE_EPOCH) {
+		/* a stream that became faster would fill a queue that is not endless */
+		pace->nap = max_t(u64, pace->nap / 2, PACE_MIN_NS);
+	} else if (pace->hold) {
 		pace->hold--;
 	} else if (pace->chains < PACE_ENOUGH * PACE_EPOCH && pace->nap * 2 <= max) {
 		pace->nap *= 2;

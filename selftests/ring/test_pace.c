@@ -230,6 +230,25 @@ TEST(pace_plenty)
 	CHECK(measure(&l, 1000000).naps > 0);
 }
 
+/* A stream that becomes faster does not pile up for as long as before */
+TEST(pace_shrinks)
+{
+	struct sim s = { .l = { .make = 16000, .reap = 1000, .wake = 8000, .call = 4000,
+				.serve = 200, .depth = 65536, .max = 1000000 }, .now = 1 };
+	u64 before;
+
+	vhl_pace_init(&s.pace);
+	run(&s, 100000);
+	before = s.pace.nap;
+	CHECK(before > 0);
+	s.l.make = 400;
+	s.l.reap = 100;
+	run(&s, 100000);
+	tap_diag("naps of %llu ns, then of %llu", (unsigned long long)before,
+		 (unsigned long long)s.pace.nap);
+	CHECK(s.pace.nap < before / 2);
+}
+
 /* The limit is one, also when it changes */
 TEST(pace_limit)
 {
