@@ -24,14 +24,14 @@ static inline void vhl_eventfd_signal(struct eventfd_ctx *ctx)
 #endif
 }
 
-/* CLOCK_MONOTONIC, relative, in hard interrupts */
+/* CLOCK_MONOTONIC, relative, in hard interrupts of the CPU that starts it */
 static inline void vhl_hrtimer_setup(struct hrtimer *timer,
 				     enum hrtimer_restart (*fn)(struct hrtimer *timer))
 {
 #ifdef VHL_HAVE_HRTIMER_SETUP
-	hrtimer_setup(timer, fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	hrtimer_setup(timer, fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
 #else
-	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
 	timer->function = fn;
 #endif
 }

@@ -22,9 +22,15 @@ static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 		/* serialised by the eventfd's lock */
 		WRITE_ONCE(vq->stats.kicks, vq->stats.kicks + 1);
 		trace_vhl_kick(vq);
-	} else if (READ_ONCE(vq->napping)) {
-		/* pairs with vq_awake(): the turn after the nap sees what this is about */
-		return 0;
+	} else {
+		/*
+		 * What there is to see before the look at the flag; pairs with vq_awake(). A nap
+		 * that has not ended yet is followed by a turn that sees it. The lock is that of
+		 * the wait queue.
+		 */
+		smp_mb__after_spinlock();
+		if (READ_ONCE(vq->napping))
+			return 0;
 	}
 	vhl_vq_kick(vq);
 	return 0;

@@ -12,6 +12,9 @@
 /* Sleeps of an epoch: enough for a mean, few enough to be over soon */
 #define PACE_EPOCH	16
 
+/* Naps among them for a verdict: where nobody wants the CPU, or there is work at once, are none */
+#define PACE_NAPS_MIN	4
+
 /* Chains of a sleep that are many enough: twice as many would save next to nothing */
 #define PACE_ENOUGH	64
 
@@ -32,6 +35,7 @@ void vhl_pace_init(struct vhl_pace *pace)
 {
 	memset(pace, 0, sizeof(*pace));
 	pace->backoff = PACE_HOLD_MIN;
+	pace->fresh = true;
 }
 
 u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, enum vhl_woke woke)
@@ -49,10 +53,15 @@ u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, enum vhl_woke woke)
  */
 static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 {
-	u64 nap = 2 * pace->slept / PACE_EPOCH;
+	/* for twice as many chains as now, or as many as are enough */
+	u64 nap = min_t(u64, 2 * pace->slept / PACE_EPOCH,
+			div64_u64(pace->slept * PACE_ENOUGH, max(pace->chains, 1u)));
 
-	/* what else the machine did meanwhile counts by half */
-	pace->plain_ns = pace->plain_ns ? (pace->plain_ns + per_chain) / 2 : per_chain;
+	/* what else the machine did meanwhile counts by half, unless it is another stream */
+	if (per_chain / 2 <= pace->plain_ns && pace->plain_ns / 2 <= per_chain)
+		pace->plain_ns = (pace->plain_ns + per_chain) / 2;
+	else
+		pace->plain_ns = per_chain;
 	pace->plain_chains = pace->chains;
 	pace->plain_notes = notes;
 	pace->epochs = 0;
@@ -64,7 +73,7 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 		return;
 	if (pace->chains >= PACE_PLENTY * PACE_EPOCH)
 		return;
-	/* for twice as many chains as now, or for a part of them if that is too long or was bad */
+	/* for a part of them if that is too long or was bad */
 	if (pace->short_first || nap > max)
 		nap /= 8;
 	nap = max_t(u64, nap, PACE_MIN_NS);
@@ -73,8 +82,8 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 }
 
 /*
- * Less chains than without naps by more than a sixteenth, and not by chance; no less notifications;
- * or no need.
+ * A sixteenth more time for a chain than without naps, twice in a row, as it may be by chance; no
+ * fewer notifications; or no need.
  */
 static bool pace_is_bad(struct vhl_pace *pace, u64 per_chain, u32 notes)
 {
@@ -82,7 +91,7 @@ static bool pace_is_bad(struct vhl_pace *pace, u64 per_chain, u32 notes)
 	bool again = slow && pace->slow;
 
 	pace->slow = slow;
-	return again || pace->idle > PACE_EPOCH / 2 ||
+	return again || pace->idle > pace->naps / 2 ||
 	       (u64)notes * pace->plain_chains >= (u64)pace->plain_notes * pace->chains;
 }
 
@@ -125,40 +134,44 @@ static void pace_napped(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max
 	}
 }
 
-static void pace_begin_epoch(struct vhl_pace *pace, u64 now, u64 notes)
+static void pace_end_epoch(struct vhl_pace *pace)
 {
-	pace->since = now;
-	pace->notes_then = notes;
+	pace->fresh = true;
 	pace->slept = 0;
 	pace->ran = 0;
 	pace->chains = 0;
 	pace->sleeps = 0;
+	pace->naps = 0;
 	pace->idle = 0;
 }
 
 void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max)
 {
+	u64 slept = pace->woke_at - pace->slept_at;
 	u64 per_chain;
 	u32 noted;
 
-	if (!pace->slept_at) {
-		pace_begin_epoch(pace, now, notes);
+	if (pace->fresh) {
+		pace->fresh = false;
+		pace->notes_then = notes;
 		pace->slept_at = now;
 		return;
 	}
-	pace->slept += pace->woke_at - pace->slept_at;
+	/* the time when there was no stream says nothing about it */
+	pace->slept += min(slept, max);
 	pace->ran += now - pace->woke_at;
 	pace->chains += pace->took;
+	pace->naps += pace->woke != VHL_WOKE_KICK;
 	pace->idle += pace->woke == VHL_WOKE_IDLE;
 	pace->slept_at = now;
 	if (++pace->sleeps < PACE_EPOCH)
 		return;
 
-	per_chain = div64_u64(now - pace->since, max(pace->chains, 1u));
+	per_chain = div64_u64(pace->slept + pace->ran, max(pace->chains, 1u));
 	noted = min_t(u64, notes - pace->notes_then, U32_MAX);
-	if (pace->nap)
-		pace_napped(pace, per_chain, noted, max);
-	else
+	if (!pace->nap)
 		pace_plain(pace, per_chain, noted, max);
-	pace_begin_epoch(pace, now, notes);
+	else if (pace->naps >= PACE_NAPS_MIN || pace->nap > max)
+		pace_napped(pace, per_chain, noted, max);
+	pace_end_epoch(pace);
 }

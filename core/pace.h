@@ -26,6 +26,7 @@ enum vhl_woke {
 	VHL_WOKE_KICK,		/* somebody */
 	VHL_WOKE_NAP,		/* the time was up */
 	VHL_WOKE_IDLE,		/* the same, but nobody had wanted the CPU any more */
+	VHL_WOKE_EARLY,		/* somebody, in the middle of a nap */
 };
 
 /**
@@ -35,22 +36,23 @@ enum vhl_woke {
  * @woke_at: when that ended
  * @woke: what ended it
  * @took: chains taken since
- * @since: when the epoch began
- * @notes_then: notifications until then
- * @slept: ns of the epoch that it slept
+ * @fresh: the epoch begins with the next sleep: this one may be of the other kind still
+ * @notes_then: notifications until it began
+ * @slept: ns of the epoch that it slept; of each sleep no more than the longest nap counts
  * @ran: ns that it did not
  * @chains: chains of the epoch
  * @sleeps: how many sleeps it had
- * @idle: how many of them ended with VHL_WOKE_IDLE
- * @plain_ns: ns per chain in the last epoch without naps,
- * @plain_chains: its chains
- * @plain_notes: and its notifications
- * @epochs: epochs with naps since then
- * @hold: epochs in which to try nothing new
- * @backoff: how many there will be after the next failure
+ * @naps: how many of them were naps
+ * @idle: how many of these ended with VHL_WOKE_IDLE
  * @slow: the last epoch with naps had too few chains
  * @grown: the nap was made longer for this epoch
  * @short_first: begin with a short nap when trying again
+ * @epochs: epochs with naps since the last one without
+ * @hold: epochs in which to try nothing new
+ * @backoff: how many there will be after the next failure
+ * @plain_ns: ns per chain without naps, a mean of the last epochs
+ * @plain_chains: chains of the last epoch without naps,
+ * @plain_notes: and its notifications
  */
 struct vhl_pace {
 	u64 nap;
@@ -59,13 +61,14 @@ struct vhl_pace {
 	enum vhl_woke woke;
 	u32 took;
 
-	u64 since;
 	u64 notes_then;
 	u64 slept;
 	u64 ran;
 	u32 chains;
 	u8 sleeps;
+	u8 naps;
 	u8 idle;
+	bool fresh;
 
 	bool slow;
 	bool grown;
@@ -99,7 +102,7 @@ static inline void vhl_pace_took(struct vhl_pace *pace, unsigned int n)
 /* There was nothing to take after a nap */
 static inline bool vhl_pace_in_vain(const struct vhl_pace *pace)
 {
-	return pace->woke != VHL_WOKE_KICK && !pace->took;
+	return (pace->woke == VHL_WOKE_NAP || pace->woke == VHL_WOKE_IDLE) && !pace->took;
 }
 
 /**

@@ -153,7 +153,7 @@ struct vhl_node {
  * struct vhl_poll - runs a queue whenever a file becomes ready
  *
  * Owned by dev->mutex.  The wait entry calls vhl_vq_kick() under the lock of the file's wait
- * queue.
+ * queue; but not while the queue naps, unless the file is the kick eventfd.
  */
 struct vhl_poll {
 	struct vhl_vq *vq;

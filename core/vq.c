@@ -34,12 +34,31 @@ MODULE_PARM_DESC(poll_max_us,
 
 /*
  * Who shares a CPU may have to wait for as long as the scheduler's slice for others, a millisecond
- * or more. Only streams have naps, and only while they lose nothing by it (pace.h).
+ * or more. Only streams have naps, and only while they hardly lose by it (pace.h).
  */
-static unsigned int nap_max_us = 1000;
-module_param(nap_max_us, uint, 0644);
+#define VHL_NAP_MAX_US		1000
+#define VHL_NAP_LIMIT_US	100000
+
+static unsigned int nap_max_us = VHL_NAP_MAX_US;
+
+static int set_nap_max(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 0, VHL_NAP_LIMIT_US);
+}
+
+static const struct kernel_param_ops nap_max_ops = {
+	.set	= set_nap_max,
+	.get	= param_get_uint,
+};
+
+module_param_cb(nap_max_us, &nap_max_ops, &nap_max_us, 0644);
 MODULE_PARM_DESC(nap_max_us,
 		 "Longest nap of a queue on a CPU that others want, in microseconds, 0 for none (default 1000)");
+
+static u64 nap_max_ns(void)
+{
+	return (u64)READ_ONCE(nap_max_us) * NSEC_PER_USEC;
+}
 
 /* With a coarser clock a nap would last until the next tick */
 #define VHL_NAP_RESOLUTION_NS	20000
@@ -48,9 +67,9 @@ static enum hrtimer_restart vq_end_nap(struct hrtimer *timer)
 {
 	struct vhl_vq *vq = container_of(timer, struct vhl_vq, nap);
 
-	/* seen by the turn that the kick leads to */
 	WRITE_ONCE(vq->nap_idle, is_idle_task(current));
-	WRITE_ONCE(vq->nap_over, true);
+	/* after the other flag; pairs with vq_awake(), whoever woke it */
+	smp_store_release(&vq->nap_over, true);
 	vhl_vq_kick(vq);
 	return HRTIMER_NORESTART;
 }
@@ -203,6 +222,7 @@ void vhl_vq_stop(struct vhl_vq *vq)
 	vhl_vq_lock(vq);
 	WRITE_ONCE(vq->running, false);
 	hrtimer_cancel(&vq->nap);
+	WRITE_ONCE(vq->napping, false);
 	vhl_vq_drain(vq);
 	vq->base = vq->ring.last_avail;
 	vq->dev->node->ops->stop(vq);
@@ -404,8 +424,7 @@ static void vq_asleep(struct vhl_vq *vq)
 	/* a call is written by who completes; one more or less does not matter */
 	u64 notes = vq->stats.wakes + READ_ONCE(vq->stats.calls);
 
-	vhl_pace_sleep(&vq->pace, ktime_get_ns(), notes,
-		       (u64)READ_ONCE(nap_max_us) * NSEC_PER_USEC);
+	vhl_pace_sleep(&vq->pace, ktime_get_ns(), notes, nap_max_ns());
 }
 
 /*
@@ -416,12 +435,12 @@ static bool vq_nap(struct vhl_vq *vq)
 {
 	u64 ns = vq->pace.nap;
 
-	if (!ns || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
+	if (!ns || ns > nap_max_ns() || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
 		return false;
-	WRITE_ONCE(vq->nap_over, false);
+	vq->nap_over = false;
 	WRITE_ONCE(vq->napping, true);
 	trace_vhl_nap(vq, ns);
-	hrtimer_start(&vq->nap, ns_to_ktime(ns), HRTIMER_MODE_REL_HARD);
+	hrtimer_start(&vq->nap, ns_to_ktime(ns), HRTIMER_MODE_REL_PINNED_HARD);
 	vq_asleep(vq);
 	return true;
 }
@@ -458,20 +477,17 @@ static bool vq_awake(struct vhl_vq *vq)
 		return false;
 	}
 	if (vq->napping) {
-		if (READ_ONCE(vq->nap_over))
-			woke = READ_ONCE(vq->nap_idle) ? VHL_WOKE_IDLE : VHL_WOKE_NAP;
-		else
-			/* a driver may kick; if the timer fires just now there is one more turn */
-			hrtimer_try_to_cancel(&vq->nap);
+		/* a driver may kick all the same; the timer's function waits for nothing */
+		hrtimer_cancel(&vq->nap);
+		woke = VHL_WOKE_EARLY;
+		if (smp_load_acquire(&vq->nap_over))
+			woke = vq->nap_idle ? VHL_WOKE_IDLE : VHL_WOKE_NAP;
 		WRITE_ONCE(vq->napping, false);
-		/*
-		 * Before the look at the backend. Pairs with the barrier between what it has and
-		 * its wake-up (wq_has_sleeper()), which does nothing while there is a nap.
-		 */
+		/* before the look at the backend; pairs with poll_wake() */
 		smp_mb();
 	}
 	slept = vhl_pace_wake(&vq->pace, ktime_get_ns(), woke);
-	if (woke != VHL_WOKE_KICK)
+	if (woke == VHL_WOKE_NAP || woke == VHL_WOKE_IDLE)
 		return true;
 	WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
 	trace_vhl_wake(vq);

@@ -209,7 +209,8 @@ TEST(pace_never_much_worse)
 /* The CPU is not left idle by naps, even where they save so much that it would not be felt */
 TEST(pace_idle)
 {
-	struct sim s = { .l = LOAD(.make = 1000, .wake = 40000, .depth = 8, .max = 1000000),
+	struct sim s = { .l = { .make = 1000, .reap = 1000, .wake = 40000, .call = 4000, .serve = 2000,
+			       .depth = 8, .max = 1000000 },
 			 .now = 1 };
 
 	vhl_pace_init(&s.pace);
@@ -267,7 +268,9 @@ TEST(pace_limit)
 	s.l.max = 50000;
 	run(&s, 10000);
 	s.longest = 0;
+	s.naps = 0;
 	run(&s, 100000);
+	CHECK(s.naps > 1000);
 	CHECK(s.longest <= 50000);
 	s.l.max = 0;
 	run(&s, 10000);
@@ -292,9 +295,72 @@ TEST(pace_follows)
 	CHECK(s.naps - then < 500);
 	s.l.depth = 256;
 	run(&s, 100000);
-	then = s.naps;
+	then = s.notes;
 	run(&s, 100000);
-	CHECK(s.naps > then);
+	CHECK(s.notes - then < 100000 / 10);
+}
+
+/* One request a second, then a stream: what was slow is no measure for it */
+TEST(pace_quiet_spell)
+{
+	const struct load load = { .make = 4000, .reap = 1000, .wake = 8000, .call = 4000,
+				   .serve = 2000, .depth = 8, .others = true, .max = 1000000 };
+	struct sim s = { .l = load, .now = 1 };
+	struct rates without = measure(&load, 0);
+	u64 then;
+
+	vhl_pace_init(&s.pace);
+	s.l.depth = 1;
+	s.l.make = 1000000000;
+	run(&s, 100);
+	s.l = load;
+	/* the epoch that has some of both, and a trial */
+	run(&s, 1000);
+	then = s.now;
+	run(&s, 20000);
+	CHECK(s.now - then < 20000 * (without.ns + without.ns / 10));
+}
+
+/* What else a busy machine does is no reason to give up: every 13 ms it takes 5 */
+TEST(pace_busy_machine)
+{
+	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
+	u64 stolen = 0;
+
+	vhl_pace_init(&s.pace);
+	for (unsigned int i = 0; i < 10000; i++) {
+		run(&s, 100);
+		if (s.now - stolen > 13000000) {
+			/* while the device runs: what it slept is cut off anyway */
+			s.l.call += 5000000;
+			run(&s, 1);
+			s.l.call -= 5000000;
+			stolen = s.now;
+		}
+	}
+	tap_diag("%llu notes for %llu chains", (unsigned long long)s.notes,
+		 (unsigned long long)s.served);
+	CHECK(s.notes < s.served / 10);
+}
+
+/* Where a queue does not come to nap, naps are neither judged nor made longer */
+TEST(pace_no_verdict)
+{
+	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
+	struct vhl_pace *p = &s.pace;
+	u64 nap;
+	int i;
+
+	vhl_pace_init(p);
+	run(&s, 100000);
+	nap = p->nap;
+	CHECK(nap > 0);
+	for (i = 0; i < 1000; i++) {
+		vhl_pace_wake(p, s.now += 5000, VHL_WOKE_KICK);
+		vhl_pace_took(p, 2);
+		vhl_pace_sleep(p, s.now += 5000, s.notes += 2, 1000000);
+	}
+	CHECK(p->nap == nap);
 }
 
 int main(int argc, char **argv)
