@@ -12,6 +12,9 @@
 /* Sleeps of an epoch: enough for a mean, few enough to be over soon */
 #define PACE_EPOCH	16
 
+/* A sleep of so many longest naps is a pause in which there was no stream */
+#define PACE_PAUSE	8
+
 /* Naps among them for a verdict: where nobody wants the CPU, or there is work at once, are none */
 #define PACE_NAPS_MIN	4
 
@@ -82,12 +85,12 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 }
 
 /*
- * A sixteenth more time for a chain than without naps, twice in a row, as it may be by chance; no
+ * Noticeably more time for a chain than without naps, twice in a row, as it may be by chance; no
  * fewer notifications; or no need.
  */
 static bool pace_is_bad(struct vhl_pace *pace, u64 per_chain, u32 notes)
 {
-	bool slow = per_chain > pace->plain_ns + pace->plain_ns / 16;
+	bool slow = per_chain > pace->plain_ns + pace->plain_ns / 32;
 	bool again = slow && pace->slow;
 
 	pace->slow = slow;
@@ -145,6 +148,20 @@ static void pace_end_epoch(struct vhl_pace *pace)
 	pace->idle = 0;
 }
 
+/* There was no stream for a while, which says nothing about it; nor has a trial been seen through */
+static void pace_pause(struct vhl_pace *pace, u64 max)
+{
+	if (pace->grown)
+		pace->nap /= 2;
+	else if (!pace->epochs)
+		pace->nap = 0;
+	if (pace->nap > max)
+		pace->nap = 0;
+	pace->grown = false;
+	pace->slow = false;
+	pace_end_epoch(pace);
+}
+
 void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max)
 {
 	u64 slept = pace->woke_at - pace->slept_at;
@@ -157,8 +174,14 @@ void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max)
 		pace->slept_at = now;
 		return;
 	}
-	/* the time when there was no stream says nothing about it */
-	pace->slept += min(slept, max);
+	if (slept > PACE_PAUSE * max) {
+		pace_pause(pace, max);
+		pace->fresh = false;
+		pace->notes_then = notes;
+		pace->slept_at = now;
+		return;
+	}
+	pace->slept += slept;
 	pace->ran += now - pace->woke_at;
 	pace->chains += pace->took;
 	pace->naps += pace->woke != VHL_WOKE_KICK;

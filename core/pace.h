@@ -38,7 +38,7 @@ enum vhl_woke {
  * @took: chains taken since
  * @fresh: the epoch begins with the next sleep: this one may be of the other kind still
  * @notes_then: notifications until it began
- * @slept: ns of the epoch that it slept; of each sleep no more than the longest nap counts
+ * @slept: ns of the epoch that it slept
  * @ran: ns that it did not
  * @chains: chains of the epoch
  * @sleeps: how many sleeps it had
