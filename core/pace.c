@@ -29,7 +29,7 @@
 
 /* A nap that fails is tried again after so many epochs, and after twice as many the next time */
 #define PACE_HOLD_MIN	4
-#define PACE_HOLD_MAX	128
+#define PACE_HOLD_MAX	64
 
 /* Epochs with naps until one without is measured anew: streams change */
 #define PACE_EPOCHS_MAX	32

@@ -152,7 +152,7 @@ TEST(pace_one_at_a_time)
 			 (unsigned long long)with.naps);
 		CHECK(without.naps == 0);
 		CHECK(with.naps < 200000 / 20);
-		CHECK(with.ns <= without.ns + without.ns / 50);
+		CHECK(with.ns <= without.ns + without.ns / 40);
 	}
 }
 
