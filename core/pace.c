@@ -168,14 +168,9 @@ void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max)
 	u64 per_chain;
 	u32 noted;
 
-	if (pace->fresh) {
-		pace->fresh = false;
-		pace->notes_then = notes;
-		pace->slept_at = now;
-		return;
-	}
-	if (slept > PACE_PAUSE * max) {
+	if (!pace->fresh && slept > PACE_PAUSE * max)
 		pace_pause(pace, max);
+	if (pace->fresh) {
 		pace->fresh = false;
 		pace->notes_then = notes;
 		pace->slept_at = now;

@@ -11,7 +11,7 @@
  * does, on what a notification costs on this machine, and on whether the driver waits for what the
  * nap delays. So it is found by trial. Sleeps are looked at in epochs of a fixed number. One
  * without naps says how many chains pass in what time, and at how many notifications. Naps are
- * kept, and made longer, while there are fewer notifications and hardly less chains; else they are
+ * kept, and made longer, while there are fewer notifications and hardly fewer chains; else they are
  * given up, and tried again ever more seldom.
  *
  * Arithmetic only, on times that the caller takes; compiled in userspace, too. One user at a time.

@@ -331,7 +331,7 @@ TEST(pace_busy_machine)
 	for (unsigned int i = 0; i < 10000; i++) {
 		run(&s, 100);
 		if (s.now - stolen > 13000000) {
-			/* while the device runs: what it slept is cut off anyway */
+			/* while the device runs: it counts for the epoch, whatever that is */
 			s.l.call += 5000000;
 			run(&s, 1);
 			s.l.call -= 5000000;
