@@ -27,8 +27,11 @@
 /* The shortest nap: a timer and two switches take some microseconds themselves */
 #define PACE_MIN_NS	5000
 
+/* After so many pauses without an epoch there is no stream any more that could be judged */
+#define PACE_PAUSES_MAX	4
+
 /* A nap that fails is tried again after so many epochs, and after twice as many the next time */
-#define PACE_HOLD_MIN	4
+#define PACE_HOLD_MIN	2
 #define PACE_HOLD_MAX	64
 
 /* Epochs with naps until one without is measured anew: streams change */
@@ -41,12 +44,69 @@ void vhl_pace_init(struct vhl_pace *pace)
 	pace->fresh = true;
 }
 
-u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, enum vhl_woke woke)
+u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, u64 cpu, enum vhl_woke woke)
 {
+	u64 used = cpu - pace->cpu_at, passed = now - pace->woke_at;
+
+	/* the two clocks need not agree to the last bit */
+	pace->others = passed > used ? passed - used : 0;
+	pace->cpu_at = cpu;
 	pace->woke_at = now;
 	pace->woke = woke;
 	pace->took = 0;
 	return pace->slept_at ? now - pace->slept_at : U64_MAX;
+}
+
+/* Noticeably more time for a chain; where the machine is noisy that takes more, up to a quarter */
+static bool pace_slower(const struct vhl_pace *pace, u64 per_chain, u64 than)
+{
+	return per_chain > than + clamp_t(u64, pace->noise_ns, than / 32, than / 4);
+}
+
+/* Nothing new for a while, and for longer the next time */
+static void pace_back_off(struct vhl_pace *pace)
+{
+	pace->hold = pace->backoff;
+	pace->backoff = min(pace->backoff * 2, PACE_HOLD_MAX);
+}
+
+/* Naps do not pay */
+static void pace_give_up(struct vhl_pace *pace)
+{
+	pace->short_first = !pace->short_first && !pace->too_short;
+	pace_back_off(pace);
+}
+
+static void pace_set_nap(struct vhl_pace *pace, u64 nap)
+{
+	pace->nap = nap;
+	pace->nap_ns = 0;
+}
+
+/* One epoch without naps, to see whether they are worth it still */
+static void pace_suspect(struct vhl_pace *pace)
+{
+	pace->suspect = pace->nap;
+	pace->suspect_ns = pace->nap_ns;
+	pace->nap = 0;
+	pace->grown = false;
+}
+
+/* It is over. Return: true if they are. */
+static bool pace_acquit(struct vhl_pace *pace, u64 per_chain, u64 max)
+{
+	u64 nap = pace->suspect;
+
+	pace->suspect = 0;
+	if (pace_slower(pace, pace->suspect_ns, per_chain)) {
+		pace_give_up(pace);
+		return false;
+	}
+	pace->plain_ns = per_chain;
+	pace->last_ns = 0;
+	if (nap <= max)
+		pace->nap = nap;
+	return true;
 }
 
 /*
@@ -56,9 +116,13 @@ u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, enum vhl_woke woke)
  */
 static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 {
-	/* for twice as many chains as now, or as many as are enough */
-	u64 nap = min_t(u64, 2 * pace->slept / PACE_EPOCH,
-			div64_u64(pace->slept * PACE_ENOUGH, max(pace->chains, 1u)));
+	/*
+	 * For twice as many chains as now, or as many as are enough, if whoever makes them had the
+	 * CPU whenever the worker did not have it: the scheduler may have given it to him in the
+	 * middle of a turn.
+	 */
+	u64 nap = min_t(u64, 2 * pace->away / PACE_EPOCH,
+			div64_u64(pace->away * PACE_ENOUGH, max(pace->chains, 1u)));
 
 	/* what else the machine did meanwhile counts by half, unless it is another stream */
 	if (per_chain / 2 <= pace->plain_ns && pace->plain_ns / 2 <= per_chain)
@@ -67,73 +131,68 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 		pace->plain_ns = per_chain;
 	pace->plain_chains = pace->chains;
 	pace->plain_notes = notes;
+	if (pace->last_ns)
+		pace->noise_ns = (3 * pace->noise_ns + max(per_chain, pace->last_ns) -
+				  min(per_chain, pace->last_ns)) / 4;
+	pace->last_ns = per_chain;
 	pace->epochs = 0;
+	if (pace->suspect && pace_acquit(pace, per_chain, max))
+		return;
 	if (pace->hold) {
 		pace->hold--;
 		return;
 	}
 	if (pace->chains <= PACE_EPOCH + PACE_EPOCH / 8 && pace->slept >= pace->ran)
 		return;
-	if (pace->chains >= PACE_PLENTY * PACE_EPOCH)
+	if (pace->chains >= PACE_PLENTY * PACE_EPOCH || max < PACE_MIN_NS)
 		return;
-	/* for a part of them if that is too long or was bad */
-	if (pace->short_first || nap > max)
+	/* for a part of them if that was bad */
+	if (pace->short_first)
 		nap /= 8;
-	nap = max_t(u64, nap, PACE_MIN_NS);
-	if (nap <= max)
-		pace->nap = nap;
+	pace_set_nap(pace, min_t(u64, max_t(u64, nap, PACE_MIN_NS), max));
+	pace->last_ns = 0;
 }
 
-/*
- * Noticeably more time for a chain than without naps, twice in a row, as it may be by chance; no
- * fewer notifications; or no need.
- */
-static bool pace_is_bad(struct vhl_pace *pace, u64 per_chain, u32 notes)
+/* Naps pay; perhaps others do more */
+static void pace_grow(struct vhl_pace *pace, u64 max)
 {
-	bool slow = per_chain > pace->plain_ns + pace->plain_ns / 32;
-	bool again = slow && pace->slow;
-
-	pace->slow = slow;
-	return again || pace->idle > pace->naps / 2 ||
-	       (u64)notes * pace->plain_chains >= (u64)pace->plain_notes * pace->chains;
+	pace->grown = false;
+	if (pace->chains > 4 * PACE_ENOUGH * PACE_EPOCH) {
+		/* a stream that became faster would fill a queue that is not endless */
+		pace_set_nap(pace, max_t(u64, pace->nap / 2, PACE_MIN_NS));
+	} else if (pace->hold) {
+		pace->hold--;
+	} else if (pace->chains < PACE_ENOUGH * PACE_EPOCH && pace->nap * 2 <= max) {
+		pace->short_ns = pace->nap_ns;
+		pace_set_nap(pace, pace->nap * 2);
+		pace->grown = true;
+	} else {
+		pace->backoff = PACE_HOLD_MIN;
+	}
 }
 
 /* An epoch with naps is over */
 static void pace_napped(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 {
-	if (pace_is_bad(pace, per_chain, notes)) {
-		pace->slow = false;
-		if (pace->grown) {
-			pace->nap /= 2;
-		} else {
-			pace->nap = 0;
-			pace->short_first = !pace->short_first;
-		}
+	/* no fewer notifications, or no need */
+	bool useless = pace->idle > pace->naps / 2 ||
+		       (u64)notes * pace->plain_chains >= (u64)pace->plain_notes * pace->chains;
+	bool slow;
+
+	pace->nap_ns = pace->nap_ns ? (pace->nap_ns + per_chain) / 2 : per_chain;
+	slow = pace_slower(pace, pace->nap_ns, pace->grown ? pace->short_ns : pace->plain_ns);
+	pace->too_short = pace->vain > pace->naps / 2;
+	if ((useless || slow) && pace->grown) {
+		pace_set_nap(pace, pace->nap / 2);
 		pace->grown = false;
-		pace->hold = pace->backoff;
-		pace->backoff = min(pace->backoff * 2, PACE_HOLD_MAX);
-		return;
-	}
-	if (++pace->epochs == PACE_EPOCHS_MAX || pace->nap > max) {
+		pace_back_off(pace);
+	} else if (useless) {
 		pace->nap = 0;
-		pace->slow = false;
-		pace->grown = false;
-		pace->hold = 0;
-		return;
-	}
-	if (pace->slow)
-		return;
-	pace->grown = false;
-	if (pace->chains > 4 * PACE_ENOUGH * PACE_EPOCH) {
-		/* a stream that became faster would fill a queue that is not endless */
-		pace->nap = max_t(u64, pace->nap / 2, PACE_MIN_NS);
-	} else if (pace->hold) {
-		pace->hold--;
-	} else if (pace->chains < PACE_ENOUGH * PACE_EPOCH && pace->nap * 2 <= max) {
-		pace->nap *= 2;
-		pace->grown = true;
+		pace_give_up(pace);
+	} else if (slow || ++pace->epochs == PACE_EPOCHS_MAX || pace->nap > max) {
+		pace_suspect(pace);
 	} else {
-		pace->backoff = PACE_HOLD_MIN;
+		pace_grow(pace, max);
 	}
 }
 
@@ -142,23 +201,25 @@ static void pace_end_epoch(struct vhl_pace *pace)
 	pace->fresh = true;
 	pace->slept = 0;
 	pace->ran = 0;
+	pace->away = 0;
 	pace->chains = 0;
 	pace->sleeps = 0;
 	pace->naps = 0;
 	pace->idle = 0;
+	pace->vain = 0;
 }
 
-/* There was no stream for a while, which says nothing about it; nor has a trial been seen through */
+/* There was no stream for a while, which says nothing about it */
 static void pace_pause(struct vhl_pace *pace, u64 max)
 {
 	if (pace->grown)
-		pace->nap /= 2;
-	else if (!pace->epochs)
-		pace->nap = 0;
-	if (pace->nap > max)
-		pace->nap = 0;
+		pace_set_nap(pace, pace->nap / 2);
 	pace->grown = false;
-	pace->slow = false;
+	if (++pace->pauses == PACE_PAUSES_MAX || pace->nap > max) {
+		pace->pauses = 0;
+		pace->nap = 0;
+		pace->suspect = 0;
+	}
 	pace_end_epoch(pace);
 }
 
@@ -178,9 +239,11 @@ void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max)
 	}
 	pace->slept += slept;
 	pace->ran += now - pace->woke_at;
+	pace->away += pace->others;
 	pace->chains += pace->took;
 	pace->naps += pace->woke != VHL_WOKE_KICK;
 	pace->idle += pace->woke == VHL_WOKE_IDLE;
+	pace->vain += vhl_pace_in_vain(pace);
 	pace->slept_at = now;
 	if (++pace->sleeps < PACE_EPOCH)
 		return;
@@ -191,5 +254,6 @@ void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max)
 		pace_plain(pace, per_chain, noted, max);
 	else if (pace->naps >= PACE_NAPS_MIN || pace->nap > max)
 		pace_napped(pace, per_chain, noted, max);
+	pace->pauses = 0;
 	pace_end_epoch(pace);
 }

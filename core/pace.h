@@ -12,7 +12,9 @@
  * nap delays. So it is found by trial. Sleeps are looked at in epochs of a fixed number. One
  * without naps says how many chains pass in what time, and at how many notifications. Naps are
  * kept, and made longer, while there are fewer notifications and hardly fewer chains; else they are
- * given up, and tried again ever more seldom.
+ * given up, and tried again ever more seldom. Where they seem to cost chains, an epoch without them
+ * has to bear that out: it may be the machine that is slower than it was. Nor does anything count
+ * that is less than what epochs without naps differ by among themselves.
  *
  * Arithmetic only, on times that the caller takes; compiled in userspace, too. One user at a time.
  */
@@ -34,23 +36,35 @@ enum vhl_woke {
  * @nap: how long to nap in ns, 0 for not at all
  * @slept_at: when it fell asleep, 0 before the first time
  * @woke_at: when that ended
+ * @cpu_at: CPU time that the worker had used then
+ * @others: ns between the last two times, less what the worker used
  * @woke: what ended it
  * @took: chains taken since
  * @fresh: the epoch begins with the next sleep: this one may be of the other kind still
  * @notes_then: notifications until it began
  * @slept: ns of the epoch that it slept
  * @ran: ns that it did not
+ * @away: ns that others had the CPU, while it slept or in the middle of a turn
  * @chains: chains of the epoch
  * @sleeps: how many sleeps it had
  * @naps: how many of them were naps
  * @idle: how many of these ended with VHL_WOKE_IDLE
- * @slow: the last epoch with naps had too few chains
+ * @vain: how many of these found nothing
  * @grown: the nap was made longer for this epoch
+ * @too_short: the last naps were over before there was anything
  * @short_first: begin with a short nap when trying again
+ * @pauses: since the last whole epoch
+ * @suspect: length of naps that were given up for one epoch, to see how fast it is without; 0 if
+ *	there are none
+ * @suspect_ns: ns per chain with them
  * @epochs: epochs with naps since the last one without
  * @hold: epochs in which to try nothing new
  * @backoff: how many there will be after the next failure
+ * @nap_ns: ns per chain with the present nap, a mean of the last epochs, 0 before the first one
+ * @short_ns: the same before the nap was made longer
  * @plain_ns: ns per chain without naps, a mean of the last epochs
+ * @last_ns: the same of the last epoch, if that was without naps; else 0
+ * @noise_ns: by how much two such epochs in a row differ, a mean of the last
  * @plain_chains: chains of the last epoch without naps,
  * @plain_notes: and its notifications
  */
@@ -58,25 +72,36 @@ struct vhl_pace {
 	u64 nap;
 	u64 slept_at;
 	u64 woke_at;
+	u64 cpu_at;
+	u64 others;
 	enum vhl_woke woke;
 	u32 took;
 
 	u64 notes_then;
 	u64 slept;
 	u64 ran;
+	u64 away;
 	u32 chains;
 	u8 sleeps;
 	u8 naps;
 	u8 idle;
+	u8 vain;
 	bool fresh;
 
-	bool slow;
 	bool grown;
+	bool too_short;
 	bool short_first;
 	u8 epochs;
 	u8 hold;
 	u8 backoff;
+	u8 pauses;
+	u64 suspect;
+	u64 suspect_ns;
+	u64 nap_ns;
+	u64 short_ns;
 	u64 plain_ns;
+	u64 last_ns;
+	u64 noise_ns;
 	u32 plain_chains;
 	u32 plain_notes;
 };
@@ -87,11 +112,12 @@ void vhl_pace_init(struct vhl_pace *pace);
  * vhl_pace_wake() - a sleep or a nap is over
  * @pace: of the queue
  * @now: time in ns
+ * @cpu: CPU time that the worker has used until it was last given the CPU, in ns
  * @woke: what ended it
  *
  * Return: how long it was, U64_MAX for the first one.
  */
-u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, enum vhl_woke woke);
+u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, u64 cpu, enum vhl_woke woke);
 
 /* Chains were taken */
 static inline void vhl_pace_took(struct vhl_pace *pace, unsigned int n)

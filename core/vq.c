@@ -179,7 +179,6 @@ int vhl_vq_start(struct vhl_vq *vq)
 	WRITE_ONCE(vq->broken, false);
 	WRITE_ONCE(vq->running, true);
 	vq->again = false;
-	WRITE_ONCE(vq->napping, false);
 	vhl_pace_init(&vq->pace);
 	vq->poll_ns = 0;
 	vhl_vq_unlock(vq);
@@ -486,7 +485,7 @@ static bool vq_awake(struct vhl_vq *vq)
 		/* before the look at the backend; pairs with poll_wake() */
 		smp_mb();
 	}
-	slept = vhl_pace_wake(&vq->pace, ktime_get_ns(), woke);
+	slept = vhl_pace_wake(&vq->pace, ktime_get_ns(), current->se.sum_exec_runtime, woke);
 	if (woke == VHL_WOKE_NAP || woke == VHL_WOKE_IDLE)
 		return true;
 	WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);

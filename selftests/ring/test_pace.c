@@ -29,6 +29,7 @@ struct sim {
 	struct load l;
 	struct vhl_pace pace;
 	u64 now;
+	u64 cpu;		/* ns of it that the device had the CPU */
 	u64 notes;
 	u64 kicks;
 	unsigned int avail;	/* made, not taken */
@@ -69,10 +70,12 @@ static void run(struct sim *s, u64 chains)
 	enum vhl_woke woke = VHL_WOKE_KICK;
 
 	for (chains += s->served; s->served < chains;) {
+		u64 begun = s->now;
+
 		s->now += s->l.wake;
 		if (woke == VHL_WOKE_KICK)
 			s->notes++;
-		vhl_pace_wake(&s->pace, s->now, woke);
+		vhl_pace_wake(&s->pace, s->now, s->cpu, woke);
 		vhl_pace_took(&s->pace, s->avail);
 		s->now += s->avail * s->l.serve;
 		s->served += s->avail;
@@ -82,6 +85,7 @@ static void run(struct sim *s, u64 chains)
 			s->now += s->l.call;
 		}
 		s->avail = 0;
+		s->cpu += s->now - begun;
 
 		if (s->pace.nap && !vhl_pace_in_vain(&s->pace)) {
 			u64 end = s->now + s->pace.nap;
@@ -343,24 +347,194 @@ TEST(pace_busy_machine)
 	CHECK(s.notes < s.served / 10);
 }
 
+/* Nor is it that the whole machine is four times as slow now and then, for a hundred epochs */
+TEST(pace_slow_spells)
+{
+	const struct load fast = LOAD(.make = 20000, .depth = 32, .max = 1000000);
+	const struct load slow = { .make = 80000, .reap = 4000, .wake = 32000, .call = 16000,
+				   .serve = 8000, .depth = 32, .max = 1000000 };
+	struct sim s = { .l = fast, .now = 1 };
+
+	vhl_pace_init(&s.pace);
+	run(&s, 20000);
+	s.notes = 0;
+	s.served = 0;
+	for (unsigned int i = 0; i < 20; i++) {
+		s.l = i % 2 ? fast : slow;
+		run(&s, i % 2 ? 10000 : 2500);
+	}
+	tap_diag("%llu notes for %llu chains", (unsigned long long)s.notes,
+		 (unsigned long long)s.served);
+	CHECK(s.notes < s.served / 8);
+}
+
+/* Nor what takes somewhat longer now and then, by chance */
+TEST(pace_chance)
+{
+	struct sim s = { .l = LOAD(.make = 20000, .depth = 32, .max = 1000000), .now = 1 };
+	u32 random = 1;
+
+	vhl_pace_init(&s.pace);
+	run(&s, 20000);
+	s.notes = 0;
+	s.served = 0;
+	for (unsigned int i = 0; i < 1000; i++) {
+		random = random * 1103515245 + 12345;
+		s.l.make = 20000 + (random >> 16) % 10000;
+		run(&s, 100);
+	}
+	tap_diag("%llu notes for %llu chains", (unsigned long long)s.notes,
+		 (unsigned long long)s.served);
+	CHECK(s.notes < s.served / 12);
+}
+
+/* Nor that the machine is now fast and now slow, and naps seem better or worse by as much */
+TEST(pace_noise)
+{
+	struct sim s = { .l = LOAD(.make = 20000, .depth = 32, .max = 1000000), .now = 1 };
+	const struct load fast = s.l;
+	u32 random = 1;
+
+	vhl_pace_init(&s.pace);
+	run(&s, 20000);
+	s.notes = 0;
+	s.served = 0;
+	for (unsigned int i = 0; i < 2000; i++) {
+		unsigned int speed;
+
+		random = random * 1103515245 + 12345;
+		speed = 4 + (random >> 16) % 12;
+		s.l.make = fast.make * speed / 4;
+		s.l.reap = fast.reap * speed / 4;
+		s.l.wake = fast.wake * speed / 4;
+		s.l.call = fast.call * speed / 4;
+		s.l.serve = fast.serve * speed / 4;
+		run(&s, (random >> 8) % 100);
+	}
+	tap_diag("%llu notes for %llu chains", (unsigned long long)s.notes,
+		 (unsigned long long)s.served);
+	CHECK(s.notes < s.served / 8);
+}
+
+/* The length that is best, not one that is merely better than none */
+TEST(pace_best_length)
+{
+	/* twelve chains take as long to make as a nap of 203 us; after 16 the driver waits */
+	struct load l = LOAD(.make = 16000, .depth = 16, .others = true);
+	struct rates with = measure(&l, 1000000), without = measure(&l, 0);
+
+	tap_diag("%llu ns, without naps %llu", (unsigned long long)with.ns,
+		 (unsigned long long)without.ns);
+	CHECK(with.ns * 5 < without.ns * 4);
+}
+
+/* Cycles of a sleep and a turn, all alike */
+struct cycle {
+	u64 sleep;
+	u64 turn;
+	u64 cpu;		/* that the worker uses in the turn */
+	unsigned int chains;
+	unsigned int notes;
+	enum vhl_woke woke;
+};
+
+static void cycles(struct sim *s, const struct cycle *c, unsigned int n)
+{
+	while (n--) {
+		vhl_pace_wake(&s->pace, s->now += c->sleep, s->cpu, c->woke);
+		vhl_pace_took(&s->pace, c->chains);
+		s->cpu += c->cpu;
+		vhl_pace_sleep(&s->pace, s->now += c->turn, s->notes += c->notes, s->l.max);
+	}
+}
+
 /* Where a queue does not come to nap, naps are neither judged nor made longer */
 TEST(pace_no_verdict)
 {
 	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
-	struct vhl_pace *p = &s.pace;
+	const struct cycle awake = { .sleep = 5000, .turn = 5000, .cpu = 5000, .chains = 2,
+				     .notes = 2 };
 	u64 nap;
-	int i;
 
-	vhl_pace_init(p);
+	vhl_pace_init(&s.pace);
 	run(&s, 100000);
-	nap = p->nap;
+	nap = s.pace.nap;
 	CHECK(nap > 0);
-	for (i = 0; i < 1000; i++) {
-		vhl_pace_wake(p, s.now += 5000, VHL_WOKE_KICK);
-		vhl_pace_took(p, 2);
-		vhl_pace_sleep(p, s.now += 5000, s.notes += 2, 1000000);
+	cycles(&s, &awake, 1000);
+	CHECK(s.pace.nap == nap);
+}
+
+/* A stream may pause; after it has ended nothing naps */
+TEST(pace_pauses)
+{
+	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
+	const struct cycle late = { .sleep = 100000000, .turn = 5000, .cpu = 5000, .chains = 1,
+				    .notes = 2 };
+	u64 nap;
+
+	vhl_pace_init(&s.pace);
+	for (int i = 0; i < 100; i++) {
+		run(&s, 5000);
+		nap = s.pace.nap;
+		cycles(&s, &late, 1);
 	}
-	CHECK(p->nap == nap);
+	CHECK(nap > 0);
+	CHECK(s.pace.nap == nap);
+	cycles(&s, &late, 10);
+	CHECK(s.pace.nap == 0);
+}
+
+/* Naps that spare nobody anything are given up, however fast the stream is */
+TEST(pace_no_use)
+{
+	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
+	struct cycle c = { .sleep = 20000, .turn = 5000, .cpu = 5000, .chains = 3, .notes = 2 };
+
+	vhl_pace_init(&s.pace);
+	cycles(&s, &c, 20);
+	CHECK(s.pace.nap > 0);
+	c.sleep = 15000;
+	c.woke = VHL_WOKE_EARLY;
+	cycles(&s, &c, 20);
+	CHECK(s.pace.nap == 0);
+}
+
+/* What is over before there is anything is not tried again shorter than it was */
+TEST(pace_in_vain)
+{
+	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
+	const struct cycle plain = { .sleep = 100000, .turn = 5000, .cpu = 5000, .chains = 3,
+				     .notes = 2 };
+	const struct cycle nap = { .sleep = 200000, .turn = 5000, .cpu = 5000,
+				   .woke = VHL_WOKE_NAP };
+	u64 shortest = U64_MAX;
+
+	vhl_pace_init(&s.pace);
+	for (unsigned int i = 0; i < 1000; i++) {
+		if (s.pace.nap)
+			cycles(&s, &nap, 1);
+		cycles(&s, &plain, 1);
+		if (s.pace.nap)
+			shortest = min(shortest, s.pace.nap);
+	}
+	CHECK(shortest >= 200000 && shortest < U64_MAX);
+}
+
+/* The first nap is for twice as many chains, whenever others had the CPU to make them */
+TEST(pace_first_nap)
+{
+	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
+	struct cycle c = { .sleep = 10000, .turn = 190000, .cpu = 40000, .chains = 3, .notes = 2 };
+
+	vhl_pace_init(&s.pace);
+	cycles(&s, &c, 18);
+	CHECK(s.pace.nap == 2 * 160000);
+
+	/* and where that would be longer than allowed, as long as allowed */
+	c.sleep = 4000000;
+	vhl_pace_init(&s.pace);
+	cycles(&s, &c, 18);
+	CHECK(s.pace.nap == 1000000);
 }
 
 int main(int argc, char **argv)

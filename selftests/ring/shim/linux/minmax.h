@@ -17,6 +17,8 @@
 })
 
 /* The kernel's refuse operands of different types; so do these */
+#define clamp_t(type, v, lo, hi)	min_t(type, max_t(type, v, lo), hi)
+
 #define SHIM_SAME_TYPE(a, b)						\
 	_Static_assert(__builtin_types_compatible_p(__typeof__((a) + 0), __typeof__((b) + 0)) || \
 		       __builtin_constant_p(a) || __builtin_constant_p(b), "types differ")
