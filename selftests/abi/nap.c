@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What happens in the middle of a nap: a queue whose worker sleeps, wants no kick and is woken by a
+ * timer only.
+ *
+ * The driver is a thread that does not let go of its CPU, which the worker shares.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "dut.h"
+
+#define NAP_MAX_US	"/sys/module/vhost_lite/parameters/nap_max_us"
+
+/* us; naps are made longer until there are 64 chains in one, which takes twenty of these */
+#define LONGEST		"16000"
+/* Chains at a time, and ms from one time to the next */
+#define CHAINS		3
+#define PACE_MS		1
+/* So many times without an answer or a wish for a kick tell of a nap */
+#define SILENCE		4
+/* ms until it is over, whatever there was of it */
+#define OVER_MS		30
+
+/* Chains in flight share these buffers: nobody looks at what is in there */
+#define BUFFER		(LANE_FREE)
+#define BUFFER_LEN	4096
+
+FIXTURE(nap) {
+	struct dut d;
+};
+
+FIXTURE_VARIANT(nap) {
+	enum dut_kind kind;
+	unsigned int qi;
+};
+
+FIXTURE_VARIANT_ADD(nap, net_rx) { .kind = DUT_NET, .qi = RX };
+FIXTURE_VARIANT_ADD(nap, net_tx) { .kind = DUT_NET, .qi = TX };
+FIXTURE_VARIANT_ADD(nap, blk) { .kind = DUT_BLK, .qi = 1 };
+FIXTURE_VARIANT_ADD(nap, vdpa) { .kind = DUT_VDPA, .qi = 1 };
+
+static char nap_max[16];
+
+static int set_nap_max(const char *us)
+{
+	int fd = open(NAP_MAX_US, O_RDWR | O_CLOEXEC);
+	ssize_t n = -1;
+
+	if (fd >= 0 && !nap_max[0] && read(fd, nap_max, sizeof(nap_max) - 1) <= 0)
+		return -EIO;
+	if (fd >= 0) {
+		n = write(fd, us, strlen(us));
+		close(fd);
+	}
+	return n < 0 ? -errno : 0;
+}
+
+static int open_dut(struct dut *d, enum dut_kind kind)
+{
+	struct dut_opts opts = { .num = 256 };
+
+	return dut_open(d, kind, &opts);
+}
+
+FIXTURE_SETUP(nap)
+{
+	cpu_set_t one;
+
+	/* before the workers are made, which inherit it where they are threads of this process */
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
+	ASSERT_EQ(0, set_nap_max(LONGEST));
+	ASSERT_EQ(0, open_dut(&self->d, variant->kind));
+}
+
+FIXTURE_TEARDOWN(nap)
+{
+	dut_close(&self->d);
+	EXPECT_EQ(0, set_nap_max(nap_max));
+}
+
+/* Stay on the CPU */
+static void spin(unsigned int ms)
+{
+	int64_t end = now_ms() + ms;
+
+	while (now_ms() < end)
+		;
+}
+
+static int add(struct dut *d, unsigned int qi)
+{
+	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_GET_ID) };
+	struct lane *l = &d->lane[qi];
+	struct guest_seg seg[] = {
+		{ l->gpa + LANE_HDR, sizeof(hdr) },
+		{ l->gpa + BUFFER, VIRTIO_BLK_ID_BYTES },
+		{ l->gpa + LANE_STATUS, 1 },
+	};
+
+	if (d->kind != DUT_NET) {
+		memcpy(l->p + LANE_HDR, &hdr, sizeof(hdr));
+		return gq_add(d->q[qi], seg, 1, 2, d);
+	}
+	seg[0] = (struct guest_seg){ l->gpa + BUFFER, qi == RX ? BUFFER_LEN : NET_HDR + 60 };
+	return gq_add(d->q[qi], seg, qi == TX, qi == RX, d);
+}
+
+/* @n chains, of which the queue learns if it asked to; for RX, packets that need them */
+static int put(struct dut *d, unsigned int qi, unsigned int n)
+{
+	unsigned char frame[60] = { 2, 2, 2, 2, 2, 2 };
+	struct guest_queue *q = d->q[qi];
+	struct iovec iov = { .iov_base = frame, .iov_len = sizeof(frame) };
+	struct mmsghdr msg[8];
+	int ret = 0;
+
+	memset(msg, 0, sizeof(msg));
+	for (unsigned int i = 0; !ret && i < n; i++) {
+		ret = add(d, qi);
+		msg[i].msg_hdr.msg_iov = &iov;
+		msg[i].msg_hdr.msg_iovlen = 1;
+	}
+	gq_publish(q);
+	ret = ret ?: gq_notify(q);
+	if (!ret && d->kind == DUT_NET && qi == RX && sendmmsg(d->raw, msg, n, 0) != (int)n)
+		ret = -errno;
+	return ret;
+}
+
+/* What has been completed; each once, which gq_get() checks */
+static int collect(struct guest_queue *q)
+{
+	uint32_t len;
+	void *token;
+	int ret = 0;
+
+	while (!ret && gq_pending(q))
+		ret = gq_get(q, &token, &len);
+	return ret;
+}
+
+/* Everything is completed, without more being done for it */
+static int collect_all(struct guest_queue *q)
+{
+	int ret = collect(q);
+
+	while (!ret && gq_in_flight(q))
+		ret = gq_wait(q, 5000) ?: collect(q);
+	return ret;
+}
+
+/*
+ * Have the queue nap: by a stream that is as fast with naps as without. Return: 0 in the middle of
+ * one, with chains that wait for its end.
+ */
+static int have_nap(struct dut *d, unsigned int qi)
+{
+	struct guest_queue *q = d->q[qi];
+	int64_t end = now_ms() + 60000;
+	unsigned int quiet = 0;
+	int ret = 0;
+
+	/* what a guest sent before is of no concern, and is not to fill the socket */
+	dut_forget(d);
+	while (!ret && quiet < SILENCE && now_ms() < end) {
+		uint64_t kicks = q->count.kicks;
+		uint16_t used = gq_used_idx(q);
+
+		ret = collect(q);
+		while (!ret && q->num_free < 64)
+			ret = gq_wait(q, 5000) ?: collect(q);
+		ret = ret ?: put(d, qi, CHAINS);
+		spin(PACE_MS);
+		quiet = gq_used_idx(q) == used && q->count.kicks == kicks ? quiet + 1 : 0;
+	}
+	return ret || quiet == SILENCE ? ret : -ETIMEDOUT;
+}
+
+/* The timer alone ends a nap; whatever came meanwhile, also packets, is found then */
+TEST_F_TIMEOUT(nap, ends, 120)
+{
+	struct dut *d = &self->d;
+	struct guest_queue *q = d->q[variant->qi];
+
+	for (unsigned int i = 0; i < many(2); i++) {
+		ASSERT_EQ(0, have_nap(d, variant->qi));
+		ASSERT_LT(0, gq_in_flight(q));
+		ASSERT_EQ(0, put(d, variant->qi, CHAINS));
+		ASSERT_EQ(0, collect_all(q));
+	}
+}
+
+/* A queue that is stopped goes on where it was: no chain is lost, none is completed twice */
+TEST_F_TIMEOUT(nap, stop, 120)
+{
+	struct dut *d = &self->d;
+	struct guest_queue *q = d->q[variant->qi];
+	uint16_t used;
+
+	for (unsigned int i = 0; i < many(2); i++) {
+		ASSERT_EQ(0, have_nap(d, variant->qi));
+		ASSERT_EQ(0, dut_stop(d));
+		used = gq_used_idx(q);
+		EXPECT_EQ(used, q->base);
+		spin(OVER_MS);
+		EXPECT_EQ(used, gq_used_idx(q));
+		ASSERT_EQ(0, dut_start(d));
+		ASSERT_EQ(0, collect_all(q));
+	}
+}
+
+/* Without an eventfd for a while, then with another that nobody has signalled */
+TEST_F_TIMEOUT(nap, kick_eventfd_replaced, 120)
+{
+	struct dut *d = &self->d;
+	struct guest_queue *q = d->q[variant->qi];
+
+	for (unsigned int i = 0; i < many(2); i++) {
+		ASSERT_EQ(0, have_nap(d, variant->qi));
+		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, variant->qi, -1));
+		close(q->kick_fd);
+		q->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		ASSERT_EQ(0, put(d, variant->qi, CHAINS));
+		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, variant->qi, q->kick_fd));
+		ASSERT_EQ(0, collect_all(q));
+	}
+}
+
+static int batch(struct dut *d, unsigned int type)
+{
+	struct vhost_msg_v2 msg = { .type = VHOST_IOTLB_MSG_V2, .iotlb.type = type };
+
+	return write(d->g->fd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -errno;
+}
+
+/* Guest memory changes; with a batch of messages (vDPA) the nap ends before the batch does */
+TEST_F_TIMEOUT(nap, memory_changes, 120)
+{
+	struct dut *d = &self->d;
+	struct guest_queue *q = d->q[variant->qi];
+	uint16_t used;
+
+	for (unsigned int i = 0; i < many(2); i++) {
+		ASSERT_EQ(0, have_nap(d, variant->qi));
+		if (variant->kind == DUT_VDPA) {
+			ASSERT_EQ(0, batch(d, VHOST_IOTLB_BATCH_BEGIN));
+			used = gq_used_idx(q);
+			spin(OVER_MS);
+			EXPECT_EQ(used, gq_used_idx(q));
+			ASSERT_EQ(0, put(d, variant->qi, CHAINS));
+			ASSERT_EQ(0, batch(d, VHOST_IOTLB_BATCH_END));
+		} else {
+			ASSERT_EQ(0, guest_commit(d->g));
+		}
+		ASSERT_EQ(0, collect_all(q));
+	}
+}
+
+/* The limit is lowered to none */
+TEST_F_TIMEOUT(nap, not_allowed_any_more, 120)
+{
+	struct dut *d = &self->d;
+	struct guest_queue *q = d->q[variant->qi];
+	int64_t wakes;
+
+	ASSERT_EQ(0, have_nap(d, variant->qi));
+	ASSERT_EQ(0, set_nap_max("0"));
+	ASSERT_EQ(0, collect_all(q));
+	wakes = dut_counter(d, variant->qi, "wakes");
+	for (unsigned int i = 0; i < 100; i++) {
+		ASSERT_EQ(0, put(d, variant->qi, CHAINS));
+		ASSERT_EQ(0, collect_all(q));
+	}
+	/* of a nap's end none is counted */
+	EXPECT_LE(97, dut_counter(d, variant->qi, "wakes") - wakes);
+}
+
+/* The VMM is gone, and with it what the timer would wake */
+TEST_F_TIMEOUT(nap, close, 120)
+{
+	struct dut *d = &self->d;
+
+	for (unsigned int i = 0; i < many(2); i++) {
+		ASSERT_EQ(0, have_nap(d, variant->qi));
+		dut_close(d);
+		sleep_ms(OVER_MS);
+		ASSERT_EQ(0, open_dut(d, variant->kind));
+	}
+}
+
+TEST_HARNESS_MAIN
