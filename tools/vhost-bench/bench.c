@@ -221,9 +221,12 @@ static void take(struct bench *b, struct bench_snapshot *s)
 		struct guest *g = b->guest[i];
 		uint64_t v;
 
-		for (unsigned int j = 0; j < GUEST_MAX_QUEUES; j++)
-			if (g->queue[j])
-				add_counters(&s->driver, &g->queue[j]->count);
+		for (unsigned int j = 0; j < GUEST_MAX_QUEUES; j++) {
+			if (!g->queue[j])
+				continue;
+			gq_count_calls(g->queue[j]);
+			add_counters(&s->driver, &g->queue[j]->count);
+		}
 		for (unsigned int j = 0; j < BENCH_DEVICE_COUNTERS; j++) {
 			if (guest_device_counter(g, bench_device_counter[j], &v))
 				continue;

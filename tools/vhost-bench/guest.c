@@ -213,10 +213,11 @@ int guest_device_counter(const struct guest *g, const char *name, uint64_t *valu
 	return found ? 0 : -ENOENT;
 }
 
-static void dump_queue(const struct guest_queue *q, FILE *f)
+static void dump_queue(struct guest_queue *q, FILE *f)
 {
 	const struct guest_counters *c = &q->count;
 
+	gq_count_calls(q);
 	fprintf(f, "queue %u: size %u%s%s%s%s\n", q->index, q->num, q->running ? "" : " stopped",
 		q->broken ? " broken" : "", gq_error(q) ? " error-eventfd-signalled" : "",
 		q->irq ? "" : " polled");

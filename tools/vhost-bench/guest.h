@@ -90,7 +90,7 @@ struct guest_seg {
  * @publishes: times the avail index moved
  * @kicks: kicks sent
  * @kicks_saved: publications after which the device wanted no kick
- * @calls: signals received on the call eventfd
+ * @calls: signals received on the call eventfd, up to the last gq_count_calls()
  * @waits: times the driver went to sleep for one
  */
 struct guest_counters {
@@ -119,6 +119,7 @@ struct gq_chain;
  * @kick_fd: eventfd
  * @call_fd: eventfd
  * @err_fd: eventfd
+ * @wait_fd: epoll of @call_fd and @err_fd, -1 until gq_wait() slept for the first time
  * @event_idx: VIRTIO_F_EVENT_IDX is in use
  * @indirect: gq_add() makes an indirect table of what has more than one segment
  * @irq: gq_wait() sleeps on @call_fd; otherwise it polls the ring and asks for no calls
@@ -143,7 +144,7 @@ struct guest_queue {
 	struct vring_used *used;
 	struct vhost_vring_addr addr;
 	uint32_t base;
-	int kick_fd, call_fd, err_fd;
+	int kick_fd, call_fd, err_fd, wait_fd;
 	bool event_idx, indirect, irq, broken, running;
 
 	uint16_t avail_next, avail_shown, avail_told, used_next;
@@ -380,11 +381,15 @@ int gq_notify(struct guest_queue *q);
 /**
  * gq_wait() - wait until there is something to collect
  * @q: the queue
- * @timeout_ms: 0 looks once, -1 waits for ever
+ * @timeout_ms: 0 looks once, -1 waits for ever; counted anew after the first call that brought
+ *	nothing
  *
  * Return: 0, -ETIMEDOUT, -EIO when the device signalled the error eventfd.
  */
 int gq_wait(struct guest_queue *q, int timeout_ms);
+
+/* gq_count_calls() - have @count.calls up to date */
+void gq_count_calls(struct guest_queue *q);
 
 /* gq_error() - has the device signalled the error eventfd; keeps it so */
 bool gq_error(const struct guest_queue *q);

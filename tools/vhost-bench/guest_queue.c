@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,6 +57,7 @@ int guest_queue(struct guest *g, unsigned int index, unsigned int num, struct gu
 		.event_idx = g->features & (1ULL << VIRTIO_RING_F_EVENT_IDX),
 		.indirect = g->features & (1ULL << VIRTIO_RING_F_INDIRECT_DESC),
 		.irq = true,
+		.wait_fd = -1,
 	};
 	q->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	q->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -85,6 +87,8 @@ void guest_queue_free(struct guest_queue *q)
 		close(q->call_fd);
 	if (q->err_fd >= 0)
 		close(q->err_fd);
+	if (q->wait_fd >= 0)
+		close(q->wait_fd);
 	free(q->chain);
 	free(q->next);
 	free(q);
@@ -189,6 +193,14 @@ bool gq_error(const struct guest_queue *q)
 	return poll(&p, 1, 0) == 1;
 }
 
+void gq_count_calls(struct guest_queue *q)
+{
+	uint64_t n;
+
+	if (read(q->call_fd, &n, sizeof(n)) == sizeof(n))
+		q->count.calls += n;
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec t;
@@ -197,58 +209,76 @@ static int64_t now_ms(void)
 	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
-/* Milliseconds to @end, rounded so that the time is never over too soon; -1 is for ever */
-static int left(int64_t end)
+static int wait_spinning(struct guest_queue *q, int timeout_ms)
 {
-	int64_t ms;
+	int64_t end = now_ms() + timeout_ms;
 
-	if (end < 0)
-		return -1;
-	ms = end - now_ms();
-	return ms > 0 ? ms : 0;
-}
-
-static int wait_spinning(struct guest_queue *q, int64_t end)
-{
 	for (;;) {
 		for (int i = 0; i < SPINS; i++)
 			if (gq_pending(q))
 				return 0;
 		if (gq_error(q))
 			return -EIO;
-		if (!left(end))
+		if (timeout_ms >= 0 && now_ms() >= end)
 			return -ETIMEDOUT;
 		sched_yield();
 	}
 }
 
-static int wait_sleeping(struct guest_queue *q, int64_t end)
+/*
+ * A sleep costs one system call: calls are edges, which need not be read from the eventfd before
+ * the next one is waited for.  An error stays.
+ */
+static int make_wait_fd(struct guest_queue *q)
 {
-	struct pollfd p[] = {
-		{ .fd = q->call_fd, .events = POLLIN },
-		{ .fd = q->err_fd, .events = POLLIN },
-	};
-	int ret = 0;
+	struct epoll_event call = { .events = EPOLLIN | EPOLLET, .data.fd = q->call_fd };
+	struct epoll_event err = { .events = EPOLLIN, .data.fd = q->err_fd };
+	int fd = epoll_create1(EPOLL_CLOEXEC), ret = 0;
 
+	if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, q->call_fd, &call) ||
+	    epoll_ctl(fd, EPOLL_CTL_ADD, q->err_fd, &err))
+		ret = guest_fail(q->guest, -errno, "epoll of queue %u", q->index);
+	if (!ret)
+		q->wait_fd = fd;
+	else if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* Sleep until a call, an error or the end */
+static int wait_event(struct guest_queue *q, int timeout_ms)
+{
+	struct epoll_event ev[2];
+	int n = epoll_wait(q->wait_fd, ev, 2, timeout_ms);
+
+	q->count.waits++;
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	for (int i = 0; i < n; i++)
+		if (ev[i].data.fd == q->err_fd)
+			return -EIO;
+	return n || gq_pending(q) ? 0 : -ETIMEDOUT;
+}
+
+static int wait_sleeping(struct guest_queue *q, int timeout_ms)
+{
+	int left = timeout_ms, ret = 0;
+	int64_t end = -1;
+
+	if (q->wait_fd < 0)
+		ret = make_wait_fd(q);
+	if (ret)
+		return ret;
 	gq_calls(q, true);
 	while (!gq_pending(q)) {
-		uint64_t n;
-		int got = poll(p, 2, left(end));
-
-		q->count.waits++;
-		if (got < 0 && errno != EINTR) {
-			ret = -errno;
+		ret = wait_event(q, left);
+		if (ret || gq_pending(q))
 			break;
-		}
-		if (p[0].revents && read(q->call_fd, &n, sizeof(n)) == sizeof(n))
-			q->count.calls += n;
-		if (p[1].revents) {
-			ret = -EIO;
-			break;
-		}
-		if (!got && !gq_pending(q)) {
-			ret = -ETIMEDOUT;
-			break;
+		/* an early call; as a rule there is none, and no clock is read */
+		if (timeout_ms > 0) {
+			if (end < 0)
+				end = now_ms() + timeout_ms;
+			left = end > now_ms() ? end - now_ms() : 0;
 		}
 	}
 	gq_calls(q, false);
@@ -257,10 +287,7 @@ static int wait_sleeping(struct guest_queue *q, int64_t end)
 
 int gq_wait(struct guest_queue *q, int timeout_ms)
 {
-	int64_t end;
-
 	if (gq_pending(q))
 		return 0;
-	end = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
-	return q->irq ? wait_sleeping(q, end) : wait_spinning(q, end);
+	return q->irq ? wait_sleeping(q, timeout_ms) : wait_spinning(q, timeout_ms);
 }
