@@ -15,7 +15,7 @@
 /* A sleep of so many longest naps is a pause in which there was no stream */
 #define PACE_PAUSE	8
 
-/* Naps among them for a verdict: where nobody wants the CPU, or there is work at once, are none */
+/* Naps among its sleeps for a verdict: where nobody wants the CPU, or there is work, are none */
 #define PACE_NAPS_MIN	4
 
 /* Chains of a sleep that are many enough: twice as many would save next to nothing */
@@ -60,7 +60,7 @@ u64 vhl_pace_wake(struct vhl_pace *pace, u64 now, u64 cpu, enum vhl_woke woke)
 /* Noticeably more time for a chain; where the machine is noisy that takes more, up to a quarter */
 static bool pace_slower(const struct vhl_pace *pace, u64 per_chain, u64 than)
 {
-	return per_chain > than + clamp_t(u64, pace->noise_ns, than / 32, than / 4);
+	return per_chain > than + clamp_t(u64, than * pace->noise / 1024, than / 32, than / 4);
 }
 
 /* Nothing new for a while, and for longer the next time */
@@ -92,7 +92,7 @@ static void pace_suspect(struct vhl_pace *pace)
 	pace->grown = false;
 }
 
-/* It is over. Return: true if they are. */
+/* The epoch without naps is over. Return: true if naps go on. */
 static bool pace_acquit(struct vhl_pace *pace, u64 per_chain, u64 max)
 {
 	u64 nap = pace->suspect;
@@ -103,10 +103,19 @@ static bool pace_acquit(struct vhl_pace *pace, u64 per_chain, u64 max)
 		return false;
 	}
 	pace->plain_ns = per_chain;
-	pace->last_ns = 0;
 	if (nap <= max)
 		pace->nap = nap;
 	return true;
+}
+
+/* By how much this epoch without naps differs from the last one, unless it is another stream */
+static void pace_noise(struct vhl_pace *pace, u64 per_chain)
+{
+	u64 more = max(per_chain, pace->last_ns), less = min(per_chain, pace->last_ns);
+
+	if (less && more / 8 < less)
+		pace->noise = (3 * pace->noise + div64_u64((more - less) * 1024, more)) / 4;
+	pace->last_ns = per_chain;
 }
 
 /*
@@ -124,6 +133,12 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 	u64 nap = min_t(u64, 2 * pace->away / PACE_EPOCH,
 			div64_u64(pace->away * PACE_ENOUGH, max(pace->chains, 1u)));
 
+	/* so slow by accident, or is it another stream? The next one will tell */
+	if (pace->plain_ns && per_chain / 2 > pace->plain_ns && !pace->odd) {
+		pace->odd = true;
+		return;
+	}
+	pace->odd = false;
 	/* what else the machine did meanwhile counts by half, unless it is another stream */
 	if (per_chain / 2 <= pace->plain_ns && pace->plain_ns / 2 <= per_chain)
 		pace->plain_ns = (pace->plain_ns + per_chain) / 2;
@@ -131,10 +146,7 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 		pace->plain_ns = per_chain;
 	pace->plain_chains = pace->chains;
 	pace->plain_notes = notes;
-	if (pace->last_ns)
-		pace->noise_ns = (3 * pace->noise_ns + max(per_chain, pace->last_ns) -
-				  min(per_chain, pace->last_ns)) / 4;
-	pace->last_ns = per_chain;
+	pace_noise(pace, per_chain);
 	pace->epochs = 0;
 	if (pace->suspect && pace_acquit(pace, per_chain, max))
 		return;
@@ -150,7 +162,6 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 	if (pace->short_first)
 		nap /= 8;
 	pace_set_nap(pace, min_t(u64, max_t(u64, nap, PACE_MIN_NS), max));
-	pace->last_ns = 0;
 }
 
 /* Naps pay; perhaps others do more */
@@ -174,13 +185,17 @@ static void pace_grow(struct vhl_pace *pace, u64 max)
 /* An epoch with naps is over */
 static void pace_napped(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 {
-	/* no fewer notifications, or no need */
+	/* not noticeably fewer notifications, or no need */
 	bool useless = pace->idle > pace->naps / 2 ||
-		       (u64)notes * pace->plain_chains >= (u64)pace->plain_notes * pace->chains;
+		       (u64)notes * pace->plain_chains >
+		       (u64)pace->plain_notes * pace->chains / 8 * 7;
+	/* a stream that is much faster now has to be measured anew */
+	bool other = per_chain < pace->nap_ns / 2;
 	bool slow;
 
-	pace->nap_ns = pace->nap_ns ? (pace->nap_ns + per_chain) / 2 : per_chain;
-	slow = pace_slower(pace, pace->nap_ns, pace->grown ? pace->short_ns : pace->plain_ns);
+	pace->nap_ns = pace->nap_ns && !other ? (pace->nap_ns + per_chain) / 2 : per_chain;
+	slow = pace_slower(pace, pace->nap_ns, pace->grown ? min(pace->short_ns, pace->plain_ns) :
+							     pace->plain_ns);
 	pace->too_short = pace->vain > pace->naps / 2;
 	if ((useless || slow) && pace->grown) {
 		pace_set_nap(pace, pace->nap / 2);
@@ -189,7 +204,7 @@ static void pace_napped(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max
 	} else if (useless) {
 		pace->nap = 0;
 		pace_give_up(pace);
-	} else if (slow || ++pace->epochs == PACE_EPOCHS_MAX || pace->nap > max) {
+	} else if (slow || other || ++pace->epochs == PACE_EPOCHS_MAX || pace->nap > max) {
 		pace_suspect(pace);
 	} else {
 		pace_grow(pace, max);
@@ -250,10 +265,16 @@ void vhl_pace_sleep(struct vhl_pace *pace, u64 now, u64 notes, u64 max)
 
 	per_chain = div64_u64(pace->slept + pace->ran, max(pace->chains, 1u));
 	noted = min_t(u64, notes - pace->notes_then, U32_MAX);
-	if (!pace->nap)
+	if (!pace->nap) {
 		pace_plain(pace, per_chain, noted, max);
-	else if (pace->naps >= PACE_NAPS_MIN || pace->nap > max)
+		pace->pauses = 0;
+	} else if (pace->naps >= PACE_NAPS_MIN || pace->nap > max) {
 		pace_napped(pace, per_chain, noted, max);
-	pace->pauses = 0;
+		pace->pauses = 0;
+	} else if (pace->naps) {
+		/* not enough of them to tell yet */
+		pace->sleeps = 0;
+		return;
+	}
 	pace_end_epoch(pace);
 }

@@ -11,10 +11,10 @@
  * does, on what a notification costs on this machine, and on whether the driver waits for what the
  * nap delays. So it is found by trial. Sleeps are looked at in epochs of a fixed number. One
  * without naps says how many chains pass in what time, and at how many notifications. Naps are
- * kept, and made longer, while there are fewer notifications and hardly fewer chains; else they are
- * given up, and tried again ever more seldom. Where they seem to cost chains, an epoch without them
- * has to bear that out: it may be the machine that is slower than it was. Nor does anything count
- * that is less than what epochs without naps differ by among themselves.
+ * kept, and made longer, while there are fewer notifications and not noticeably fewer chains, by
+ * what epochs without naps differ by among themselves; else they are given up, and tried again ever
+ * more seldom. Where they seem to cost chains, an epoch without them has to bear that out: it may
+ * be the machine that is slower than it was.
  *
  * Arithmetic only, on times that the caller takes; compiled in userspace, too. One user at a time.
  */
@@ -53,7 +53,7 @@ enum vhl_woke {
  * @grown: the nap was made longer for this epoch
  * @too_short: the last naps were over before there was anything
  * @short_first: begin with a short nap when trying again
- * @pauses: since the last whole epoch
+ * @pauses: since the last verdict
  * @suspect: length of naps that were given up for one epoch, to see how fast it is without; 0 if
  *	there are none
  * @suspect_ns: ns per chain with them
@@ -62,9 +62,10 @@ enum vhl_woke {
  * @backoff: how many there will be after the next failure
  * @nap_ns: ns per chain with the present nap, a mean of the last epochs, 0 before the first one
  * @short_ns: the same before the nap was made longer
+ * @odd: the last epoch without naps was too slow to be believed
  * @plain_ns: ns per chain without naps, a mean of the last epochs
- * @last_ns: the same of the last epoch, if that was without naps; else 0
- * @noise_ns: by how much two such epochs in a row differ, a mean of the last
+ * @last_ns: the same of the last of them
+ * @noise: by how much one of them differs from the next, in 1/1024; a mean, too
  * @plain_chains: chains of the last epoch without naps,
  * @plain_notes: and its notifications
  */
@@ -91,6 +92,7 @@ struct vhl_pace {
 	bool grown;
 	bool too_short;
 	bool short_first;
+	bool odd;
 	u8 epochs;
 	u8 hold;
 	u8 backoff;
@@ -101,7 +103,7 @@ struct vhl_pace {
 	u64 short_ns;
 	u64 plain_ns;
 	u64 last_ns;
-	u64 noise_ns;
+	u32 noise;
 	u32 plain_chains;
 	u32 plain_notes;
 };
@@ -112,7 +114,8 @@ void vhl_pace_init(struct vhl_pace *pace);
  * vhl_pace_wake() - a sleep or a nap is over
  * @pace: of the queue
  * @now: time in ns
- * @cpu: CPU time that the worker has used until it was last given the CPU, in ns
+ * @cpu: CPU time that the worker has used, in ns; brought up to date by the scheduler whenever the
+ *	worker is given the CPU
  * @woke: what ended it
  *
  * Return: how long it was, U64_MAX for the first one.

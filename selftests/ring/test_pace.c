@@ -416,6 +416,38 @@ TEST(pace_noise)
 	CHECK(s.notes < s.served / 8);
 }
 
+/* But what was noise says nothing of a stream that has none */
+TEST(pace_noise_ends)
+{
+	u64 worst = 0;
+
+	for (unsigned int depth = 2; depth <= 16; depth *= 2)
+		for (unsigned int make = 500; make <= 32000; make *= 2) {
+			struct load calm = LOAD(.make = make, .depth = depth, .others = true,
+						.max = 1000000);
+			struct rates without = measure(&calm, 0);
+			struct sim s = { .l = calm, .now = 1 };
+			u32 random = 1;
+			u64 ns;
+
+			vhl_pace_init(&s.pace);
+			for (unsigned int i = 0; i < 500; i++) {
+				random = random * 1103515245 + 12345;
+				s.l.make = 200000 + (random >> 16) % 2000000;
+				run(&s, 20);
+			}
+			s.l = calm;
+			run(&s, 100000);
+			ns = s.now;
+			run(&s, 100000);
+			ns = (s.now - ns) / 100000;
+			if (ns > without.ns)
+				worst = max(worst, (ns - without.ns) * 1000 / without.ns);
+		}
+	tap_diag("%llu of 1000 lost", (unsigned long long)worst);
+	CHECK(worst <= 63);
+}
+
 /* The length that is best, not one that is merely better than none */
 TEST(pace_best_length)
 {
@@ -496,6 +528,91 @@ TEST(pace_no_use)
 	c.sleep = 15000;
 	c.woke = VHL_WOKE_EARLY;
 	cycles(&s, &c, 20);
+	CHECK(s.pace.nap == 0);
+}
+
+/* Naps that are few are judged, too, when there were enough of them */
+TEST(pace_seldom)
+{
+	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
+	const struct cycle kick = { .sleep = 10000, .turn = 10000, .cpu = 10000, .chains = 1,
+				    .notes = 2 };
+	struct cycle nap = { .turn = 10000, .cpu = 10000, .chains = 1, .notes = 1,
+			     .woke = VHL_WOKE_NAP };
+	unsigned int i;
+
+	vhl_pace_init(&s.pace);
+	run(&s, 100000);
+	nap.sleep = s.pace.nap;
+	CHECK(nap.sleep > 0);
+	for (i = 0; i < 100 && s.pace.nap; i++) {
+		cycles(&s, &kick, 15);
+		cycles(&s, &nap, 1);
+	}
+	tap_diag("given up after %u naps", i);
+	CHECK(i < 20);
+}
+
+/* What a stream does with naps, and without; epochs are judged where they end */
+static const struct cycle stream_plain = { .sleep = 20000, .turn = 10000, .cpu = 10000,
+					   .chains = 3, .notes = 2 };
+static const struct cycle stream_naps = { .sleep = 50000, .turn = 10000, .cpu = 10000,
+					  .chains = 8, .notes = 1, .woke = VHL_WOKE_NAP };
+
+/* @n epochs, of which the first may have a sleep more */
+static void epochs(struct sim *s, const struct cycle *c, unsigned int n)
+{
+	cycles(s, c, n * 17);
+}
+
+/* An accident in the one epoch that is to tell does not speak for naps that are bad */
+TEST(pace_accident)
+{
+	struct cycle bad = stream_naps, slow = stream_plain;
+	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
+
+	vhl_pace_init(&s.pace);
+	cycles(&s, &stream_plain, 1);
+	epochs(&s, &stream_plain, 1);
+	CHECK(s.pace.nap > 0);
+	bad.chains = 4;
+	epochs(&s, &bad, 1);
+	CHECK(s.pace.nap == 0);
+	slow.turn = 200000;
+	epochs(&s, &slow, 1);
+	CHECK(s.pace.nap == 0);
+	epochs(&s, &stream_plain, 1);
+	CHECK(s.pace.nap == 0);
+
+	/* twice is none */
+	vhl_pace_init(&s.pace);
+	cycles(&s, &stream_plain, 1);
+	epochs(&s, &stream_plain, 1);
+	epochs(&s, &bad, 1);
+	epochs(&s, &slow, 2);
+	CHECK(s.pace.nap > 0);
+}
+
+/* Now and then it is measured how it is without naps; at once where the stream is another one */
+TEST(pace_measured_anew)
+{
+	struct sim s = { .l = { .max = 50000 }, .now = 1 };
+	struct cycle fast = stream_naps;
+	unsigned int i;
+
+	vhl_pace_init(&s.pace);
+	cycles(&s, &stream_plain, 1);
+	epochs(&s, &stream_plain, 1);
+	for (i = 0; i < 100 && s.pace.nap; i++)
+		epochs(&s, &stream_naps, 1);
+	tap_diag("after %u epochs", i);
+	CHECK(i > 20 && i < 40);
+	epochs(&s, &stream_plain, 1);
+	CHECK(s.pace.nap > 0);
+	epochs(&s, &stream_naps, 2);
+	CHECK(s.pace.nap > 0);
+	fast.chains = 30;
+	epochs(&s, &fast, 1);
 	CHECK(s.pace.nap == 0);
 }
 

@@ -388,7 +388,7 @@ int gq_notify(struct guest_queue *q);
  */
 int gq_wait(struct guest_queue *q, int timeout_ms);
 
-/* gq_count_calls() - have @count.calls up to date */
+/* gq_count_calls() - have @count.calls up to date; not while another thread sleeps in gq_wait() */
 void gq_count_calls(struct guest_queue *q);
 
 /* gq_error() - has the device signalled the error eventfd; keeps it so */

@@ -276,9 +276,11 @@ static int wait_sleeping(struct guest_queue *q, int timeout_ms)
 			break;
 		/* an early call; as a rule there is none, and no clock is read */
 		if (timeout_ms > 0) {
+			int64_t now = now_ms();
+
 			if (end < 0)
-				end = now_ms() + timeout_ms;
-			left = end > now_ms() ? end - now_ms() : 0;
+				end = now + timeout_ms;
+			left = end > now ? end - now : 0;
 		}
 	}
 	gq_calls(q, false);

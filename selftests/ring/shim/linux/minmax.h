@@ -16,9 +16,9 @@
 	max_a_ > max_b_ ? max_a_ : max_b_;				\
 })
 
-/* The kernel's refuse operands of different types; so do these */
 #define clamp_t(type, v, lo, hi)	min_t(type, max_t(type, v, lo), hi)
 
+/* The kernel's refuse operands of different types; so do these */
 #define SHIM_SAME_TYPE(a, b)						\
 	_Static_assert(__builtin_types_compatible_p(__typeof__((a) + 0), __typeof__((b) + 0)) || \
 		       __builtin_constant_p(a) || __builtin_constant_p(b), "types differ")
