@@ -423,6 +423,8 @@ int64_t dut_counter(struct dut *d, unsigned int qi, const char *name)
 		return q->breaks;
 	if (!strcmp(name, "wakes"))
 		return q->wakes;
+	if (!strcmp(name, "polls"))
+		return q->polls;
 	if (!strcmp(name, "errors"))
 		return q->errors;
 	if (!strcmp(name, "kicks"))

@@ -16,14 +16,12 @@
 #include "kselftest_harness.h"
 #include "dut.h"
 
-#define NAP_MAX_US	"/sys/module/vhost_lite/parameters/nap_max_us"
-
 /* us; naps are made longer until there are 64 chains in one, which takes twenty of these */
 #define LONGEST		"16000"
 /* Chains at a time, and ms from one time to the next */
 #define CHAINS		3
 #define PACE_MS		1
-/* So many times without an answer or a wish for a kick tell of a nap */
+/* So many times without an answer, and the last kick was answered, tell of a nap */
 #define SILENCE		8
 /* ms until it is over, whatever there was of it */
 #define OVER_MS		30
@@ -46,14 +44,21 @@ FIXTURE_VARIANT_ADD(nap, net_tx) { .kind = DUT_NET, .qi = TX };
 FIXTURE_VARIANT_ADD(nap, blk) { .kind = DUT_BLK, .qi = 1 };
 FIXTURE_VARIANT_ADD(nap, vdpa) { .kind = DUT_VDPA, .qi = 1 };
 
-static char nap_max[16];
+/* A parameter of the module, and what it was */
+struct param {
+	const char *path;
+	char was[16];
+};
 
-static int set_nap_max(const char *us)
+static struct param nap_max = { "/sys/module/vhost_lite/parameters/nap_max_us" };
+static struct param poll_max = { "/sys/module/vhost_lite/parameters/poll_max_us" };
+
+static int set(struct param *p, const char *us)
 {
-	int fd = open(NAP_MAX_US, O_RDWR | O_CLOEXEC);
+	int fd = open(p->path, O_RDWR | O_CLOEXEC);
 	ssize_t n = -1;
 
-	if (fd >= 0 && !nap_max[0] && read(fd, nap_max, sizeof(nap_max) - 1) <= 0)
+	if (fd >= 0 && !p->was[0] && read(fd, p->was, sizeof(p->was) - 1) <= 0)
 		return -EIO;
 	if (fd >= 0) {
 		n = write(fd, us, strlen(us));
@@ -77,14 +82,17 @@ FIXTURE_SETUP(nap)
 	CPU_ZERO(&one);
 	CPU_SET(0, &one);
 	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
-	ASSERT_EQ(0, set_nap_max(LONGEST));
+	ASSERT_EQ(0, set(&nap_max, LONGEST));
+	/* what is found without a wake was found by a nap */
+	ASSERT_EQ(0, set(&poll_max, "0"));
 	ASSERT_EQ(0, open_dut(&self->d, variant->kind));
 }
 
 FIXTURE_TEARDOWN(nap)
 {
 	dut_close(&self->d);
-	EXPECT_EQ(0, set_nap_max(nap_max));
+	EXPECT_EQ(0, set(&nap_max, nap_max.was));
+	EXPECT_EQ(0, set(&poll_max, poll_max.was));
 }
 
 /* Stay on the CPU */
@@ -167,6 +175,7 @@ static int have_nap(struct dut *d, unsigned int qi)
 	struct guest_queue *q = d->q[qi];
 	int64_t end = now_ms() + 25000;
 	unsigned int quiet = 0;
+	bool answered = false;
 	int ret = 0;
 
 	/* what a guest sent before is of no concern, and is not to fill the socket */
@@ -180,28 +189,31 @@ static int have_nap(struct dut *d, unsigned int qi)
 			ret = gq_wait(q, 5000) ?: collect(q);
 		ret = ret ?: put(d, qi, CHAINS);
 		spin(PACE_MS);
-		quiet = gq_used_idx(q) == used && q->count.kicks == kicks ? quiet + 1 : 0;
+		if (gq_used_idx(q) != used) {
+			answered = true;
+			quiet = 0;
+		} else if (q->count.kicks != kicks) {
+			answered = false;
+		} else if (answered) {
+			quiet++;
+		}
 	}
 	return ret || quiet == SILENCE ? ret : -ETIMEDOUT;
 }
 
-/* The timer alone ends a nap; whatever came meanwhile, also packets, is found then */
+/* The timer alone ends a nap, which is no wake; what came meanwhile, also packets, is found then */
 TEST_F_TIMEOUT(nap, ends, 120)
 {
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[variant->qi];
 
 	for (unsigned int i = 0; i < many(2); i++) {
-		uint64_t kicks;
 		int64_t wakes;
 
 		ASSERT_EQ(0, have_nap(d, variant->qi));
 		ASSERT_LT(0, gq_in_flight(q));
-		kicks = q->count.kicks;
 		wakes = dut_counter(d, variant->qi, "wakes");
-		ASSERT_EQ(0, put(d, variant->qi, CHAINS));
 		ASSERT_EQ(0, collect_all(q));
-		EXPECT_EQ(kicks, q->count.kicks);
 		EXPECT_EQ(wakes, dut_counter(d, variant->qi, "wakes"));
 	}
 }
@@ -277,18 +289,19 @@ TEST_F_TIMEOUT(nap, not_allowed_any_more, 120)
 {
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[variant->qi];
-	int64_t wakes;
+	int64_t polls;
 
 	ASSERT_EQ(0, have_nap(d, variant->qi));
-	ASSERT_EQ(0, set_nap_max("0"));
+	ASSERT_EQ(0, set(&nap_max, "0"));
 	ASSERT_EQ(0, collect_all(q));
-	wakes = dut_counter(d, variant->qi, "wakes");
+	polls = dut_counter(d, variant->qi, "polls");
+	EXPECT_LT(0, polls);
 	for (unsigned int i = 0; i < 100; i++) {
 		ASSERT_EQ(0, put(d, variant->qi, CHAINS));
 		ASSERT_EQ(0, collect_all(q));
 	}
-	/* of a nap's end none is counted */
-	EXPECT_LE(50, dut_counter(d, variant->qi, "wakes") - wakes);
+	/* the last nap may be counted behind what it found */
+	EXPECT_GE(polls + 1, dut_counter(d, variant->qi, "polls"));
 }
 
 /* The VMM is gone, and with it what the timer would wake */
