@@ -179,8 +179,16 @@ stands() {
 	qmp a stop && before=$(reqs 1) && sleep 2 && same "requests while stopped" "$before" "$(reqs 1)" &&
 		same "state" stopped "$(counter a "${DEV[1]}" 0 state)"
 }
+# stuck N: who waits for whom, the guest for requests or the disk for the guest
+stuck() {
+	guest a 20 "grep virtio /proc/interrupts; echo in flight: \$(cat /tmp/d$1/inflight)"
+	awk -v dev="${DEV[$1]}" '/^vhl-device:/ { this = $2 } /^vhl-queue:/ && this == dev && !seen[$0]++' \
+		/proc/"${GUEST_PID[a]}"/fdinfo/* 2>/dev/null
+}
 fio_done() {
-	guest a 400 'until test -e /tmp/fio.rc; do sleep 1; done; cat /tmp/fio.log; exit $(cat /tmp/fio.rc)'
+	guest a 400 'until test -e /tmp/fio.rc; do sleep 1; done; cat /tmp/fio.log; exit $(cat /tmp/fio.rc)' && return
+	stuck 1
+	return 1
 }
 check "I/O before a stop" in_background
 check "it runs" busy 1
