@@ -82,8 +82,9 @@ disks() {
 			SERVERS+=($!)
 			TRAFFIC+=($!)
 			wait_for 20 test -S "$WORK/$kind.sock" >/dev/null || echo "    qemu-storage-daemon: $(<"$WORK/$kind.server")"
+			# its config space says that writes are on the disk when they are done, and the guest would flush nothing
 			ARGS+=(-chardev "socket,id=c-$kind,path=$WORK/$kind.sock"
-				-device "vhost-user-blk-pci,chardev=c-$kind,num-queues=$queues,addr=0x1$((${#SLOTS[@]} + 4))")
+				-device "vhost-user-blk-pci,chardev=c-$kind,num-queues=$queues,config-wce=off,addr=0x1$((${#SLOTS[@]} + 4))")
 			SLOTS+=("0000:00:1$((${#SLOTS[@]} + 4)).0 $node")
 			;;
 		esac
