@@ -173,7 +173,7 @@ static int collect_all(struct guest_queue *q)
 static int have_nap(struct dut *d, unsigned int qi)
 {
 	struct guest_queue *q = d->q[qi];
-	int64_t end = now_ms() + 25000;
+	int64_t end = now_ms() + 10000;
 	unsigned int quiet = 0;
 	bool answered = false;
 	int ret = 0;
@@ -201,6 +201,21 @@ static int have_nap(struct dut *d, unsigned int qi)
 	return ret || quiet == SILENCE ? ret : -ETIMEDOUT;
 }
 
+/* Older kernels let the worker preempt the sender with every packet: that is no stream to it */
+static bool one_by_one(struct dut *d, unsigned int qi)
+{
+	return d->kind == DUT_NET && qi == RX &&
+	       dut_counter(d, qi, "wakes") * 10 >= dut_counter(d, qi, "reqs") * 9;
+}
+
+#define HAVE_NAP(d) do {						\
+	int ret_ = have_nap(d, variant->qi);				\
+									\
+	if (ret_ == -ETIMEDOUT && one_by_one(d, variant->qi))		\
+		SKIP(return, "every packet wakes the worker");		\
+	ASSERT_EQ(0, ret_);						\
+} while (0)
+
 /* The timer alone ends a nap, which is no wake; what came meanwhile, also packets, is found then */
 TEST_F_TIMEOUT(nap, ends, 120)
 {
@@ -210,7 +225,7 @@ TEST_F_TIMEOUT(nap, ends, 120)
 	for (unsigned int i = 0; i < many(2); i++) {
 		int64_t wakes;
 
-		ASSERT_EQ(0, have_nap(d, variant->qi));
+		HAVE_NAP(d);
 		ASSERT_LT(0, gq_in_flight(q));
 		wakes = dut_counter(d, variant->qi, "wakes");
 		ASSERT_EQ(0, collect_all(q));
@@ -226,7 +241,7 @@ TEST_F_TIMEOUT(nap, stop, 120)
 	uint16_t used;
 
 	for (unsigned int i = 0; i < many(2); i++) {
-		ASSERT_EQ(0, have_nap(d, variant->qi));
+		HAVE_NAP(d);
 		ASSERT_EQ(0, dut_stop(d));
 		used = gq_used_idx(q);
 		EXPECT_EQ(used, q->base);
@@ -244,7 +259,7 @@ TEST_F_TIMEOUT(nap, kick_eventfd_replaced, 120)
 	struct guest_queue *q = d->q[variant->qi];
 
 	for (unsigned int i = 0; i < many(2); i++) {
-		ASSERT_EQ(0, have_nap(d, variant->qi));
+		HAVE_NAP(d);
 		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, variant->qi, -1));
 		close(q->kick_fd);
 		q->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -269,7 +284,7 @@ TEST_F_TIMEOUT(nap, memory_changes, 120)
 	uint16_t used;
 
 	for (unsigned int i = 0; i < many(2); i++) {
-		ASSERT_EQ(0, have_nap(d, variant->qi));
+		HAVE_NAP(d);
 		if (variant->kind == DUT_VDPA) {
 			ASSERT_EQ(0, batch(d, VHOST_IOTLB_BATCH_BEGIN));
 			used = gq_used_idx(q);
@@ -291,7 +306,7 @@ TEST_F_TIMEOUT(nap, not_allowed_any_more, 120)
 	struct guest_queue *q = d->q[variant->qi];
 	int64_t polls;
 
-	ASSERT_EQ(0, have_nap(d, variant->qi));
+	HAVE_NAP(d);
 	ASSERT_EQ(0, set(&nap_max, "0"));
 	ASSERT_EQ(0, collect_all(q));
 	polls = dut_counter(d, variant->qi, "polls");
@@ -310,7 +325,7 @@ TEST_F_TIMEOUT(nap, close, 120)
 	struct dut *d = &self->d;
 
 	for (unsigned int i = 0; i < many(2); i++) {
-		ASSERT_EQ(0, have_nap(d, variant->qi));
+		HAVE_NAP(d);
 		dut_close(d);
 		sleep_ms(OVER_MS);
 		ASSERT_EQ(0, open_dut(d, variant->kind));
