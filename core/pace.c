@@ -119,20 +119,25 @@ static void pace_noise(struct vhl_pace *pace, u64 per_chain)
 }
 
 /*
+ * For twice as many chains as in this epoch without naps, or as many as are enough, if whoever
+ * makes them had the CPU whenever the worker did not have it: the scheduler may have given it to
+ * him in the middle of a turn. For a part of them if that was bad.
+ */
+static u64 pace_first_nap(const struct vhl_pace *pace)
+{
+	u64 nap = min_t(u64, 2 * pace->away / PACE_EPOCH,
+			div64_u64(pace->away * PACE_ENOUGH, max(pace->chains, 1u)));
+
+	return max_t(u64, pace->short_first ? nap / 8 : nap, PACE_MIN_NS);
+}
+
+/*
  * An epoch without naps is over. They are worth a trial where there is more than one chain at a
  * time at least now and then, or the next one comes before the last one is done with. Who waits for
  * each of his requests has neither as a rule, and is left alone.
  */
 static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 {
-	/*
-	 * For twice as many chains as now, or as many as are enough, if whoever makes them had the
-	 * CPU whenever the worker did not have it: the scheduler may have given it to him in the
-	 * middle of a turn.
-	 */
-	u64 nap = min_t(u64, 2 * pace->away / PACE_EPOCH,
-			div64_u64(pace->away * PACE_ENOUGH, max(pace->chains, 1u)));
-
 	/* so slow by accident, or is it another stream? The next one will tell */
 	if (pace->plain_ns && per_chain / 2 > pace->plain_ns && !pace->odd) {
 		pace->odd = true;
@@ -158,10 +163,7 @@ static void pace_plain(struct vhl_pace *pace, u64 per_chain, u32 notes, u64 max)
 		return;
 	if (pace->chains >= PACE_PLENTY * PACE_EPOCH || max < PACE_MIN_NS)
 		return;
-	/* for a part of them if that was bad */
-	if (pace->short_first)
-		nap /= 8;
-	pace_set_nap(pace, min_t(u64, max_t(u64, nap, PACE_MIN_NS), max));
+	pace_set_nap(pace, min(pace_first_nap(pace), max));
 }
 
 /* Naps pay; perhaps others do more */
