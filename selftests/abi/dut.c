@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -408,6 +409,12 @@ int dut_poke(struct dut *d, unsigned int qi)
 			return -EIO;
 	}
 	return gq_kick(d->q[qi]);
+}
+
+void dut_fresh_kick(struct dut *d, unsigned int qi)
+{
+	close(d->q[qi]->kick_fd);
+	d->q[qi]->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 }
 
 int64_t dut_counter(struct dut *d, unsigned int qi, const char *name)

@@ -114,6 +114,12 @@ void make_frame(void *frame, size_t len, uint32_t seq, bool from_guest);
 int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint64_t data,
 		uint32_t len);
 
+/*
+ * dut_fresh_kick() - another kick eventfd, which nobody has signalled yet: one that was stays
+ * readable, which is as good as a kick.  The device is not told
+ */
+void dut_fresh_kick(struct dut *d, unsigned int qi);
+
 /* dut_counter() - of one queue, e.g. "breaks"; -1 where there is none */
 int64_t dut_counter(struct dut *d, unsigned int qi, const char *name);
 

@@ -249,13 +249,6 @@ static int answered(struct dut *d)
 	return gq_wait(d->q[1], 10000) ?: gq_get(d->q[1], &token, &len);
 }
 
-/* A file that nobody has signalled yet: one that was stays readable, which is as good as a kick */
-static void fresh_kick(struct dut *d)
-{
-	close(d->q[1]->kick_fd);
-	d->q[1]->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-}
-
 /* A VMM without a kick eventfd for a while, when it moves from one that it polls to an ioeventfd */
 TEST_F(live, made_available_without_kick_eventfd)
 {
@@ -265,7 +258,7 @@ TEST_F(live, made_available_without_kick_eventfd)
 		ASSERT_EQ(0, dut_unit(d, 1));
 		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, 1, -1));
 		ASSERT_EQ(0, add_silently(d));
-		fresh_kick(d);
+		dut_fresh_kick(d, 1);
 		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, 1, d->q[1]->kick_fd));
 		ASSERT_EQ(0, answered(d));
 		dut_forget(d);
@@ -281,7 +274,7 @@ TEST_F(live, made_available_before_start)
 		ASSERT_EQ(0, dut_unit(d, 1));
 		ASSERT_EQ(0, dut_stop(d));
 		ASSERT_EQ(0, add_silently(d));
-		fresh_kick(d);
+		dut_fresh_kick(d, 1);
 		ASSERT_EQ(0, dut_start(d));
 		ASSERT_EQ(0, answered(d));
 		dut_forget(d);

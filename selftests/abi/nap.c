@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -261,8 +260,7 @@ TEST_F_TIMEOUT(nap, kick_eventfd_replaced, 120)
 	for (unsigned int i = 0; i < many(2); i++) {
 		HAVE_NAP(d);
 		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, variant->qi, -1));
-		close(q->kick_fd);
-		q->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		dut_fresh_kick(d, variant->qi);
 		ASSERT_EQ(0, put(d, variant->qi, CHAINS));
 		ASSERT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, variant->qi, q->kick_fd));
 		ASSERT_EQ(0, collect_all(q));
