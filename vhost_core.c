@@ -8,7 +8,6 @@
 #include <linux/module.h>
 #include <linux/pid.h>
 #include <linux/sched/mm.h>
-#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
@@ -33,8 +32,21 @@ bool vhl_is_owner(const struct vhl_dev *dev)
 	return dev->mm && dev->mm == current->mm;
 }
 
+static void vhl_put_owner(struct vhl_dev *dev)
+{
+	if (!dev->mm)
+		return;
+	put_pid(dev->owner);
+	mmdrop(dev->mm);
+	dev->owner = NULL;
+	dev->mm = NULL;
+}
+
+/* The threads of the device are like the one that is here, whoever comes later. */
 int vhl_set_owner(struct vhl_dev *dev)
 {
+	int ret;
+
 	lockdep_assert_held(&dev->mutex);
 
 	if (dev->mm)
@@ -43,20 +55,10 @@ int vhl_set_owner(struct vhl_dev *dev)
 	mmgrab(current->mm);
 	dev->mm = current->mm;
 	dev->owner = get_task_pid(current, PIDTYPE_TGID);
-	dev->owner_task = get_task_struct(current);
-	return 0;
-}
-
-static void vhl_put_owner(struct vhl_dev *dev)
-{
-	if (!dev->mm)
-		return;
-	put_task_struct(dev->owner_task);
-	put_pid(dev->owner);
-	mmdrop(dev->mm);
-	dev->owner_task = NULL;
-	dev->owner = NULL;
-	dev->mm = NULL;
+	ret = vhl_workers_start(dev);
+	if (ret)
+		vhl_put_owner(dev);
+	return ret;
 }
 
 static bool vhl_is_running(struct vhl_dev *dev)
@@ -127,6 +129,7 @@ static void vhl_dev_reset(struct vhl_dev *dev)
 		vq->enabled = false;
 		vq->busyloop_us = 0;
 	}
+	vhl_pool_stop(dev);
 	vhl_workers_stop(dev);
 	vhl_mem_clear(dev);
 	memset(dev->features, 0, sizeof(dev->features));

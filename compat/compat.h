@@ -14,6 +14,7 @@
 
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
+#include <linux/sched.h>
 
 static inline void vhl_eventfd_signal(struct eventfd_ctx *ctx)
 {
@@ -33,6 +34,16 @@ static inline void vhl_hrtimer_setup(struct hrtimer *timer,
 #else
 	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
 	timer->function = fn;
+#endif
+}
+
+/* Is @task on a CPU, neither asleep nor waiting for one? */
+static inline bool vhl_task_on_cpu(const struct task_struct *task)
+{
+#ifdef CONFIG_SMP
+	return READ_ONCE(task->on_cpu);
+#else
+	return task == current;
 #endif
 }
 

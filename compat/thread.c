@@ -12,9 +12,10 @@
 
 struct vhl_thread {
 	bool (*fn)(void *data);
+	void (*killed)(void *data);
 	void *data;
 	struct vhost_task *task;
-	bool killed;
+	bool is_dead;
 };
 
 static bool thread_run(void *data)
@@ -24,18 +25,17 @@ static bool thread_run(void *data)
 	return thread->fn(thread->data);
 }
 
-/*
- * The process is being killed, and the task exits after this. Nothing waits for its turns: a stop
- * excludes them by vq->mutex.
- */
+/* The process is being killed, and the task exits after this. */
 static void thread_killed(void *data)
 {
 	struct vhl_thread *thread = data;
 
-	WRITE_ONCE(thread->killed, true);
+	WRITE_ONCE(thread->is_dead, true);
+	thread->killed(thread->data);
 }
 
-struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct task_struct *owner,
+/* The task is a clone of current, hence in all respects like it */
+struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void (*killed)(void *data), void *data,
 				     const char *name)
 {
 	struct vhl_thread *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
@@ -44,6 +44,7 @@ struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct 
 	if (!thread)
 		return ERR_PTR(-ENOMEM);
 	thread->fn = fn;
+	thread->killed = killed;
 	thread->data = data;
 	task = vhost_task_create(thread_run, thread_killed, thread, name);
 	/* before 6.14 it does not say why */
@@ -63,7 +64,7 @@ void vhl_thread_wake(struct vhl_thread *thread)
 	 * exited, but not before a grace period.
 	 */
 	rcu_read_lock();
-	if (!READ_ONCE(thread->killed))
+	if (!READ_ONCE(thread->is_dead))
 		vhost_task_wake(thread->task);
 	rcu_read_unlock();
 }
@@ -81,18 +82,70 @@ void vhl_thread_stop(struct vhl_thread *thread)
 #include <linux/cred.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
+#include <linux/mempolicy.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+#include <uapi/linux/sched/types.h>
 
 struct vhl_thread {
 	bool (*fn)(void *data);
 	void *data;
-	struct task_struct *owner;	/* only until joined */
+	struct task_struct *maker;	/* waits until @joined */
 	struct mm_struct *mm;		/* mm_users: the memory lives as long as the thread */
-	const struct cred *cred;	/* the owner's, as a thread of it would have */
+	const struct cred *cred;	/* the maker's, as a clone would have */
 	struct task_struct *task;
 	struct completion joined;
 	int ret;
 };
+
+/*
+ * Policies are given away by reference: the copy of a clone cannot be made from here. What changes
+ * in one later are the nodes that its cpuset allows, which are the same for both.
+ */
+static void thread_join_mempolicy(struct task_struct *maker)
+{
+#ifdef CONFIG_NUMA
+	struct mempolicy *policy;
+
+	task_lock(maker);
+	policy = maker->mempolicy;
+	mpol_get(policy);
+	task_unlock(maker);
+	/* a new thread has none yet; it is put when the thread exits */
+	task_lock(current);
+	current->mempolicy = policy;
+	task_unlock(current);
+#endif
+}
+
+/* Become like the maker, where a kernel thread is not by itself */
+static int thread_join(struct task_struct *maker)
+{
+	struct sched_attr attr = {
+		.size		= sizeof(attr),
+		.sched_policy	= maker->policy,
+		.sched_nice	= task_nice(maker),
+		.sched_priority	= maker->rt_priority,
+	};
+	int ret;
+
+	/* only a task itself can be sure not to be moved meanwhile */
+	ret = cgroup_attach_task_all(maker, current);
+	if (ret)
+		return ret;
+	/* then: the cpuset has set its own */
+	ret = set_cpus_allowed_ptr(current, maker->cpus_ptr);
+	if (ret)
+		return ret;
+	/* a deadline is for one task alone: no clone has it either */
+	if (maker->policy != SCHED_DEADLINE) {
+		ret = sched_setattr_nocheck(current, &attr);
+		if (ret)
+			return ret;
+	}
+	thread_join_mempolicy(maker);
+	return 0;
+}
 
 static int thread_main(void *data)
 {
@@ -100,8 +153,7 @@ static int thread_main(void *data)
 	struct mem_cgroup *memcg, *old_memcg;
 	const struct cred *old_cred;
 
-	/* only a task itself can be sure not to be moved meanwhile */
-	thread->ret = cgroup_attach_task_all(thread->owner, current);
+	thread->ret = thread_join(thread->maker);
 	complete(&thread->joined);
 	old_cred = override_creds(thread->cred);
 	/* what it allocates on behalf of the owner is charged as by a thread of the owner */
@@ -112,7 +164,8 @@ static int thread_main(void *data)
 		set_current_state(TASK_INTERRUPTIBLE);
 		if (kthread_should_stop())
 			break;
-		if (!thread->fn(thread->data))
+		/* one that could not become like its maker only waits for its end */
+		if (thread->ret || !thread->fn(thread->data))
 			schedule();
 	}
 	__set_current_state(TASK_RUNNING);
@@ -123,7 +176,7 @@ static int thread_main(void *data)
 	return 0;
 }
 
-struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct task_struct *owner,
+struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void (*killed)(void *data), void *data,
 				     const char *name)
 {
 	struct vhl_thread *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
@@ -133,13 +186,11 @@ struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct 
 		return ERR_PTR(-ENOMEM);
 	thread->fn = fn;
 	thread->data = data;
-	thread->owner = owner;
+	thread->maker = current;
 	init_completion(&thread->joined);
-	thread->mm = get_task_mm(current);
-	if (!thread->mm) {
-		ret = -EPERM;
-		goto free_thread;
-	}
+	/* it may be current that uses it last, which exits no sooner than this returns */
+	thread->mm = current->mm;
+	mmget(thread->mm);
 	thread->cred = get_current_cred();
 	thread->task = kthread_create(thread_main, thread, "%s", name);
 	if (IS_ERR(thread->task)) {
@@ -159,7 +210,6 @@ stop_task:
 put_mm:
 	put_cred(thread->cred);
 	mmput(thread->mm);
-free_thread:
 	kfree(thread);
 	return ERR_PTR(ret);
 }

@@ -1,36 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A thread that works on behalf of a process, with its memory and in its cgroups: a vhost_task
- * (a thread of the process itself) where the kernel has them, else a kernel thread.
+ * A thread that works on behalf of a process, with its memory: a vhost_task (a thread of the
+ * process itself) where the kernel has them, else a kernel thread. It is like the one that made it,
+ * which may be such a thread, too: affinity, scheduling policy, nice, memory policy, cgroups,
+ * credentials.
  */
 #ifndef VHL_THREAD_H
 #define VHL_THREAD_H
 
 #include <linux/types.h>
 
-struct task_struct;
 struct vhl_thread;
 
 /**
- * vhl_thread_create() - make and start a thread
+ * vhl_thread_create() - make and start a thread that is like the caller
  * @fn: called in a loop in TASK_INTERRUPTIBLE; returns true, in TASK_RUNNING, if it found work,
  *	else the thread sleeps until vhl_thread_wake()
- * @data: its argument
- * @owner: the process, current or of the same mm
+ * @killed: called when the thread is killed together with its process: it calls @fn no more.
+ *	Never for a kernel thread
+ * @data: their argument
  * @name: cut to TASK_COMM_LEN
  *
- * A thread that is killed together with its process calls @fn no more.
- *
- * Context: process, with the mm of the owner.
- * Return: the thread or an ERR_PTR.
+ * Context: a thread of the process, or one that was made by this function for it.
+ * Return: the thread or an ERR_PTR: -EAGAIN (RLIMIT_NPROC, cgroup), -ENOMEM, -EINTR
  */
-struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void *data, struct task_struct *owner,
+struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void (*killed)(void *data), void *data,
 				     const char *name);
 
 /* Any context */
 void vhl_thread_wake(struct vhl_thread *thread);
 
-/* Returns when fn has returned for the last time; process context of anybody */
+/* Returns when fn has returned for the last time; process context of anybody but itself */
 void vhl_thread_stop(struct vhl_thread *thread);
 
 #endif /* VHL_THREAD_H */

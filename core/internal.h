@@ -11,6 +11,7 @@
 
 struct vhost_memory;
 struct vhl_ring_cfg;
+struct vhl_thread;
 
 /* fdinfo.c */
 void vhl_show_fdinfo(struct seq_file *m, struct file *file);
@@ -35,6 +36,10 @@ int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg);
 void vhl_unpin_ring(struct vhl_vq *vq);
 bool vhl_ring_is_mapped(struct vhl_vq *vq);
 bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last);
+
+/* pool.c APIs: holding dev->mutex, vhl_pool_start() with an owner */
+int vhl_pool_start(struct vhl_dev *dev);
+void vhl_pool_stop(struct vhl_dev *dev);
 
 /* vdpa.c APIs: holding dev->mutex */
 long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
@@ -69,9 +74,13 @@ static inline bool vhl_vq_started(const struct vhl_vq *vq)
 long vhl_vring_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);
 
-/* worker.c APIs: holding dev->mutex */
+/* worker.c APIs: holding dev->mutex; the last two anybody */
+int vhl_workers_start(struct vhl_dev *dev);	/* by the thread that sets the owner */
 int vhl_worker_get(struct vhl_vq *vq);
+struct vhl_thread *vhl_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
+			     void (*killed)(void *data), void *data, const char *name);
 void vhl_workers_stop(struct vhl_dev *dev);
 bool vhl_worker_has_work(const struct vhl_worker *worker);
+bool vhl_worker_on_cpu(const struct vhl_worker *worker);
 
 #endif /* VHL_INTERNAL_H */

@@ -25,6 +25,7 @@
  * Who runs what
  * -------------
  *   worker          ->run(): process context, a thread of the owner or one that uses its mm
+ *   pool            jobs (vhl_submit()): likewise, holding nothing
  *   any             vhl_vq_complete(), vhl_vq_kick(): also hard interrupts
  *   client          everything else: a process that holds the file, usually the owner
  *
@@ -38,6 +39,7 @@
 #include <linux/eventfd.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
+#include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/miscdevice.h>
 #include <linux/mm_types.h>
@@ -53,6 +55,7 @@
 
 struct vhl_dev;
 struct vhl_pin;
+struct vhl_pool;
 struct vhl_vq;
 struct vhl_worker;
 
@@ -129,6 +132,7 @@ struct vhl_ops {
  * @dev_size: bytes of the backend's device, which begins with a struct vhl_dev
  * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
  * @max_workers: workers of a device, NULL for one per queue; queues are spread over them
+ * @pool_max: threads of a device that run jobs (vhl_submit()), 0 for none
  * @misc: the core's
  * @fops: the core's
  */
@@ -145,6 +149,7 @@ struct vhl_node {
 	size_t dev_size;
 	size_t vq_size;
 	const unsigned int *max_workers;
+	unsigned int pool_max;
 	struct miscdevice misc;
 	struct file_operations fops;
 };
@@ -162,6 +167,18 @@ struct vhl_poll {
 	poll_table table;
 	wait_queue_entry_t wait;
 	wait_queue_head_t *wqh;		/* NULL while stopped */
+};
+
+/**
+ * struct vhl_job - what may block, for a thread of the owner that is no worker
+ * @node: the core's
+ * @run: called once, in a thread of the owner, which may sleep. @dead is true where the owner was
+ *	killed and there is no such thread any more: then any context, and guest memory is out of
+ *	reach. The job is the backend's again when it is called
+ */
+struct vhl_job {
+	struct list_head node;
+	void (*run)(struct vhl_job *job, bool dead);
 };
 
 /**
@@ -242,7 +259,7 @@ struct vhl_vq {
 	/* The completing side: used_lock, irq-safe */
 	spinlock_t used_lock ____cacheline_aligned_in_smp;
 	bool held;			/* publish nothing until vhl_vq_flush() */
-	unsigned int unpublished;	/* chains pushed while held */
+	unsigned int unpublished;	/* chains pushed since; read by the worker without the lock */
 	struct eventfd_ctx *call;
 	wait_queue_head_t drained;
 
@@ -259,8 +276,7 @@ struct vhl_dev {
 
 	/* dev->mutex */
 	struct mm_struct *mm;		/* of the owner, pinned by mm_count; NULL without owner */
-	struct pid *owner;		/* for fdinfo */
-	struct task_struct *owner_task;	/* whose cgroups kernel threads join */
+	struct pid *owner;		/* for fdinfo and names of threads */
 	u64 features[VHL_FEATURE_WORDS];	/* acknowledged */
 	u64 backend_features;
 	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
@@ -269,7 +285,8 @@ struct vhl_dev {
 	bool in_batch;			/* vDPA: memory is being changed, no turns; as mem */
 	struct eventfd_ctx *config_call; /* vDPA */
 
-	struct vhl_worker *workers[VHL_MAX_VQS];
+	struct vhl_worker *workers[VHL_MAX_VQS];	/* the first one from SET_OWNER on */
+	struct vhl_pool *pool;		/* since a queue first started */
 	struct vhl_vq *vqs[VHL_MAX_VQS];
 };
 
@@ -346,14 +363,21 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
  * vhl_vq_hold() - collect completions
  * @vq: the queue
  *
- * Completions that come before vhl_vq_flush() are published there, with one signal for all. For
- * a worker that submits a batch, some of which may complete at once.  A worker that returns from
- * ->run() holds nothing.
+ * Completions that come before vhl_vq_flush() are published there, with one signal for all; but at
+ * once while the worker is not running. For a worker that submits a batch, some of which may
+ * complete meanwhile. It must not sleep before it has published what is held (vhl_vq_holds()), other
+ * than for memory, and returns from ->run() holding nothing.
  *
  * Context: ->run().
  */
 void vhl_vq_hold(struct vhl_vq *vq);
 void vhl_vq_flush(struct vhl_vq *vq);
+
+/* Are completions held back? Context: ->run() */
+static inline bool vhl_vq_holds(const struct vhl_vq *vq)
+{
+	return READ_ONCE(vq->unpublished);
+}
 
 /**
  * vhl_vq_break() - stop using a queue whose ring is bad
@@ -406,5 +430,19 @@ void vhl_poll_stop(struct vhl_poll *poll);
  */
 bool __must_check vhl_use_mm(struct vhl_dev *dev);
 void vhl_unuse_mm(struct vhl_dev *dev);
+
+/* core/pool.c */
+
+/**
+ * vhl_submit() - have a job run by a thread of the owner
+ * @dev: a device with a queue that runs, or is being stopped and has the job's chain in flight
+ * @job: its @run is set; the core's until that is called
+ *
+ * Jobs are taken in order, as long as there are threads for them (vhl_node.pool_max); they block
+ * each other only when that many do.
+ *
+ * Context: any.
+ */
+void vhl_submit(struct vhl_dev *dev, struct vhl_job *job);
 
 #endif /* VHL_H */

@@ -10,6 +10,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "internal.h"
 #include "trace.h"
@@ -160,6 +161,9 @@ int vhl_vq_start(struct vhl_vq *vq)
 	ret = vhl_worker_get(vq);
 	if (ret)
 		return ret;
+	ret = vhl_pool_start(dev);
+	if (ret)
+		return ret;
 	cfg.iov = kvmalloc_array(VHL_VQ_IOV_MIN, sizeof(*cfg.iov), GFP_KERNEL_ACCOUNT);
 	if (!cfg.iov)
 		return -ENOMEM;
@@ -233,12 +237,14 @@ void vhl_vq_stop(struct vhl_vq *vq)
 
 /* Completing side */
 
-static void vq_publish(struct vhl_vq *vq, unsigned int n)
+/* What was pushed since the last time */
+static void vq_publish(struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->used_lock);
 
 	WRITE_ONCE(vq->stats.batches, vq->stats.batches + 1);
-	trace_vhl_complete(vq, n);
+	trace_vhl_complete(vq, vq->unpublished);
+	WRITE_ONCE(vq->unpublished, 0);
 	if (vhl_ring_publish(&vq->ring))
 		vhl_vq_signal(vq);
 }
@@ -257,10 +263,12 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
 	WRITE_ONCE(stats->in, stats->in + in);
 	WRITE_ONCE(stats->out, stats->out + out);
 	WRITE_ONCE(stats->errors, stats->errors + errors);
-	if (vq->held)
-		vq->unpublished += n;
-	else if (n)
-		vq_publish(vq, n);
+	if (n) {
+		WRITE_ONCE(vq->unpublished, vq->unpublished + n);
+		/* a worker that sleeps, or waits for a CPU, must not keep them back */
+		if (!vq->held || !vhl_worker_on_cpu(vq->worker))
+			vq_publish(vq);
+	}
 	/* no barrier: a waiter adds itself, then takes this lock to look */
 	if (unlikely(waitqueue_active(&vq->drained)))
 		wake_up(&vq->drained);
@@ -284,10 +292,8 @@ void vhl_vq_flush(struct vhl_vq *vq)
 
 	spin_lock_irq(&vq->used_lock);
 	vq->held = false;
-	if (vq->unpublished) {
-		vq_publish(vq, vq->unpublished);
-		vq->unpublished = 0;
-	}
+	if (vq->unpublished)
+		vq_publish(vq);
 	spin_unlock_irq(&vq->used_lock);
 }
 EXPORT_SYMBOL_GPL(vhl_vq_flush);
@@ -327,13 +333,29 @@ static bool vq_grow_iov(struct vhl_vq *vq)
 	return true;
 }
 
+/* While completions are held back an indirect table must not be waited for to be swapped in */
+static int vq_next_held(struct vhl_vq *vq, struct vhl_chain *chain)
+{
+	int ret;
+
+	pagefault_disable();
+	ret = vhl_ring_next(&vq->ring, chain);
+	pagefault_enable();
+	if (likely(vq->ring.fault != VHL_FAULT_ACCESS))
+		return ret;
+	vq->ring.fault = VHL_FAULT_NONE;
+	vhl_vq_flush(vq);
+	vhl_vq_hold(vq);
+	return vhl_ring_next(&vq->ring, chain);
+}
+
 int vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
 {
 	int ret;
 
 	lockdep_assert_held(&vq->mutex);
 
-	ret = vhl_ring_next(&vq->ring, chain);
+	ret = vq->held ? vq_next_held(vq, chain) : vhl_ring_next(&vq->ring, chain);
 	if (likely(ret >= 0))
 		return ret;
 	if (ret == -ENOSPC) {

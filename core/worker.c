@@ -5,25 +5,69 @@
  * A queue is on the list of its worker at most once; VHL_VQ_QUEUED says so. The bit is cleared
  * before the turn begins, so a kick during a turn brings another one, and none is lost.
  *
- * Workers are made when a queue first starts and live until the device has no owner any more:
- * whatever could kick (eventfds, backing files, completions, naps) is gone before they are.
+ * The first worker is made by the thread that sets the owner, and is like it. It makes all other
+ * threads of the device when they are needed, so that these are like that one, too, whoever asks for
+ * them: under QEMU it is a vCPU that starts the queues. All live until the device has no owner any
+ * more: whatever could kick (eventfds, backing files, completions, naps) is gone before they are.
  */
+#include <linux/completion.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 
 #include "internal.h"
 #include "../compat/thread.h"
 
 #define VHL_VQ_QUEUED	0
 
+/**
+ * struct vhl_order - a thread that the first worker is to make
+ * @fn: as of vhl_thread_create()
+ * @killed: same
+ * @data: same
+ * @name: same
+ * @thread: what that returned
+ * @done: now
+ */
+struct vhl_order {
+	bool (*fn)(void *data);
+	void (*killed)(void *data);
+	void *data;
+	const char *name;
+	struct vhl_thread *thread;
+	struct completion done;
+};
+
+/**
+ * struct vhl_worker - a thread and its list
+ * @queue: of queues that want a turn
+ * @thread: the thread
+ * @task: what runs in it, referenced; NULL before it has run
+ * @lock: for the next two
+ * @order: of a client that waits; the first worker's, one at a time
+ * @dead: it was killed with its process
+ */
 struct vhl_worker {
 	struct llist_head queue;
 	struct vhl_thread *thread;
+	struct task_struct *task;
+	spinlock_t lock;
+	struct vhl_order *order;
+	bool dead;
 };
 
 bool vhl_worker_has_work(const struct vhl_worker *worker)
 {
 	return !llist_empty(&worker->queue);
+}
+
+bool vhl_worker_on_cpu(const struct vhl_worker *worker)
+{
+	const struct task_struct *task = READ_ONCE(worker->task);
+
+	return task && vhl_task_on_cpu(task);
 }
 
 void vhl_vq_kick(struct vhl_vq *vq)
@@ -42,14 +86,43 @@ void vhl_vq_kick(struct vhl_vq *vq)
 }
 EXPORT_SYMBOL_GPL(vhl_vq_kick);
 
+/* Take the order, if there is one; nobody else has it then. */
+static struct vhl_order *worker_take_order(struct vhl_worker *worker)
+{
+	struct vhl_order *order;
+
+	spin_lock(&worker->lock);
+	order = worker->order;
+	worker->order = NULL;
+	spin_unlock(&worker->lock);
+	return order;
+}
+
+static void worker_make_thread(struct vhl_worker *worker)
+{
+	struct vhl_order *order = worker_take_order(worker);
+
+	if (!order)
+		return;
+	order->thread = vhl_thread_create(order->fn, order->killed, order->data, order->name);
+	complete(&order->done);
+}
+
 static bool worker_run(void *data)
 {
 	struct vhl_worker *worker = data;
 	struct llist_node *node = llist_del_all(&worker->queue);
 	struct vhl_vq *vq, *next;
 
-	if (!node)
+	if (unlikely(!worker->task))
+		WRITE_ONCE(worker->task, get_task_struct(current));
+	/* the state was set before this look; pairs with the wake-up that follows an order */
+	if (unlikely(READ_ONCE(worker->order))) {
+		__set_current_state(TASK_RUNNING);
+		worker_make_thread(worker);
+	} else if (!node) {
 		return false;
+	}
 	__set_current_state(TASK_RUNNING);
 
 	llist_for_each_entry_safe(vq, next, llist_reverse_order(node), work) {
@@ -57,9 +130,95 @@ static bool worker_run(void *data)
 		/* the bit before everything that the turn looks at; pairs with vhl_vq_kick() */
 		smp_mb__after_atomic();
 		vhl_vq_turn(vq);
-		cond_resched();
+		/* a worker that never sleeps would keep Tasks RCU waiting */
+		cond_resched_tasks_rcu_qs();
 	}
 	return true;
+}
+
+/* Nothing waits for turns of a worker that is gone: a stop excludes them by vq->mutex. */
+static void worker_killed(void *data)
+{
+	struct vhl_worker *worker = data;
+	struct vhl_order *order;
+
+	spin_lock(&worker->lock);
+	worker->dead = true;
+	spin_unlock(&worker->lock);
+	order = worker_take_order(worker);
+	if (order) {
+		order->thread = ERR_PTR(-ESRCH);
+		complete(&order->done);
+	}
+}
+
+/* The first worker may be in a turn, which ends soon, or in a page fault, which perhaps does not. */
+struct vhl_thread *vhl_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
+			     void (*killed)(void *data), void *data, const char *name)
+{
+	struct vhl_worker *first = dev->workers[0];
+	struct vhl_order order = {
+		.fn	= fn,
+		.killed	= killed,
+		.data	= data,
+		.name	= name,
+	};
+
+	lockdep_assert_held(&dev->mutex);
+
+	init_completion(&order.done);
+	spin_lock(&first->lock);
+	if (first->dead) {
+		spin_unlock(&first->lock);
+		return ERR_PTR(-ESRCH);
+	}
+	WRITE_ONCE(first->order, &order);
+	spin_unlock(&first->lock);
+	vhl_thread_wake(first->thread);
+	if (wait_for_completion_killable(&order.done)) {
+		if (worker_take_order(first))
+			return ERR_PTR(-EINTR);
+		/* too late to take it back */
+		wait_for_completion(&order.done);
+	}
+	return order.thread;
+}
+
+static struct vhl_worker *worker_alloc(void)
+{
+	struct vhl_worker *worker = kzalloc(sizeof(*worker), GFP_KERNEL_ACCOUNT);
+
+	if (!worker)
+		return NULL;
+	init_llist_head(&worker->queue);
+	spin_lock_init(&worker->lock);
+	return worker;
+}
+
+static void worker_name(const struct vhl_dev *dev, unsigned int index, char *name)
+{
+	snprintf(name, TASK_COMM_LEN, "vhl-%d-%u", pid_nr(dev->owner), index);
+}
+
+int vhl_workers_start(struct vhl_dev *dev)
+{
+	struct vhl_worker *worker = worker_alloc();
+	char name[TASK_COMM_LEN];
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (!worker)
+		return -ENOMEM;
+	worker_name(dev, 0, name);
+	worker->thread = vhl_thread_create(worker_run, worker_killed, worker, name);
+	if (IS_ERR(worker->thread)) {
+		ret = PTR_ERR(worker->thread);
+		kfree(worker);
+		return ret;
+	}
+	dev->workers[0] = worker;
+	return 0;
 }
 
 int vhl_worker_get(struct vhl_vq *vq)
@@ -69,6 +228,7 @@ int vhl_worker_get(struct vhl_vq *vq)
 	unsigned int index = vq->index;
 	struct vhl_worker *worker;
 	char name[TASK_COMM_LEN];
+	int ret;
 
 	lockdep_assert_held(&dev->mutex);
 
@@ -79,15 +239,13 @@ int vhl_worker_get(struct vhl_vq *vq)
 
 	worker = dev->workers[index];
 	if (!worker) {
-		worker = kzalloc(sizeof(*worker), GFP_KERNEL);
+		worker = worker_alloc();
 		if (!worker)
 			return -ENOMEM;
-		init_llist_head(&worker->queue);
-		snprintf(name, sizeof(name), "vhl-%d-%u", dev->owner_task->tgid, index);
-		worker->thread = vhl_thread_create(worker_run, worker, dev->owner_task, name);
+		worker_name(dev, index, name);
+		worker->thread = vhl_spawn(dev, worker_run, worker_killed, worker, name);
 		if (IS_ERR(worker->thread)) {
-			int ret = PTR_ERR(worker->thread);
-
+			ret = PTR_ERR(worker->thread);
 			kfree(worker);
 			return ret;
 		}
@@ -110,6 +268,8 @@ void vhl_workers_stop(struct vhl_dev *dev)
 		if (!worker)
 			continue;
 		vhl_thread_stop(worker->thread);
+		if (worker->task)
+			put_task_struct(worker->task);
 		kfree(worker);
 		dev->workers[i] = NULL;
 	}
