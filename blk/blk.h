@@ -4,24 +4,36 @@
  *
  *   main.c      the nodes, options, config space
  *   disk.c      what is attached: a file and what can be done with it
- *   request.c   the worker's side: chains become requests, answered at once, submitted, or handed
- *               to the lane
- *   lane.c      what may block for long, on a workqueue
+ *   request.c   a chain becomes a request, and a request is answered
+ *   rw.c        reads and writes
+ *   bounce.c    reads and writes through pages of our own
+ *   flush.c     flushes, and what is known of lost writes
  *
- * A chain has a request from when the worker takes it until it is published, in a slot that its
- * head names; so no lock is taken to submit one, and nothing is allocated but for heads that were
- * never seen before: drivers use few of them, if few requests are under way. While the slot is busy
- * it has one user at a time: the worker that fills it; then the I/O or the lane that completes it.
+ * A request is answered while the worker looks at its chain, or *taken*: its slot, which its chain's
+ * head names, is busy from then until it is finished, from whatever context:
+ *
+ *   worker --+--> vhl_blk_answer()                                         done at once
+ *            +--> vhl_blk_take() --> I/O without waiting ----------------> vhl_blk_finish()
+ *                       |                 | would have to wait, or is short    ^
+ *                       +--- the lane <---+                                    |
+ *                              +--> I/O that may wait, a flush, ... -----------+
+ *
+ * The lane is what may block: jobs of the core's pool (vhl_submit()). No lock is taken to submit a
+ * request, and nothing is allocated but for heads that were never seen before: drivers use few of
+ * them, if few requests are under way. While the slot is busy it has one user at a time: the worker
+ * that fills it; then the I/O or the lane.
  */
 #ifndef VHL_BLK_H
 #define VHL_BLK_H
 
 #include <linux/atomic.h>
+#include <linux/errseq.h>
 #include <linux/fs.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
 #include <linux/uio.h>
 #include <linux/vhost_lite.h>
 #include <linux/virtio_blk.h>
-#include <linux/workqueue.h>
 
 #include "vhl.h"
 
@@ -31,6 +43,7 @@
  * Constant from when it is attached, where nothing else is said.  Queues use it from their start
  * to their stop.
  *
+ * @blk: whose it is
  * @file: with a reference
  * @inode: that has the data: the block device's own, not the one of its node
  * @refs: the device and queues that have it attached.  dev->mutex
@@ -38,13 +51,18 @@
  * @regular: a regular file, whose writes exclude a freeze of its file system
  * @direct: bypasses the page cache
  * @read_only: writes fail
- * @nowait: [ITER_DEST, ITER_SOURCE] page cache I/O is worth trying without blocking; cleared when
- *	    it turns out not to be.  READ_ONCE()
+ * @nowait: [ITER_DEST, ITER_SOURCE] I/O can be tried without waiting; cleared when it turns out
+ *	    that it cannot.  READ_ONCE()
  * @iocb_flags: for kiocbs, as the file was opened; what fcntl() does to it later is not seen
  * @block_size: of a logical block, to the driver
  * @mem_mask: address bits of a segment that have to be 0 for direct I/O
  * @len_mask: length bits of a segment that have to be 0 for direct I/O
  * @flush_error: a flush failed and what was lost is unknown.  READ_ONCE()
+ * @wb_since: errors of the page cache up to when the disk was attached
+ * @flush_lock: for the next two
+ * @flush_waiting: requests for a flush, which the next one that begins is for
+ * @flush_running: @flush_job is submitted, or runs and has not looked for more yet
+ * @flush_job: runs one flush after the other
  * @serial: for GET_ID
  * @physical_exp: the topology, as the config space has it
  * @align_offset: same
@@ -52,6 +70,7 @@
  * @opt_io: same
  */
 struct vhl_blk_disk {
+	struct vhl_blk_dev *blk;
 	struct file *file;
 	struct inode *inode;
 	unsigned int refs;
@@ -65,6 +84,11 @@ struct vhl_blk_disk {
 	u32 mem_mask;
 	u32 len_mask;
 	int flush_error;
+	errseq_t wb_since;
+	spinlock_t flush_lock;
+	struct list_head flush_waiting;
+	bool flush_running;
+	struct vhl_job flush_job;
 	u8 serial[VHL_BLK_ID_BYTES];
 	u8 physical_exp;
 	u8 align_offset;
@@ -75,13 +99,11 @@ struct vhl_blk_disk {
 /**
  * struct vhl_blk_dev - an open node
  * @dev: the core's
- * @lane: runs what blocks.  One for each disk: one that hangs does not stop the others
  * @opts: VHL_BLK_SET_OPTS.  dev->mutex
  * @disk: attached to the whole device, or NULL.  dev->mutex
  */
 struct vhl_blk_dev {
 	struct vhl_dev dev;
-	struct workqueue_struct *lane;
 	struct vhl_blk_opts opts;
 	struct vhl_blk_disk *disk;
 };
@@ -106,59 +128,93 @@ struct vhl_blk_vq {
 	int write_flags;
 };
 
-enum vhl_blk_lane {
-	VHL_BLK_LANE_RW,	/* read or write what is left */
-	VHL_BLK_LANE_BOUNCE,	/* the same through pages of our own */
-	VHL_BLK_LANE_FLUSH,
-	VHL_BLK_LANE_STATUS,	/* all is done, but the page of the status byte is clean */
+/* Segments of a request that a slot has room for by itself */
+#define VHL_BLK_FIXED_SEGS	4
+
+/* How far a read or write got that could not be had without waiting */
+enum vhl_blk_stage {
+	VHL_BLK_TRIED,		/* the worker tried it, without waiting */
+	VHL_BLK_SUBMITTED,	/* the lane submitted it */
+	VHL_BLK_LAST,		/* the lane does the rest itself, or it fails */
 };
 
 /**
  * struct vhl_blk_req - a request that outlasts the worker's look at its chain
  * @iocb: of asynchronous I/O, until that has ended
- * @work: on the lane
+ * @job: on the lane, or one of those who wait for a flush
  * @q: the queue, constant
  * @head: whose slot it is, constant
  * @busy: the slot is in use.  Set by the worker; the release that clears it, in
  *	  vhl_blk_publish(), pairs with the acquire in vhl_blk_handle()
+ * @write: ITER_SOURCE or ITER_DEST; of requests without data ITER_DEST
+ * @stage: of a read or write
+ * @status: what to answer, once the page of the status byte has been made dirty
  * @refs: of asynchronous I/O: its submission and its completion
  * @ret: what asynchronous I/O ended with
  * @status_page: has the status byte; pinned
  * @status_off: where it is in there
- * @status: its value, for VHL_BLK_LANE_STATUS
- * @write: ITER_SOURCE or ITER_DEST; of requests without data ITER_DEST
- * @len: bytes of data
  * @used: bytes of the device-writable part
- * @lane: what the lane has to do
- * @iov: a copy of the segments for the lane
- * @segs: how many
- * @skip: bytes in front of the data that is left
- * @left: bytes of data that are left
- * @pos: where they go in the file
+ * @len: bytes of data
+ * @done: those that were read or written
+ * @skip: bytes of the segments in front of the data
+ * @segs: segments that have the data,
+ * @iov: and a copy of them: @fixed, or larger
+ * @room: segments that @iov has room for
+ * @pos: where the data begins in the file
  */
 struct vhl_blk_req {
 	union {
 		struct kiocb iocb;
-		struct work_struct work;
+		struct vhl_job job;
 	};
 	struct vhl_blk_vq *q;
 	u16 head;
 	bool busy;
 	u8 write;
+	u8 stage;
+	u8 status;
+	u16 status_off;
 	atomic_t refs;
 	long ret;
 	struct page *status_page;
-	u16 status_off;
-	u8 status;
-	u8 lane;
-	u32 len;
 	u32 used;
+	u32 len;
+	u32 done;
 	u32 skip;
-	u32 left;
 	unsigned int segs;
+	unsigned int room;
 	struct iovec *iov;
 	loff_t pos;
+	struct iovec fixed[VHL_BLK_FIXED_SEGS];
 } ____cacheline_aligned;
+
+/**
+ * struct vhl_blk_io - a chain that the worker looks at
+ * @q: the queue
+ * @req: the slot of the chain
+ * @head: the chain's name
+ * @used: bytes of its device-writable part
+ * @status: where its status byte goes
+ * @write: ITER_SOURCE or ITER_DEST
+ * @iov: the part of the chain that has the data
+ * @segs: its segments
+ * @skip: bytes of it in front of the data
+ * @len: bytes of data
+ * @pos: where the data goes in the file
+ */
+struct vhl_blk_io {
+	struct vhl_blk_vq *q;
+	struct vhl_blk_req *req;
+	u16 head;
+	u32 used;
+	u8 __user *status;
+	bool write;
+	const struct iovec *iov;
+	unsigned int segs;
+	u32 skip;
+	u32 len;
+	loff_t pos;
+};
 
 static inline struct vhl_blk_dev *to_blk_dev(struct vhl_dev *dev)
 {
@@ -181,11 +237,56 @@ int vhl_blk_start(struct vhl_vq *vq);
 void vhl_blk_stop(struct vhl_vq *vq);
 enum vhl_run vhl_blk_run(struct vhl_vq *vq);
 
-/* Any context */
-void vhl_blk_put_status(struct vhl_blk_req *req, u8 status);
-void vhl_blk_publish(struct vhl_blk_req *req, u8 status);
+/**
+ * vhl_blk_answer() - answer a request that was not taken
+ * @io: the chain
+ * @status: of the request
+ * @in: bytes of data written to the guest,
+ * @out: read from it
+ *
+ * Context: ->run(). As all that handle a chain:
+ * Return: 0; VHL_FAULT_*, which breaks the queue; -ENOMEM to try the chain again later. Where it is
+ * not 0 the chain was left alone.
+ */
+int __must_check vhl_blk_answer(const struct vhl_blk_io *io, u8 status, u32 in, u32 out);
 
-/* lane.c */
-void vhl_blk_lane_work(struct work_struct *work);
+/**
+ * vhl_blk_take() - take the slot of a request that will be finished from elsewhere
+ * @io: the chain; its segments are copied if there is data
+ *
+ * Context: ->run(). Return: as above.
+ */
+int __must_check vhl_blk_take(const struct vhl_blk_io *io);
+
+/* Publish what is held back, before something that may sleep. Context: ->run() */
+void vhl_blk_unhold(struct vhl_blk_vq *q);
+
+/**
+ * vhl_blk_finish() - answer a request that was taken
+ * @req: no longer the caller's; nor is the queue, if it is being stopped
+ * @status: of the request
+ *
+ * Context: any.
+ */
+void vhl_blk_finish(struct vhl_blk_req *req, u8 status);
+
+/* Wait until there may be memory again. Context: the lane. Return: false after half a minute */
+bool __must_check vhl_blk_wait_for_memory(unsigned int *tries);
+
+/* rw.c, flush.c: handle a chain. As vhl_blk_answer() */
+int __must_check vhl_blk_rw(struct vhl_blk_io *io, u64 sector);
+int __must_check vhl_blk_flush(const struct vhl_blk_io *io);
+
+/* rw.c: synchronous I/O. Context: the lane. Return: as of read_iter, or all of @iter */
+ssize_t __must_check vhl_blk_transfer(const struct vhl_blk_req *req, struct iov_iter *iter,
+				      loff_t pos);
+
+/* bounce.c: do what is left of a request. Context: the lane. Return: as above */
+ssize_t __must_check vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest,
+				    loff_t pos);
+
+/* flush.c */
+void vhl_blk_flush_init(struct vhl_blk_disk *disk);
+bool vhl_blk_is_stable(const struct vhl_blk_disk *disk);	/* any context */
 
 #endif /* VHL_BLK_H */

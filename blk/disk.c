@@ -63,7 +63,7 @@ static void vhl_blk_bdev_limits(struct block_device *bdev, struct vhl_blk_limits
 	limits->mem_mask = bdev_dma_alignment(bdev);
 }
 
-static int vhl_blk_file_limits(const struct vhl_blk_disk *disk, struct vhl_blk_limits *limits)
+static int vhl_blk_file_limits(struct vhl_blk_disk *disk, struct vhl_blk_limits *limits)
 {
 	struct block_device *bdev = disk->inode->i_sb->s_bdev;
 	struct kstat stat;
@@ -79,7 +79,10 @@ static int vhl_blk_file_limits(const struct vhl_blk_disk *disk, struct vhl_blk_l
 	ret = vfs_getattr_nosec(&disk->file->f_path, &stat, STATX_DIOALIGN, 0);
 	if (ret)
 		return ret;
-	if ((stat.result_mask & STATX_DIOALIGN) && stat.dio_mem_align && stat.dio_offset_align) {
+	if ((stat.result_mask & STATX_DIOALIGN) && !stat.dio_offset_align) {
+		/* it takes O_DIRECT and goes through the page cache all the same */
+		disk->direct = false;
+	} else if ((stat.result_mask & STATX_DIOALIGN) && stat.dio_mem_align) {
 		limits->block = max_t(u32, stat.dio_offset_align, SECTOR_SIZE);
 		limits->mem_mask = stat.dio_mem_align - 1;
 	} else if (bdev) {
@@ -181,6 +184,7 @@ static struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct fi
 	if (!disk)
 		return ERR_PTR(-ENOMEM);
 	disk->refs = 1;
+	disk->blk = blk;
 	disk->file = file;
 	ret = vhl_blk_disk_init(blk, disk);
 	if (ret) {
@@ -188,6 +192,7 @@ static struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct fi
 		return ERR_PTR(ret);
 	}
 	get_file(file);
+	vhl_blk_flush_init(disk);
 	return disk;
 }
 

@@ -145,28 +145,12 @@ static void vhl_blk_show(struct vhl_dev *dev, struct seq_file *m)
 		seq_putc(m, '-');
 }
 
-static int vhl_blk_init(struct vhl_dev *dev)
-{
-	struct vhl_blk_dev *blk = to_blk_dev(dev);
-
-	/*
-	 * Not WQ_MEM_RECLAIM: file systems wait for work on queues that are not, when they are full
-	 * for example, and the kernel warns of that. Nor does reclaim depend on a guest's disk.
-	 */
-	blk->lane = alloc_workqueue("vhl-blk-%llu", WQ_UNBOUND, VHL_BLK_LANE_MAX, dev->id);
-	return blk->lane ? 0 : -ENOMEM;
-}
-
 static void vhl_blk_release(struct vhl_dev *dev)
 {
-	struct vhl_blk_dev *blk = to_blk_dev(dev);
-
-	destroy_workqueue(blk->lane);
-	vhl_blk_detach_all(blk);
+	vhl_blk_detach_all(to_blk_dev(dev));
 }
 
 static const struct vhl_ops vhl_blk_ops = {
-	.init		= vhl_blk_init,
 	.release	= vhl_blk_release,
 	.features	= vhl_blk_features,
 	.attach		= vhl_blk_attach,
@@ -192,6 +176,7 @@ static const struct vhl_ops vhl_blk_ops = {
 	.dev_size	= sizeof(struct vhl_blk_dev),		\
 	.vq_size	= sizeof(struct vhl_blk_vq),		\
 	.max_workers	= &max_workers,				\
+	.pool_max	= VHL_BLK_LANE_MAX,			\
 }
 
 static struct vhl_node vhl_blk_vhost_node = VHL_BLK_NODE("vhost-blklite", VHL_DIALECT_VHOST);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The worker's side: a chain becomes a request (virtio 1.2, section 5.2.6), which is answered at
- * once, submitted, or handed to the lane; and completions.
+ * A chain becomes a request (virtio 1.2, section 5.2.6), and a request is answered.
  */
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/highmem.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -22,39 +23,17 @@
 /* Nor longer than it takes to copy so much, if it is a matter of copying */
 #define VHL_BLK_BATCH_BYTES	SZ_1M
 
-/**
- * struct vhl_blk_io - a chain that the worker looks at
- * @q: the queue
- * @req: the slot of the chain
- * @head: the chain's name
- * @used: bytes of its device-writable part
- * @status: where its status byte goes
- * @write: ITER_SOURCE or ITER_DEST
- * @iov: the part of the chain that has the data
- * @segs: its segments
- * @skip: bytes of it in front of the data
- * @len: bytes of data
- * @pos: where the data goes in the file
- */
-struct vhl_blk_io {
-	struct vhl_blk_vq *q;
-	struct vhl_blk_req *req;
-	u16 head;
-	u32 used;
-	u8 __user *status;
-	bool write;
-	const struct iovec *iov;
-	unsigned int segs;
-	u32 skip;
-	u32 len;
-	loff_t pos;
-};
+/* Room for segments that a slot keeps, when it was needed once */
+#define VHL_BLK_KEPT_SEGS	128
+
+/* How often the lane waits for memory, ten milliseconds each time: half a minute */
+#define VHL_BLK_MEMORY_TRIES	3000
 
 /*
  * Completion
  */
 
-void vhl_blk_put_status(struct vhl_blk_req *req, u8 status)
+static void vhl_blk_put_status(struct vhl_blk_req *req, u8 status)
 {
 	u8 *page = kmap_local_page(req->status_page);
 
@@ -62,8 +41,16 @@ void vhl_blk_put_status(struct vhl_blk_req *req, u8 status)
 	kunmap_local(page);
 }
 
+static void vhl_blk_free_room(struct vhl_blk_req *req)
+{
+	if (req->iov != req->fixed)
+		kfree(req->iov);
+	req->iov = req->fixed;
+	req->room = VHL_BLK_FIXED_SEGS;
+}
+
 /* The status byte is written. The caller touches neither the request nor the queue afterwards. */
-void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
+static void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 {
 	struct vhl_vq *vq = &req->q->vq;
 	struct vhl_done done = {
@@ -75,6 +62,8 @@ void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 	u64 in = ok && !req->write ? req->len : 0;
 
 	unpin_user_page(req->status_page);
+	if (unlikely(req->room > VHL_BLK_KEPT_SEGS))
+		vhl_blk_free_room(req);
 	/*
 	 * The slot comes first: once the chain is published the driver may use its head again, and
 	 * the worker the slot. Pairs with vhl_blk_handle().
@@ -83,15 +72,17 @@ void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 	vhl_vq_complete(vq, &done, 1, 1, in, out, !ok);
 }
 
-static void vhl_blk_hand_to_lane(struct vhl_blk_req *req, enum vhl_blk_lane lane)
+/* All is done, but the page of the status byte is clean */
+static void vhl_blk_make_dirty(struct vhl_job *job, bool dead)
 {
-	req->lane = lane;
-	INIT_WORK(&req->work, vhl_blk_lane_work);
-	queue_work(to_blk_dev(req->q->vq.dev)->lane, &req->work);
+	struct vhl_blk_req *req = container_of(job, struct vhl_blk_req, job);
+
+	if (!dead)
+		set_page_dirty_lock(req->status_page);
+	vhl_blk_publish(req, req->status);
 }
 
-/* Any context */
-static void vhl_blk_finish(struct vhl_blk_req *req, u8 status)
+void vhl_blk_finish(struct vhl_blk_req *req, u8 status)
 {
 	vhl_blk_put_status(req, status);
 	/*
@@ -102,284 +93,107 @@ static void vhl_blk_finish(struct vhl_blk_req *req, u8 status)
 	smp_mb();
 	if (unlikely(!folio_test_dirty(page_folio(req->status_page)))) {
 		req->status = status;
-		vhl_blk_hand_to_lane(req, VHL_BLK_LANE_STATUS);
+		req->job.run = vhl_blk_make_dirty;
+		vhl_submit(req->q->vq.dev, &req->job);
 		return;
 	}
 	vhl_blk_publish(req, status);
 }
 
-/*
- * The file's code may look at the kiocb until the call that submitted it returns, so the request
- * is done when that and the I/O are. The last of them completes it, and sees what the other did:
- * atomic_dec_and_test() is fully ordered.
- */
-static void vhl_blk_put(struct vhl_blk_req *req)
+bool vhl_blk_wait_for_memory(unsigned int *tries)
 {
-	if (!atomic_dec_and_test(&req->refs))
-		return;
-	/*
-	 * Less than asked for: the file was cut behind our back. Its segments are no longer known,
-	 * and there is nothing behind its end anyway.
-	 */
-	vhl_blk_finish(req, req->ret == req->len ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
-}
-
-static void vhl_blk_ki_complete(struct kiocb *iocb, long ret)
-{
-	struct vhl_blk_req *req = container_of(iocb, struct vhl_blk_req, iocb);
-
-	if (req->write && req->q->disk->regular)
-		kiocb_end_write(iocb);
-	req->ret = ret;
-	vhl_blk_put(req);
+	if (++*tries > VHL_BLK_MEMORY_TRIES || fatal_signal_pending(current))
+		return false;
+	schedule_timeout_killable(HZ / 100 ?: 1);
+	return true;
 }
 
 /*
- * Submission. What returns a fault has left the chain alone: the queue is broken by it.
+ * Submission
  */
 
-/* Answer without having taken the slot. */
-static enum vhl_ring_fault vhl_blk_answer(const struct vhl_blk_io *io, u8 status, u32 in, u32 out)
+void vhl_blk_unhold(struct vhl_blk_vq *q)
+{
+	vhl_vq_flush(&q->vq);
+	vhl_vq_hold(&q->vq);
+}
+
+int vhl_blk_answer(const struct vhl_blk_io *io, u8 status, u32 in, u32 out)
 {
 	struct vhl_done done = { .head = io->head, .len = io->used };
 
 	if (put_user(status, io->status))
 		return VHL_FAULT_ACCESS;
 	vhl_vq_complete(&io->q->vq, &done, 1, 1, in, out, status != VIRTIO_BLK_S_OK);
-	return VHL_FAULT_NONE;
+	return 0;
 }
 
-/*
- * Take the slot of a request that will be completed from elsewhere.
- *
- * The status byte is reached by then through its page, from any context. It lies where the driver
- * likes, so there is no telling in advance.
- */
-static enum vhl_ring_fault vhl_blk_take(const struct vhl_blk_io *io, struct vhl_blk_req **reqp)
+/* The segments are ours only for now. */
+static bool vhl_blk_copy_segs(struct vhl_blk_req *req, const struct vhl_blk_io *io)
 {
-	struct vhl_blk_req *req = io->req;
-	unsigned long addr = (unsigned long)io->status;
-	struct page *page;
+	if (unlikely(io->segs > req->room)) {
+		unsigned int room = roundup_pow_of_two(io->segs);
+		struct iovec *iov = kmalloc_array(room, sizeof(*iov),
+						  GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 
-	if (pin_user_pages_fast(addr & PAGE_MASK, 1, FOLL_WRITE, &page) != 1)
-		return VHL_FAULT_ACCESS;
-	if (!folio_test_dirty(page_folio(page)))
-		set_page_dirty_lock(page);
-	req->status_page = page;
-	req->status_off = offset_in_page(addr);
-	req->write = io->write;
-	req->used = io->used;
-	req->len = io->len;
-	req->left = io->len;
-	req->pos = io->pos;
-	WRITE_ONCE(req->busy, true);
-	*reqp = req;
-	return VHL_FAULT_NONE;
-}
-
-/* @done bytes are behind us; have the lane do the rest. The segments are ours only for now. */
-static void vhl_blk_punt(const struct vhl_blk_io *io, struct vhl_blk_req *req,
-			 enum vhl_blk_lane lane, u32 done)
-{
-	req->iov = kmalloc_array(io->segs, sizeof(*io->iov), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!req->iov) {
-		vhl_blk_finish(req, VIRTIO_BLK_S_IOERR);
-		return;
+		if (!iov)
+			return false;
+		vhl_blk_free_room(req);
+		req->iov = iov;
+		req->room = room;
 	}
 	memcpy(req->iov, io->iov, io->segs * sizeof(*io->iov));
 	req->segs = io->segs;
-	req->skip = io->skip + done;
-	req->left = io->len - done;
-	req->pos = io->pos + done;
-	vhl_blk_hand_to_lane(req, lane);
-}
-
-static void vhl_blk_iter(const struct vhl_blk_io *io, struct iov_iter *iter)
-{
-	iov_iter_init(iter, io->write ? ITER_SOURCE : ITER_DEST, io->iov, io->segs,
-		      (size_t)io->skip + io->len);
-	iov_iter_advance(iter, io->skip);
-}
-
-/* Stricter than some kernels are: also with what is in the middle, and with empty segments. */
-static bool vhl_blk_is_aligned(const struct vhl_blk_io *io)
-{
-	const struct vhl_blk_disk *disk = io->q->disk;
-	const struct iovec *iov = io->iov;
-	size_t skip = io->skip;
-	u32 left = io->len;
-
-	for (; left; iov++) {
-		unsigned long addr = (unsigned long)iov->iov_base + skip;
-		size_t n;
-
-		if (skip && skip >= iov->iov_len) {
-			skip -= iov->iov_len;
-			continue;
-		}
-		n = min_t(size_t, iov->iov_len - skip, left);
-		if ((addr & disk->mem_mask) || (n & disk->len_mask))
-			return false;
-		skip = 0;
-		left -= n;
-	}
+	req->skip = io->skip;
 	return true;
 }
 
 /*
- * Not to wait here for a file system to be thawed, which would keep clients from the queue. Until
- * kiocb_end_write(), in whatever context.
+ * The status byte is reached through its page, from any context. It lies where the driver likes, so
+ * there is no telling in advance. Return: as vhl_blk_take()
  */
-static bool vhl_blk_try_start_write(struct file *file)
+static int vhl_blk_pin_status(struct vhl_blk_req *req, const struct vhl_blk_io *io)
 {
-	struct super_block *sb = file_inode(file)->i_sb;
+	unsigned long addr = (unsigned long)io->status;
+	struct page *page;
+	int n;
 
-	if (!sb_start_write_trylock(sb))
-		return false;
-	__sb_writers_release(sb, SB_FREEZE_WRITE);
-	return true;
-}
-
-static enum vhl_ring_fault vhl_blk_rw_direct(const struct vhl_blk_io *io)
-{
-	struct vhl_blk_disk *disk = io->q->disk;
-	struct file *file = disk->file;
-	struct vhl_blk_req *req;
-	enum vhl_ring_fault fault;
-	struct iov_iter iter;
-	ssize_t ret;
-
-	fault = vhl_blk_take(io, &req);
-	if (fault)
-		return fault;
-	if (!vhl_blk_is_aligned(io)) {
-		vhl_blk_punt(io, req, VHL_BLK_LANE_BOUNCE, 0);
-		return VHL_FAULT_NONE;
+	n = pin_user_pages_fast(addr & PAGE_MASK, 1, FOLL_WRITE | FOLL_NOFAULT, &page);
+	if (unlikely(n != 1)) {
+		vhl_blk_unhold(io->q);
+		n = pin_user_pages_fast(addr & PAGE_MASK, 1, FOLL_WRITE, &page);
 	}
-
-	vhl_blk_iter(io, &iter);
-	init_sync_kiocb(&req->iocb, file);
-	req->iocb.ki_flags = disk->iocb_flags;
-	req->iocb.ki_pos = io->pos;
-	req->iocb.ki_complete = vhl_blk_ki_complete;
-	atomic_set(&req->refs, 2);
-	if (io->write) {
-		req->iocb.ki_flags |= io->q->write_flags;
-		if (disk->regular && !vhl_blk_try_start_write(file)) {
-			vhl_blk_punt(io, req, VHL_BLK_LANE_RW, 0);
-			return VHL_FAULT_NONE;
-		}
-		ret = file->f_op->write_iter(&req->iocb, &iter);
-	} else {
-		ret = file->f_op->read_iter(&req->iocb, &iter);
+	if (unlikely(n != 1))
+		return n == -ENOMEM || n == -EAGAIN ? -ENOMEM : VHL_FAULT_ACCESS;
+	if (unlikely(!folio_test_dirty(page_folio(page)))) {
+		vhl_blk_unhold(io->q);
+		set_page_dirty_lock(page);
 	}
-	if (ret == -EIOCBQUEUED) {
-		vhl_blk_put(req);
-		return VHL_FAULT_NONE;
-	}
-
-	/* done already: nobody else has the request */
-	if (io->write && disk->regular)
-		kiocb_end_write(&req->iocb);
-	if (ret == io->len)
-		vhl_blk_finish(req, VIRTIO_BLK_S_OK);
-	else if (ret >= 0)
-		vhl_blk_punt(io, req, VHL_BLK_LANE_RW, ret);
-	else if (ret == -EINVAL)
-		/* wants more of an alignment than it said */
-		vhl_blk_punt(io, req, VHL_BLK_LANE_BOUNCE, 0);
-	else
-		vhl_blk_finish(req, VIRTIO_BLK_S_IOERR);
-	return VHL_FAULT_NONE;
+	req->status_page = page;
+	req->status_off = offset_in_page(addr);
+	return 0;
 }
 
-/*
- * What can be had without waiting.
- *
- * Return: bytes done, or the file's error.
- */
-static ssize_t vhl_blk_rw_nowait(const struct vhl_blk_io *io)
+int vhl_blk_take(const struct vhl_blk_io *io)
 {
-	struct vhl_blk_disk *disk = io->q->disk;
-	struct file *file = disk->file;
-	struct iov_iter iter;
-	struct kiocb iocb;
-	ssize_t ret;
+	struct vhl_blk_req *req = io->req;
+	int ret;
 
-	/* what has to be stable before it is done cannot be had without waiting */
-	if (!READ_ONCE(disk->nowait[io->write]) ||
-	    (io->write && (disk->iocb_flags | io->q->write_flags) & IOCB_DSYNC))
-		return 0;
-
-	vhl_blk_iter(io, &iter);
-	init_sync_kiocb(&iocb, file);
-	iocb.ki_flags = disk->iocb_flags | IOCB_NOWAIT;
-	iocb.ki_pos = io->pos;
-	if (io->write) {
-		iocb.ki_flags |= io->q->write_flags;
-		if (!file_start_write_trylock(file))
-			return 0;
-		ret = file->f_op->write_iter(&iocb, &iter);
-		file_end_write(file);
-	} else {
-		ret = file->f_op->read_iter(&iocb, &iter);
-	}
-	if (ret == -EOPNOTSUPP)
-		WRITE_ONCE(disk->nowait[io->write], false);
-	return ret == -EOPNOTSUPP || ret == -EAGAIN ? 0 : ret;
+	if (io->len && !vhl_blk_copy_segs(req, io))
+		return -ENOMEM;
+	ret = vhl_blk_pin_status(req, io);
+	if (ret)
+		return ret;
+	req->write = io->write;
+	req->used = io->used;
+	req->len = io->len;
+	req->done = 0;
+	req->pos = io->pos;
+	WRITE_ONCE(req->busy, true);
+	return 0;
 }
 
-static enum vhl_ring_fault vhl_blk_rw_cached(const struct vhl_blk_io *io)
-{
-	ssize_t ret = vhl_blk_rw_nowait(io);
-	struct vhl_blk_req *req;
-	enum vhl_ring_fault fault;
-
-	if (ret == io->len)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_OK, io->write ? 0 : io->len,
-			      io->write ? io->len : 0);
-	if (ret < 0)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
-	fault = vhl_blk_take(io, &req);
-	if (!fault)
-		vhl_blk_punt(io, req, VHL_BLK_LANE_RW, ret);
-	return fault;
-}
-
-static enum vhl_ring_fault vhl_blk_rw(struct vhl_blk_io *io, u64 sector)
-{
-	struct vhl_blk_disk *disk = io->q->disk;
-	u64 sectors = READ_ONCE(disk->capacity) >> SECTOR_SHIFT;
-	u32 len = io->len;
-
-	/* nothing, or more than the kernel itself would read or write at once */
-	if (!len || len > MAX_RW_COUNT || (len & (disk->block_size - 1)))
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
-	if (sector > sectors || len >> SECTOR_SHIFT > sectors - sector)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
-	io->pos = sector << SECTOR_SHIFT;
-	if (io->pos & (disk->block_size - 1))
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
-	if (io->write && disk->read_only)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
-	return disk->direct ? vhl_blk_rw_direct(io) : vhl_blk_rw_cached(io);
-}
-
-static enum vhl_ring_fault vhl_blk_flush(struct vhl_blk_io *io)
-{
-	struct vhl_blk_req *req;
-	enum vhl_ring_fault fault;
-
-	/* nothing was written */
-	if (io->q->disk->read_only)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_OK, 0, 0);
-	fault = vhl_blk_take(io, &req);
-	if (!fault)
-		vhl_blk_hand_to_lane(req, VHL_BLK_LANE_FLUSH);
-	return fault;
-}
-
-static enum vhl_ring_fault vhl_blk_get_id(const struct vhl_blk_io *io, u32 room)
+static int vhl_blk_get_id(const struct vhl_blk_io *io, u32 room)
 {
 	struct iov_iter iter;
 	u32 len = min_t(u32, room, VHL_BLK_ID_BYTES);
@@ -400,7 +214,30 @@ static u8 __user *vhl_blk_status_addr(const struct vhl_chain *chain)
 	return (u8 __user *)iov->iov_base + iov->iov_len - 1;
 }
 
-static enum vhl_ring_fault vhl_blk_handle(struct vhl_blk_req *req, const struct vhl_chain *chain)
+static bool vhl_blk_copy_hdr(struct virtio_blk_outhdr *hdr, const struct vhl_chain *chain)
+{
+	struct iov_iter iter;
+
+	iov_iter_init(&iter, ITER_SOURCE, chain->iov, chain->out_num, sizeof(*hdr));
+	return copy_from_iter(hdr, sizeof(*hdr), &iter) == sizeof(*hdr);
+}
+
+static bool vhl_blk_read_hdr(struct vhl_blk_vq *q, struct virtio_blk_outhdr *hdr,
+			     const struct vhl_chain *chain)
+{
+	bool ok;
+
+	pagefault_disable();
+	ok = vhl_blk_copy_hdr(hdr, chain);
+	pagefault_enable();
+	if (likely(ok))
+		return true;
+	vhl_blk_unhold(q);
+	return vhl_blk_copy_hdr(hdr, chain);
+}
+
+/* Return: as vhl_blk_answer() */
+static int vhl_blk_handle(struct vhl_blk_req *req, const struct vhl_chain *chain)
 {
 	struct virtio_blk_outhdr hdr;
 	struct vhl_blk_io io = {
@@ -413,7 +250,6 @@ static enum vhl_ring_fault vhl_blk_handle(struct vhl_blk_req *req, const struct 
 		 */
 		.used = chain->in_len,
 	};
-	struct iov_iter iter;
 
 	/* pairs with vhl_blk_publish(): who used the slot before is done with it */
 	if (smp_load_acquire(&req->busy))
@@ -422,8 +258,7 @@ static enum vhl_ring_fault vhl_blk_handle(struct vhl_blk_req *req, const struct 
 		return VHL_FAULT_REQUEST;
 	io.status = vhl_blk_status_addr(chain);
 
-	iov_iter_init(&iter, ITER_SOURCE, chain->iov, chain->out_num, sizeof(hdr));
-	if (copy_from_iter(&hdr, sizeof(hdr), &iter) != sizeof(hdr))
+	if (!vhl_blk_read_hdr(req->q, &hdr, chain))
 		return VHL_FAULT_ACCESS;
 
 	io.iov = chain->iov + chain->out_num;
@@ -453,20 +288,19 @@ static noinline struct vhl_blk_req *vhl_blk_more_slots(struct vhl_blk_vq *q, uns
 					   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	unsigned int i;
 
-	if (!reqs) {
-		/* nobody tells when there is some: tried again and again, but not in a spin */
-		usleep_range(1000, 2000);
+	if (!reqs)
 		return NULL;
-	}
 	for (i = 0; i < VHL_BLK_SLOTS; i++) {
 		reqs[i].q = q;
 		reqs[i].head = piece * VHL_BLK_SLOTS + i;
+		reqs[i].iov = reqs[i].fixed;
+		reqs[i].room = VHL_BLK_FIXED_SEGS;
 	}
 	q->reqs[piece] = reqs;
 	return reqs;
 }
 
-/* The slot of a chain, or NULL when there is no memory for it, after a while. */
+/* The slot of a chain, or NULL when there is no memory for it. */
 static struct vhl_blk_req *vhl_blk_slot(struct vhl_blk_vq *q, u16 head)
 {
 	unsigned int piece = head / VHL_BLK_SLOTS;
@@ -481,10 +315,10 @@ enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 {
 	struct vhl_blk_vq *q = to_blk_vq(vq);
 	enum vhl_run run = VHL_RUN_MORE;
-	enum vhl_ring_fault fault;
 	struct vhl_blk_req *req;
 	struct vhl_chain chain;
 	struct blk_plug plug;
+	bool starved = false;
 	unsigned int n;
 	u64 bytes = 0;
 	int ret;
@@ -499,21 +333,22 @@ enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 			break;
 		}
 		req = vhl_blk_slot(q, chain.head);
-		if (unlikely(!req)) {
-			vhl_vq_unget(vq, 1);
-			break;
-		}
-		fault = vhl_blk_handle(req, &chain);
-		if (unlikely(fault)) {
+		ret = req ? vhl_blk_handle(req, &chain) : -ENOMEM;
+		if (unlikely(ret)) {
 			/* not in flight, or a stop would wait for it */
 			vhl_vq_unget(vq, 1);
-			vhl_vq_break(vq, fault);
+			starved = ret == -ENOMEM;
+			if (!starved)
+				vhl_vq_break(vq, ret);
 			break;
 		}
 		bytes += (u64)chain.out_len + chain.in_len;
 	}
 	blk_finish_plug(&plug);
 	vhl_vq_flush(vq);
+	/* nobody tells when there is memory: tried again and again, but not in a spin */
+	if (unlikely(starved))
+		usleep_range(1000, 2000);
 	return run;
 }
 
@@ -543,9 +378,20 @@ int vhl_blk_start(struct vhl_vq *vq)
 	return 0;
 }
 
+static void vhl_blk_free_slots(struct vhl_blk_req *reqs)
+{
+	unsigned int i;
+
+	if (!reqs)
+		return;
+	for (i = 0; i < VHL_BLK_SLOTS; i++)
+		vhl_blk_free_room(&reqs[i]);
+	kfree(reqs);
+}
+
 /*
- * Nothing is in flight. A work item may be about to return, but that touches neither the queue nor
- * its requests.
+ * Nothing is in flight. A job may be about to return, but that touches neither the queue nor its
+ * requests.
  */
 void vhl_blk_stop(struct vhl_vq *vq)
 {
@@ -553,7 +399,7 @@ void vhl_blk_stop(struct vhl_vq *vq)
 	unsigned int i;
 
 	for (i = 0; i < vhl_blk_pieces(vq); i++)
-		kfree(q->reqs[i]);
+		vhl_blk_free_slots(q->reqs[i]);
 	kvfree(q->reqs);
 	q->reqs = NULL;
 	q->disk = NULL;

@@ -2,11 +2,9 @@
 /*
  * Guest memory: filling and changing the map, and reaching the owner's memory.
  */
-#include <linux/kthread.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vhost.h>
@@ -220,20 +218,3 @@ void vhl_mem_clear(struct vhl_dev *dev)
 	vhl_mem_init(&none);
 	mem_replace(dev, &none);
 }
-
-bool vhl_use_mm(struct vhl_dev *dev)
-{
-	if (!mmget_not_zero(dev->mm))
-		return false;
-	kthread_use_mm(dev->mm);
-	return true;
-}
-EXPORT_SYMBOL_GPL(vhl_use_mm);
-
-void vhl_unuse_mm(struct vhl_dev *dev)
-{
-	kthread_unuse_mm(dev->mm);
-	/* if it is the last user, undoing all mappings is not for the caller to wait for */
-	mmput_async(dev->mm);
-}
-EXPORT_SYMBOL_GPL(vhl_unuse_mm);

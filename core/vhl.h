@@ -419,18 +419,6 @@ void vhl_vq_kick(struct vhl_vq *vq);
 int vhl_poll_start(struct vhl_poll *poll, struct vhl_vq *vq, struct file *file, __poll_t events);
 void vhl_poll_stop(struct vhl_poll *poll);
 
-/* core/mem.c */
-
-/**
- * vhl_use_mm() - reach guest memory from a kernel thread that is no worker
- * @dev: the device
- *
- * Context: a kernel thread (a work item, say); not nested.
- * Return: false when the owner's memory is gone.
- */
-bool __must_check vhl_use_mm(struct vhl_dev *dev);
-void vhl_unuse_mm(struct vhl_dev *dev);
-
 /* core/pool.c */
 
 /**

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Flushes (virtio 1.2, section 5.2.6.2), and whether what was written is stable.
+ *
+ * All queues of a disk share one flush that runs and one that waits for it to end: it covers what
+ * was completed before it began, for everybody who asked for it until then.
+ *
+ * The page cache keeps one error for all who have a file open, and tells each open file of it once.
+ * A driver may not have had the answer when it sends its next flush, a second flush may be under way,
+ * and somebody else with the same open file may have been told. So the disk looks for itself whether
+ * there was an error since it was attached, and stays bad until it is attached anew.
+ */
+#include <linux/cred.h>
+#include <linux/errseq.h>
+#include <linux/fs.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
+
+#include "blk.h"
+
+/*
+ * Any context. Without an error that was not seen yet, the next one is sure to be another one:
+ * vhl_blk_flush_init() has looked at all.
+ */
+bool vhl_blk_is_stable(const struct vhl_blk_disk *disk)
+{
+	return !READ_ONCE(disk->flush_error) &&
+	       !errseq_check(&disk->file->f_mapping->wb_err, disk->wb_since);
+}
+
+/* Covers all writes that are completed: their data is in the file by then. */
+static bool vhl_blk_flush_file(struct vhl_blk_disk *disk)
+{
+	unsigned int tries = 0;
+	int ret;
+
+	if (!vhl_blk_is_stable(disk))
+		return false;
+	do {
+		ret = vfs_fsync(disk->file, 1);
+	} while (ret == -ENOMEM && vhl_blk_wait_for_memory(&tries));
+	if (ret)
+		WRITE_ONCE(disk->flush_error, ret);
+	return vhl_blk_is_stable(disk);
+}
+
+/* Answer all who wait for this flush. Afterwards the disk may be gone, if no other one waits. */
+static void vhl_blk_flush_answer(struct list_head *reqs, bool ok)
+{
+	struct vhl_blk_req *req, *next;
+
+	list_for_each_entry_safe(req, next, reqs, job.node)
+		vhl_blk_finish(req, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+}
+
+static void vhl_blk_flush_run(struct vhl_job *job, bool dead)
+{
+	struct vhl_blk_disk *disk = container_of(job, struct vhl_blk_disk, flush_job);
+	const struct cred *old_cred;
+	bool ok = false, more;
+	LIST_HEAD(reqs);
+
+	spin_lock(&disk->flush_lock);
+	list_splice_init(&disk->flush_waiting, &reqs);
+	spin_unlock(&disk->flush_lock);
+	if (!dead) {
+		/* with the rights of who opened the disk */
+		old_cred = override_creds(disk->file->f_cred);
+		ok = vhl_blk_flush_file(disk);
+		revert_creds(old_cred);
+	}
+	spin_lock(&disk->flush_lock);
+	more = !list_empty(&disk->flush_waiting);
+	disk->flush_running = more;
+	spin_unlock(&disk->flush_lock);
+	/* not under the lock, since it may be run at once; who waits keeps the disk */
+	if (more)
+		vhl_submit(&disk->blk->dev, &disk->flush_job);
+	vhl_blk_flush_answer(&reqs, ok);
+}
+
+int vhl_blk_flush(const struct vhl_blk_io *io)
+{
+	struct vhl_blk_disk *disk = io->q->disk;
+	bool first;
+	int ret;
+
+	/* nothing was written */
+	if (disk->read_only)
+		return vhl_blk_answer(io, VIRTIO_BLK_S_OK, 0, 0);
+	ret = vhl_blk_take(io);
+	if (ret)
+		return ret;
+	spin_lock(&disk->flush_lock);
+	list_add_tail(&io->req->job.node, &disk->flush_waiting);
+	first = !disk->flush_running;
+	disk->flush_running = true;
+	spin_unlock(&disk->flush_lock);
+	if (first)
+		vhl_submit(&disk->blk->dev, &disk->flush_job);
+	return 0;
+}
+
+/* What was lost before is nothing that the driver was promised; but who attached it wants to know. */
+void vhl_blk_flush_init(struct vhl_blk_disk *disk)
+{
+	struct vhl_dev *dev = &disk->blk->dev;
+	int lost = file_check_and_advance_wb_err(disk->file);
+
+	if (lost)
+		pr_notice_ratelimited("%s %llu: an earlier write to this disk was lost (%d); attached all the same\n",
+				      dev->node->name, dev->id, lost);
+	disk->wb_since = READ_ONCE(disk->file->f_wb_err);
+	spin_lock_init(&disk->flush_lock);
+	INIT_LIST_HEAD(&disk->flush_waiting);
+	disk->flush_job.run = vhl_blk_flush_run;
+}

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reads and writes (virtio 1.2, section 5.2.6).
+ *
+ * The worker tries what can be had without waiting: through the page cache at once, else by
+ * asynchronous I/O that is submitted without sleeping. The lane does what is left: it submits again
+ * and may sleep for that; what does not get through in one piece then it reads or writes itself.
+ */
+#include <linux/blkdev.h>
+#include <linux/cred.h>
+#include <linux/mm.h>
+#include <linux/uaccess.h>
+
+#include "blk.h"
+
+static bool vhl_blk_is_dsync(const struct vhl_blk_req *req)
+{
+	return req->write && (req->q->disk->iocb_flags | req->q->write_flags) & IOCB_DSYNC;
+}
+
+/* Any context */
+static void vhl_blk_end_rw(struct vhl_blk_req *req, bool ok)
+{
+	/* a write-through says what a flush would: nobody asks for one afterwards */
+	if (ok && vhl_blk_is_dsync(req) && !vhl_blk_is_stable(req->q->disk))
+		ok = false;
+	vhl_blk_finish(req, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+}
+
+/*
+ * Segments
+ */
+
+/* What is left of the request */
+static void vhl_blk_iter(const struct vhl_blk_req *req, struct iov_iter *iter)
+{
+	iov_iter_init(iter, req->write ? ITER_SOURCE : ITER_DEST, req->iov, req->segs,
+		      (size_t)req->skip + req->len);
+	iov_iter_advance(iter, (size_t)req->skip + req->done);
+}
+
+/* Stricter than some kernels are: also with what is in the middle, and with empty segments. */
+static bool vhl_blk_is_aligned(const struct vhl_blk_req *req)
+{
+	const struct vhl_blk_disk *disk = req->q->disk;
+	size_t skip = (size_t)req->skip + req->done;
+	const struct iovec *iov = req->iov;
+	u32 left = req->len - req->done;
+
+	for (; left; iov++) {
+		unsigned long addr = (unsigned long)iov->iov_base + skip;
+		size_t n;
+
+		if (skip && skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		n = min_t(size_t, iov->iov_len - skip, left);
+		if ((addr & disk->mem_mask) || (n & disk->len_mask))
+			return false;
+		skip = 0;
+		left -= n;
+	}
+	return true;
+}
+
+/* Note what was done. Return: true if that is all. */
+static bool vhl_blk_advance(struct vhl_blk_req *req, ssize_t ret)
+{
+	if (ret > 0)
+		req->done += ret;
+	return req->done == req->len;
+}
+
+/*
+ * The lane
+ */
+
+ssize_t vhl_blk_transfer(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos)
+{
+	const struct vhl_blk_disk *disk = req->q->disk;
+	struct file *file = disk->file;
+	struct kiocb iocb;
+	ssize_t ret;
+
+	init_sync_kiocb(&iocb, file);
+	iocb.ki_flags = disk->iocb_flags;
+	iocb.ki_pos = pos;
+	if (!req->write)
+		return file->f_op->read_iter(&iocb, iter);
+	iocb.ki_flags |= req->q->write_flags;
+	file_start_write(file);
+	ret = file->f_op->write_iter(&iocb, iter);
+	file_end_write(file);
+	return ret;
+}
+
+/* Return: true when all is done, false when that cannot be. */
+static bool vhl_blk_do_rest(struct vhl_blk_req *req)
+{
+	bool direct = req->q->disk->direct;
+	bool bounce = direct && !vhl_blk_is_aligned(req);
+	unsigned int tries = 0;
+	struct iov_iter iter;
+	ssize_t ret;
+
+	for (;;) {
+		loff_t pos = req->pos + req->done;
+
+		vhl_blk_iter(req, &iter);
+		if (bounce)
+			ret = vhl_blk_bounce(req, &iter, pos);
+		else
+			ret = vhl_blk_transfer(req, &iter, pos);
+		/* counted here: what an iterator has left may have been cut off from it */
+		if (vhl_blk_advance(req, ret))
+			return true;
+		if (ret > 0)
+			continue;
+		if (ret == -EINVAL && direct && !bounce)
+			/* wants more of an alignment than it said */
+			bounce = true;
+		else if (ret != -ENOMEM || !vhl_blk_wait_for_memory(&tries))
+			/* 0: the file was cut behind our back, or its disk is full */
+			return false;
+	}
+}
+
+static void vhl_blk_ended(struct vhl_blk_req *req, long ret);
+static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault);
+
+static void vhl_blk_lane_rw(struct vhl_job *job, bool dead)
+{
+	struct vhl_blk_req *req = container_of(job, struct vhl_blk_req, job);
+	const struct cred *old_cred;
+	bool ok = false;
+	long ret;
+
+	if (dead) {
+		vhl_blk_end_rw(req, false);
+		return;
+	}
+	/* with the rights of who opened the disk, not with the VMM's: quotas, setuid bits */
+	old_cred = override_creds(req->q->disk->file->f_cred);
+	if (req->stage == VHL_BLK_SUBMITTED) {
+		ret = vhl_blk_submit(req, 0, false);
+		revert_creds(old_cred);
+		if (ret != -EIOCBQUEUED)
+			vhl_blk_ended(req, ret);
+		return;
+	}
+	ok = vhl_blk_do_rest(req);
+	revert_creds(old_cred);
+	vhl_blk_end_rw(req, ok);
+}
+
+/* Any context */
+static void vhl_blk_to_lane(struct vhl_blk_req *req, enum vhl_blk_stage stage)
+{
+	req->stage = stage;
+	req->job.run = vhl_blk_lane_rw;
+	vhl_submit(req->q->vq.dev, &req->job);
+}
+
+/*
+ * Asynchronous I/O
+ */
+
+/* What I/O ended with, which nobody else has any more. Any context */
+static void vhl_blk_ended(struct vhl_blk_req *req, long ret)
+{
+	struct vhl_blk_disk *disk = req->q->disk;
+	enum vhl_blk_stage next = VHL_BLK_LAST;
+
+	if (vhl_blk_advance(req, ret)) {
+		vhl_blk_end_rw(req, true);
+		return;
+	}
+	switch (ret) {
+	case -EOPNOTSUPP:
+		WRITE_ONCE(disk->nowait[req->write], false);
+		fallthrough;
+	case -EAGAIN:
+	case -EFAULT:
+		/* it was only a trial, without sleeping and perhaps without page faults */
+		if (req->stage != VHL_BLK_TRIED)
+			goto fail;
+		next = VHL_BLK_SUBMITTED;
+		break;
+	case -EINVAL:
+	case -ENOMEM:
+		break;
+	default:
+		if (ret < 0)
+			goto fail;
+	}
+	vhl_blk_to_lane(req, next);
+	return;
+
+fail:
+	vhl_blk_end_rw(req, false);
+}
+
+/*
+ * The file's code may look at the kiocb until the call that submitted it returns, so the request
+ * has ended when that and the I/O have. The last of them goes on with it, and sees what the other
+ * did: atomic_dec_and_test() is fully ordered.
+ */
+static void vhl_blk_ki_complete(struct kiocb *iocb, long ret)
+{
+	struct vhl_blk_req *req = container_of(iocb, struct vhl_blk_req, iocb);
+
+	if (req->write && req->q->disk->regular)
+		kiocb_end_write(iocb);
+	req->ret = ret;
+	if (atomic_dec_and_test(&req->refs))
+		vhl_blk_ended(req, ret);
+}
+
+/* Exclude a freeze of the file system until kiocb_end_write(), in whatever context that is. */
+static bool vhl_blk_start_write(struct kiocb *iocb)
+{
+	struct super_block *sb = file_inode(iocb->ki_filp)->i_sb;
+
+	if (!(iocb->ki_flags & IOCB_NOWAIT)) {
+		kiocb_start_write(iocb);
+		return true;
+	}
+	if (!sb_start_write_trylock(sb))
+		return false;
+	__sb_writers_release(sb, SB_FREEZE_WRITE);
+	return true;
+}
+
+/*
+ * @flags: IOCB_NOWAIT or 0; @nofault: nor wait for pages of the guest.
+ *
+ * Return: -EIOCBQUEUED, and the request is no longer the caller's; else what I/O ended with.
+ */
+static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault)
+{
+	const struct vhl_blk_disk *disk = req->q->disk;
+	struct file *file = disk->file;
+	struct kiocb *iocb = &req->iocb;
+	struct iov_iter iter;
+	ssize_t ret;
+
+	vhl_blk_iter(req, &iter);
+	iter.nofault = nofault;
+	init_sync_kiocb(iocb, file);
+	iocb->ki_flags = disk->iocb_flags | flags;
+	iocb->ki_pos = req->pos + req->done;
+	iocb->ki_complete = vhl_blk_ki_complete;
+	atomic_set(&req->refs, 2);
+	if (req->write) {
+		iocb->ki_flags |= req->q->write_flags;
+		if (disk->regular && !vhl_blk_start_write(iocb))
+			return -EAGAIN;
+		ret = file->f_op->write_iter(iocb, &iter);
+	} else {
+		ret = file->f_op->read_iter(iocb, &iter);
+	}
+	if (ret != -EIOCBQUEUED) {
+		if (req->write && disk->regular)
+			kiocb_end_write(iocb);
+		return ret;
+	}
+	return atomic_dec_and_test(&req->refs) ? req->ret : -EIOCBQUEUED;
+}
+
+static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
+{
+	struct vhl_blk_req *req = io->req;
+	bool nofault;
+	long ret;
+
+	ret = vhl_blk_take(io);
+	if (ret)
+		return ret;
+	if (!vhl_blk_is_aligned(req)) {
+		vhl_blk_to_lane(req, VHL_BLK_LAST);
+		return 0;
+	}
+	if (!READ_ONCE(io->q->disk->nowait[io->write])) {
+		vhl_blk_to_lane(req, VHL_BLK_SUBMITTED);
+		return 0;
+	}
+	req->stage = VHL_BLK_TRIED;
+	nofault = vhl_vq_holds(&io->q->vq);
+	ret = vhl_blk_submit(req, IOCB_NOWAIT, nofault);
+	if (ret == -EFAULT && nofault) {
+		vhl_blk_unhold(io->q);
+		ret = vhl_blk_submit(req, IOCB_NOWAIT, false);
+	}
+	if (ret != -EIOCBQUEUED)
+		vhl_blk_ended(req, ret);
+	return 0;
+}
+
+/*
+ * The page cache
+ */
+
+/* What can be had without waiting. Return: bytes done, or the file's error */
+static ssize_t vhl_blk_try_cached(const struct vhl_blk_io *io, bool nofault)
+{
+	struct vhl_blk_disk *disk = io->q->disk;
+	struct file *file = disk->file;
+	struct iov_iter iter;
+	struct kiocb iocb;
+	ssize_t ret;
+
+	iov_iter_init(&iter, io->write ? ITER_SOURCE : ITER_DEST, io->iov, io->segs,
+		      (size_t)io->skip + io->len);
+	iov_iter_advance(&iter, io->skip);
+	init_sync_kiocb(&iocb, file);
+	iocb.ki_flags = disk->iocb_flags | IOCB_NOWAIT;
+	iocb.ki_pos = io->pos;
+	if (io->write) {
+		iocb.ki_flags |= io->q->write_flags;
+		if (!file_start_write_trylock(file))
+			return -EAGAIN;
+	}
+	if (nofault)
+		pagefault_disable();
+	if (io->write)
+		ret = file->f_op->write_iter(&iocb, &iter);
+	else
+		ret = file->f_op->read_iter(&iocb, &iter);
+	if (nofault)
+		pagefault_enable();
+	if (io->write)
+		file_end_write(file);
+	return ret;
+}
+
+static int vhl_blk_rw_cached(const struct vhl_blk_io *io)
+{
+	struct vhl_blk_disk *disk = io->q->disk;
+	bool nofault = vhl_vq_holds(&io->q->vq);
+	ssize_t ret = -EAGAIN;
+	int err;
+
+	/* what has to be stable before it is done cannot be had without waiting */
+	if (READ_ONCE(disk->nowait[io->write]) &&
+	    !(io->write && (disk->iocb_flags | io->q->write_flags) & IOCB_DSYNC))
+		ret = vhl_blk_try_cached(io, nofault);
+	if (ret == -EFAULT && nofault) {
+		vhl_blk_unhold(io->q);
+		ret = vhl_blk_try_cached(io, false);
+	}
+	if (ret == io->len)
+		return vhl_blk_answer(io, VIRTIO_BLK_S_OK, io->write ? 0 : io->len,
+				      io->write ? io->len : 0);
+	if (ret == -EOPNOTSUPP)
+		WRITE_ONCE(disk->nowait[io->write], false);
+	else if (ret < 0 && ret != -EAGAIN && ret != -ENOMEM)
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+
+	err = vhl_blk_take(io);
+	if (err)
+		return err;
+	(void)vhl_blk_advance(io->req, ret);
+	vhl_blk_to_lane(io->req, VHL_BLK_LAST);
+	return 0;
+}
+
+int vhl_blk_rw(struct vhl_blk_io *io, u64 sector)
+{
+	struct vhl_blk_disk *disk = io->q->disk;
+	u64 sectors = READ_ONCE(disk->capacity) >> SECTOR_SHIFT;
+	u32 len = io->len;
+
+	/* nothing, or more than the kernel itself would read or write at once */
+	if (!len || len > MAX_RW_COUNT || (len & (disk->block_size - 1)))
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+	if (sector > sectors || len >> SECTOR_SHIFT > sectors - sector)
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+	io->pos = sector << SECTOR_SHIFT;
+	if (io->pos & (disk->block_size - 1))
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+	if (io->write && disk->read_only)
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+	return disk->direct ? vhl_blk_rw_direct(io) : vhl_blk_rw_cached(io);
+}
