@@ -53,6 +53,9 @@
  * @read_only: writes fail
  * @nowait: [ITER_DEST, ITER_SOURCE] I/O can be tried without waiting; cleared when it turns out
  *	    that it cannot.  READ_ONCE()
+ * @try_flags: for kiocbs of such a trial
+ * @whole_max: bytes of a request that the device takes in one piece; what has to be cut cannot be
+ *	    tried without waiting
  * @iocb_flags: for kiocbs, as the file was opened; what fcntl() does to it later is not seen
  * @block_size: of a logical block, to the driver
  * @mem_mask: address bits of a segment that have to be 0 for direct I/O
@@ -79,6 +82,8 @@ struct vhl_blk_disk {
 	bool direct;
 	bool read_only;
 	bool nowait[2];
+	int try_flags;
+	u32 whole_max;
 	int iocb_flags;
 	u32 block_size;
 	u32 mem_mask;

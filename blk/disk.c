@@ -7,6 +7,7 @@
 #include <linux/file.h>
 #include <linux/kdev_t.h>
 #include <linux/log2.h>
+#include <linux/magic.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
 
@@ -95,6 +96,21 @@ static int vhl_blk_file_limits(struct vhl_blk_disk *disk, struct vhl_blk_limits 
 	return 0;
 }
 
+/* Every page may be a segment, and there may be one more where the first one begins in the middle */
+static u32 vhl_blk_whole_max(const struct vhl_blk_disk *disk)
+{
+	struct block_device *bdev = disk->inode->i_sb->s_bdev;
+	struct request_queue *queue;
+
+	if (!disk->regular)
+		bdev = I_BDEV(disk->inode);
+	if (!bdev)
+		return U32_MAX;
+	queue = bdev_get_queue(bdev);
+	return min_t(u64, (u64)queue_max_sectors(queue) << SECTOR_SHIFT,
+		     (u64)max(queue_max_segments(queue) - 1, 1) << PAGE_SHIFT);
+}
+
 /* By default a name that stays as long as the image is where it is */
 static void vhl_blk_disk_set_serial(struct vhl_blk_disk *disk, const struct vhl_blk_opts *opts)
 {
@@ -124,9 +140,16 @@ static int vhl_blk_disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 	if (!disk->regular && bdev_read_only(I_BDEV(disk->inode)))
 		disk->read_only = true;
 	disk->iocb_flags = file->f_iocb_flags;
-	disk->nowait[ITER_DEST] = file->f_mode & FMODE_NOWAIT;
+	/* what is in memory waits for nothing but swap, and knows no way to be asked not to */
+	if (disk->inode->i_sb->s_magic != TMPFS_MAGIC) {
+		disk->try_flags = IOCB_NOWAIT;
+		disk->nowait[ITER_DEST] = file->f_mode & FMODE_NOWAIT;
+	} else {
+		disk->nowait[ITER_DEST] = true;
+	}
 	disk->nowait[ITER_SOURCE] = disk->nowait[ITER_DEST];
 
+	disk->whole_max = vhl_blk_whole_max(disk);
 	if (disk->regular)
 		ret = vhl_blk_file_limits(disk, &limits);
 	else

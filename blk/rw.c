@@ -233,7 +233,7 @@ static bool vhl_blk_start_write(struct kiocb *iocb)
 }
 
 /*
- * @flags: IOCB_NOWAIT or 0; @nofault: nor wait for pages of the guest.
+ * @flags: IOCB_NOWAIT, if it is not to wait; @nofault: nor wait for pages of the guest.
  *
  * Return: -EIOCBQUEUED, and the request is no longer the caller's; else what I/O ended with.
  */
@@ -268,9 +268,26 @@ static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault)
 	return atomic_dec_and_test(&req->refs) ? req->ret : -EIOCBQUEUED;
 }
 
+/*
+ * A request that the device takes in pieces cannot be tried without waiting. What a block device
+ * waits for is its requests in flight: if that are only few of ours it hardly has to.
+ */
+static bool vhl_blk_has_room(const struct vhl_blk_io *io)
+{
+	const struct vhl_blk_disk *disk = io->q->disk;
+	u64 pieces = DIV_ROUND_UP(io->len, disk->whole_max);
+
+	if (disk->regular)
+		return false;
+	return pieces * vhl_vq_inflight(&io->q->vq) <
+	       bdev_get_queue(I_BDEV(disk->inode))->nr_requests / 2;
+}
+
 static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
 {
+	const struct vhl_blk_disk *disk = io->q->disk;
 	struct vhl_blk_req *req = io->req;
+	int flags = disk->try_flags;
 	bool nofault;
 	long ret;
 
@@ -281,16 +298,19 @@ static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
 		vhl_blk_to_lane(req, VHL_BLK_LAST);
 		return 0;
 	}
-	if (!READ_ONCE(io->q->disk->nowait[io->write])) {
+	if (unlikely(io->len > disk->whole_max))
+		flags = 0;
+	if (!READ_ONCE(disk->nowait[io->write]) ||
+	    (flags != disk->try_flags && !vhl_blk_has_room(io))) {
 		vhl_blk_to_lane(req, VHL_BLK_SUBMITTED);
 		return 0;
 	}
 	req->stage = VHL_BLK_TRIED;
 	nofault = vhl_vq_holds(&io->q->vq);
-	ret = vhl_blk_submit(req, IOCB_NOWAIT, nofault);
+	ret = vhl_blk_submit(req, flags, nofault);
 	if (ret == -EFAULT && nofault) {
 		vhl_blk_unhold(io->q);
-		ret = vhl_blk_submit(req, IOCB_NOWAIT, false);
+		ret = vhl_blk_submit(req, flags, false);
 	}
 	if (ret != -EIOCBQUEUED)
 		vhl_blk_ended(req, ret);
@@ -314,7 +334,7 @@ static ssize_t vhl_blk_try_cached(const struct vhl_blk_io *io, bool nofault)
 		      (size_t)io->skip + io->len);
 	iov_iter_advance(&iter, io->skip);
 	init_sync_kiocb(&iocb, file);
-	iocb.ki_flags = disk->iocb_flags | IOCB_NOWAIT;
+	iocb.ki_flags = disk->iocb_flags | disk->try_flags;
 	iocb.ki_pos = io->pos;
 	if (io->write) {
 		iocb.ki_flags |= io->q->write_flags;

@@ -8,6 +8,10 @@
  * there may be more threads; so a job waits for others only if that many of them block, or no
  * thread could be made.
  *
+ * Most jobs hardly block, and to wake a thread for each would cost more than they do. So one thread
+ * at a time is woken. When it takes a job and there are more, it wakes the next one; if that comes to
+ * run only after this one has done them all, because there is no other CPU, nothing is lost.
+ *
  * Threads that have had nothing to do for long are stopped by one that goes idle itself. A device
  * that is idle as a whole keeps those that it has.
  */
@@ -35,6 +39,7 @@
  * @num: of them, and one that is being made
  * @alive: of them, those that were not killed
  * @named: threads so far
+ * @waking: one was woken, and has not looked for a job yet
  * @growing: one is being made
  * @stopping: no more are
  */
@@ -48,6 +53,7 @@ struct vhl_pool {
 	unsigned int num;
 	unsigned int alive;
 	unsigned int named;
+	bool waking;
 	bool growing;
 	bool stopping;
 };
@@ -59,6 +65,7 @@ struct vhl_pool {
  * @node: of @pool->threads
  * @idle: of @pool->idle, or empty
  * @since: when it became idle, in jiffies
+ * @woken: for a job, and has not come yet
  * @leaving: it is being stopped
  * @dead: it was killed with its process
  */
@@ -68,6 +75,7 @@ struct vhl_pooled {
 	struct list_head node;
 	struct list_head idle;
 	unsigned long since;
+	bool woken;
 	bool leaving;
 	bool dead;
 };
@@ -75,12 +83,43 @@ struct vhl_pooled {
 static bool pool_run(void *data);
 static void pool_killed(void *data);
 
+/* Have an idle thread look at the jobs, unless one is about to. */
+static void pool_wake(struct vhl_pool *pool)
+{
+	struct vhl_pooled *t;
+
+	lockdep_assert_held(&pool->lock);
+
+	if (pool->waking || list_empty(&pool->jobs) || list_empty(&pool->idle))
+		return;
+	t = list_first_entry(&pool->idle, struct vhl_pooled, idle);
+	list_del_init(&t->idle);
+	t->woken = true;
+	pool->waking = true;
+	/* under the lock: it may be stopped when it has found nothing */
+	vhl_thread_wake(t->thread);
+}
+
+/* One that was woken has come, or will not come any more. */
+static void pool_woken(struct vhl_pooled *t)
+{
+	struct vhl_pool *pool = t->pool;
+
+	lockdep_assert_held(&pool->lock);
+
+	if (!t->woken)
+		return;
+	t->woken = false;
+	pool->waking = false;
+}
+
 /* Room for one more thread, which the caller makes */
 static bool pool_may_grow(struct vhl_pool *pool)
 {
 	lockdep_assert_held(&pool->lock);
 
-	if (pool->growing || pool->stopping || pool->num == pool->max ||
+	/* who was woken sees to it himself when he takes a job */
+	if (pool->growing || pool->waking || pool->stopping || pool->num == pool->max ||
 	    !list_empty(&pool->idle))
 		return false;
 	pool->growing = true;
@@ -201,13 +240,15 @@ static bool pool_run(void *data)
 	struct vhl_job *job;
 	bool grow;
 
-	/* the state was set before this look; pairs with the wake-up in vhl_submit() */
+	/* the state was set before this look; pairs with the wake-up in pool_wake() */
 	spin_lock_irq(&pool->lock);
+	pool_woken(t);
 	job = list_first_entry_or_null(&pool->jobs, struct vhl_job, node);
 	if (!job || !t->thread)
 		return pool_go_idle(pool, t);
 	list_del(&job->node);
 	list_del_init(&t->idle);
+	pool_wake(pool);
 	grow = pool_may_grow(pool);
 	spin_unlock_irq(&pool->lock);
 
@@ -228,6 +269,8 @@ static void pool_killed(void *data)
 
 	spin_lock_irq(&pool->lock);
 	list_del_init(&t->idle);
+	pool_woken(t);
+	pool_wake(pool);
 	/* nobody may be left for what waits */
 	if (!t->leaving && !--pool->alive)
 		list_splice_init(&pool->jobs, &jobs);
@@ -240,7 +283,6 @@ static void pool_killed(void *data)
 void vhl_submit(struct vhl_dev *dev, struct vhl_job *job)
 {
 	struct vhl_pool *pool = dev->pool;
-	struct vhl_pooled *t = NULL;
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
@@ -250,13 +292,7 @@ void vhl_submit(struct vhl_dev *dev, struct vhl_job *job)
 		return;
 	}
 	list_add_tail(&job->node, &pool->jobs);
-	if (!list_empty(&pool->idle)) {
-		t = list_first_entry(&pool->idle, struct vhl_pooled, idle);
-		/* the next job is for another one */
-		list_del_init(&t->idle);
-		/* under the lock: it may be stopped when it has found nothing */
-		vhl_thread_wake(t->thread);
-	}
+	pool_wake(pool);
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 EXPORT_SYMBOL_GPL(vhl_submit);

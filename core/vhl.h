@@ -373,6 +373,9 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
 void vhl_vq_hold(struct vhl_vq *vq);
 void vhl_vq_flush(struct vhl_vq *vq);
 
+/* About how many chains are taken and not completed. Context: ->run() */
+unsigned int vhl_vq_inflight(const struct vhl_vq *vq);
+
 /* Are completions held back? Context: ->run() */
 static inline bool vhl_vq_holds(const struct vhl_vq *vq)
 {

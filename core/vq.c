@@ -130,6 +130,15 @@ static bool vq_is_drained(struct vhl_vq *vq)
 	return drained;
 }
 
+/* Both sides are moving: it may be off by what is completed meanwhile */
+unsigned int vhl_vq_inflight(const struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	return vhl_ring_inflight(&vq->ring);
+}
+EXPORT_SYMBOL_GPL(vhl_vq_inflight);
+
 /* Wait for the chains in flight; the mutex keeps the worker from taking more. */
 void vhl_vq_drain(struct vhl_vq *vq)
 {
