@@ -219,8 +219,8 @@ static bool pool_go_idle(struct vhl_pool *pool, struct vhl_pooled *t)
 {
 	struct vhl_pooled *other = NULL;
 
-	/* one that was made just now waits until it is on the list of all */
-	if (list_empty(&t->idle) && t->thread) {
+	/* one that was made just now waits until it is on the list of all, one that leaves for its end */
+	if (list_empty(&t->idle) && t->thread && !t->leaving) {
 		other = pool_shrink(pool);
 		t->since = jiffies;
 		list_add(&t->idle, &pool->idle);
