@@ -37,7 +37,10 @@
  *                           for zero.  E2BIG more than 64 words; else as VHOST_SET_FEATURES
  * VHOST_GET_BACKEND_FEATURES, VHOST_SET_BACKEND_FEATURES
  *                           EOPNOTSUPP a bit that was not offered
- * VHOST_SET_OWNER           EBUSY has an owner [vDPA: another owner; the same again is a no-op]
+ * VHOST_SET_OWNER           makes the device's first thread, which is like the caller (affinity,
+ *                           policy, nice, memory policy, cgroups), as are all that follow.  EBUSY
+ *                           has an owner [vDPA: another owner; the same again is a no-op]; EAGAIN
+ *                           no thread can be made (RLIMIT_NPROC, cgroup); ENOMEM
  * VHOST_RESET_OWNER         [vhost] stops all queues, forgets everything but what is attached,
  *                           then the device can be owned anew
  * VHOST_SET_MEM_TABLE       [vhost] replaced at once, also while queues run.  EOPNOTSUPP
