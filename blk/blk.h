@@ -113,8 +113,8 @@ struct vhl_blk_dev {
 	struct vhl_blk_disk *disk;
 };
 
-/* Slots that are allocated together: a page of them */
-#define VHL_BLK_SLOTS		32
+/* Slots that are allocated together: as many as a page has room for, rounded down to a power of two */
+#define VHL_BLK_SLOTS		16
 
 /**
  * struct vhl_blk_vq - a queue
