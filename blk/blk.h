@@ -124,6 +124,7 @@ struct vhl_blk_dev {
  * @reqs: slots for all possible heads, VHL_BLK_SLOTS in a piece, NULL before it is needed. From
  *	  start to stop
  * @write_flags: for kiocbs that write, from start to stop
+ * @on_lane: requests that went to the lane and are not finished
  */
 struct vhl_blk_vq {
 	struct vhl_vq vq;
@@ -131,7 +132,17 @@ struct vhl_blk_vq {
 	struct vhl_blk_disk *disk;
 	struct vhl_blk_req **reqs;
 	int write_flags;
+	atomic_t on_lane;
 };
+
+/* Threads of a disk for what may block */
+#define VHL_BLK_LANE_MAX	64
+
+/*
+ * Requests of a queue on the lane, while which no more are taken: those that no thread has come to
+ * would be waited for by whoever stops the queue.
+ */
+#define VHL_BLK_LANE_FULL	64
 
 /* Segments of a request that a slot has room for by itself */
 #define VHL_BLK_FIXED_SEGS	4
@@ -152,6 +163,7 @@ enum vhl_blk_stage {
  * @busy: the slot is in use.  Set by the worker; the release that clears it, in
  *	  vhl_blk_publish(), pairs with the acquire in vhl_blk_handle()
  * @write: ITER_SOURCE or ITER_DEST; of requests without data ITER_DEST
+ * @on_lane: it is one of @q->on_lane
  * @stage: of a read or write
  * @status: what to answer, once the page of the status byte has been made dirty
  * @refs: of asynchronous I/O: its submission and its completion
@@ -176,6 +188,7 @@ struct vhl_blk_req {
 	u16 head;
 	bool busy;
 	u8 write;
+	bool on_lane;
 	u8 stage;
 	u8 status;
 	u16 status_off;
@@ -241,6 +254,7 @@ int vhl_blk_resize(struct vhl_blk_dev *blk);
 int vhl_blk_start(struct vhl_vq *vq);
 void vhl_blk_stop(struct vhl_vq *vq);
 enum vhl_run vhl_blk_run(struct vhl_vq *vq);
+bool vhl_blk_pending(struct vhl_vq *vq);
 
 /**
  * vhl_blk_answer() - answer a request that was not taken

@@ -31,9 +31,6 @@ static_assert((u64)VHL_BLK_SIZE_MAX * VHL_BLK_SEG_MAX <= S32_MAX);
 
 static_assert(VHL_BLK_CONFIG_SIZE == 60);
 
-/* Requests of one disk that block at a time */
-#define VHL_BLK_LANE_MAX	64
-
 static unsigned int max_workers = VHL_BLK_MAX_QUEUES;
 
 static int set_max_workers(const char *val, const struct kernel_param *kp)
@@ -157,6 +154,7 @@ static const struct vhl_ops vhl_blk_ops = {
 	.start		= vhl_blk_start,
 	.stop		= vhl_blk_stop,
 	.run		= vhl_blk_run,
+	.pending	= vhl_blk_pending,
 	.ioctl		= vhl_blk_ioctl,
 	.num_vqs	= vhl_blk_num_vqs,
 	.config		= vhl_blk_config,

@@ -64,6 +64,12 @@ static void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 	unpin_user_page(req->status_page);
 	if (unlikely(req->room > VHL_BLK_KEPT_SEGS))
 		vhl_blk_free_room(req);
+	if (req->on_lane) {
+		req->on_lane = false;
+		/* fully ordered; the queue is still there, for this request is in flight */
+		if (atomic_dec_return(&req->q->on_lane) == VHL_BLK_LANE_FULL - 1)
+			vhl_vq_kick(vq);
+	}
 	/*
 	 * The slot comes first: once the chain is published the driver may use its head again, and
 	 * the worker the slot. Pairs with vhl_blk_handle().
@@ -311,6 +317,17 @@ static struct vhl_blk_req *vhl_blk_slot(struct vhl_blk_vq *q, u16 head)
 	return reqs ? &reqs[head % VHL_BLK_SLOTS] : NULL;
 }
 
+static bool vhl_blk_lane_is_full(const struct vhl_blk_vq *q)
+{
+	return atomic_read(&q->on_lane) >= VHL_BLK_LANE_FULL;
+}
+
+/* For a queue that found the lane full */
+bool vhl_blk_pending(struct vhl_vq *vq)
+{
+	return !vhl_blk_lane_is_full(to_blk_vq(vq));
+}
+
 enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 {
 	struct vhl_blk_vq *q = to_blk_vq(vq);
@@ -326,6 +343,10 @@ enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 	vhl_vq_hold(vq);
 	blk_start_plug(&plug);
 	for (n = 0; n < VHL_BLK_BATCH && bytes < VHL_BLK_BATCH_BYTES; n++) {
+		if (unlikely(vhl_blk_lane_is_full(q))) {
+			run = VHL_RUN_BACKEND;
+			break;
+		}
 		ret = vhl_vq_next(vq, &chain);
 		if (ret <= 0) {
 			if (!ret)

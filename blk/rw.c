@@ -157,6 +157,10 @@ static void vhl_blk_lane_rw(struct vhl_job *job, bool dead)
 /* Any context */
 static void vhl_blk_to_lane(struct vhl_blk_req *req, enum vhl_blk_stage stage)
 {
+	if (!req->on_lane) {
+		req->on_lane = true;
+		atomic_inc(&req->q->on_lane);
+	}
 	req->stage = stage;
 	req->job.run = vhl_blk_lane_rw;
 	vhl_submit(req->q->vq.dev, &req->job);
