@@ -6,68 +6,9 @@
 # what info shows of a machine. Opens no node and changes nothing; prints TAP.
 set -uo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-prog=${VHOSTLITE:-$here/../../tools/vhostlite/vhostlite}
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/vhostlite-print.XXXXXX")
-trap 'rm -rf "$tmp"' EXIT
-# memory that a program which ends at once does not free is no mistake
-export ASAN_OPTIONS=detect_leaks=0 LC_ALL=C
-count=0 failed=0 back=()
-out='' err='' status=0
-
-# The program chooses free descriptors: 3 and up, whatever this shell was started with
-for fd in /proc/self/fd/*; do
-	fd=${fd##*/}
-	((fd <= 2)) || eval "exec $fd>&-" 2>/dev/null
-done
-
-vhostlite() {
-	"$prog" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-	status=$?
-	out=$(<"$tmp/out") err=$(<"$tmp/err")
-}
-
-# result STATUS NAME [WANTED]: STATUS 0 is a pass
-result() {
-	local name=$2
-
-	count=$((count + 1))
-	if (($1 == 0)); then
-		echo "ok $count - $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $count - $name"
-		printf 'status %s\nstdout: %s\nstderr: %s\nwanted: %s\n' "$status" "$out" "$err" "${3-}" | sed 's/^/# /'
-	fi
-}
-
-# prints NAME COMMAND-LINE ARGUMENT…: run ARGUMENT… shows exactly COMMAND-LINE and says nothing
-prints() {
-	local name=$1 want=$2
-
-	shift 2
-	vhostlite run "$@"
-	[[ $status -eq 0 && $out == "$want" && -z $err ]]
-	result $? "$name" "$want"
-}
-
-# says NAME STATUS MESSAGE ARGUMENT…: ends with STATUS, one line that holds MESSAGE, no output
-says() {
-	local name=$1 want=$2 text=$3
-
-	shift 3
-	vhostlite "$@"
-	[[ $status -eq $want && -z $out && $err == "vhostlite: "*"$text"* && $err != *$'\n'* ]]
-	result $? "$name" "status $want, $text"
-}
-
-# refuses NAME MESSAGE OPTION…: run --print OPTION… -- qemu is wrong use
-refuses() {
-	local name=$1 text=$2
-
-	shift 2
-	says "$name" 2 "$text" run --print "$@" -- qemu
-}
+# shellcheck source-path=SCRIPTDIR disable=SC1091
+. "$(dirname "${BASH_SOURCE[0]}")/tap.bash"
+back=()
 
 net=tap,id=vhlnet0
 nic=virtio-net-pci,id=vhlnic0,netdev=vhlnet0
@@ -174,8 +115,7 @@ says disk_too_small 1 "$tmp/small: smaller than one sector" run --disk "$tmp/sma
 says resize_not_open 1 "device 18446744073709551615: not open" resize 18446744073709551615
 
 if [[ -e /dev/vdpa-blklite || -e /dev/vhost-netlite ]]; then
-	count=$((count + 1))
-	echo "ok $count - node_missing # SKIP the module is loaded here"
+	skip node_missing "the module is loaded here"
 else
 	printf '%01024d' 0 >"$tmp/disk,1"
 	says node_missing 1 "/dev/vdpa-blklite: no such node, load it with: modprobe vhost_blklite" \
@@ -208,5 +148,4 @@ status=$? out='' err=$(<"$tmp/err")
 [[ $status -eq 1 && $err == *"cannot write to stdout"* ]]
 result $? info_disk_full
 
-echo "1..$count"
-((failed == 0))
+finish
