@@ -23,10 +23,10 @@ prints net_three_queues \
 	"qemu -netdev $net,fds=3:5:7,vhost=on,vhostfds=4:6:8 -device $nic,mq=on,vectors=8" \
 	--net nosuchtap,queues=3 --print -- qemu
 prints net_all_options \
-	"qemu -netdev $net,fds=3:5,vhost=on,vhostfds=4:6 -device $nic,mq=on,vectors=6,mac=52:54:00:ab:CD:ef,packed=on,bootindex=2" \
-	--print --net nosuchtap,bootindex=2,packed=on,mac=52:54:00:ab:CD:ef,queues=2 -- qemu
-prints net_last_value_counts "qemu -netdev $net,fd=3,vhost=on,vhostfd=4 -device $nic,packed=off" \
-	--print --net nosuchtap,queues=2,packed=on,queues=1,packed=off -- qemu
+	"qemu -netdev $net,fds=3:5,vhost=on,vhostfds=4:6 -device $nic,mq=on,vectors=6,mac=52:54:00:ab:CD:ef,bootindex=2" \
+	--print --net nosuchtap,bootindex=2,mac=52:54:00:ab:CD:ef,queues=2 -- qemu
+prints net_last_value_counts "qemu -netdev $net,fd=3,vhost=on,vhostfd=4 -device $nic,bootindex=1" \
+	--print --net nosuchtap,queues=2,bootindex=7,queues=1,bootindex=1 -- qemu
 prints disk "qemu -add-fd fd=3,set=100,opaque=/d.raw -device $disk/100" --print --disk /d.raw -- qemu
 prints disk_all_options "qemu -add-fd fd=3,set=100,opaque=/d.raw -device $disk/100,bootindex=0" \
 	--print --disk /d.raw,ro,direct=on,queues=16,blocksize=4096,serial=12345678901234567890,bootindex=0 -- qemu
@@ -73,7 +73,7 @@ refuses net_empty "name of the interface is missing" --net ''
 refuses net_no_name "name of the interface is missing" --net ,queues=2
 refuses net_name_too_long "cannot be the name of an interface" --net abcdefghijklmnop
 refuses net_name_is_path "cannot be the name of an interface" --net ../x
-refuses net_unknown_key "unknown option 'queue' (there are: queues, mac, packed, bootindex)" --net t,queue=2
+refuses net_unknown_key "unknown option 'queue' (there are: queues, mac, bootindex)" --net t,queue=2
 refuses net_key_without_value "queues= wants a value" --net t,queues
 refuses net_empty_value "queues= wants a value" --net t,queues=
 refuses net_queues_0 "queues= wants a number of 1..16" --net t,queues=0
@@ -84,7 +84,7 @@ refuses net_queues_huge "queues= wants a number" --net t,queues=1844674407370955
 refuses net_mac_short "mac= wants" --net t,mac=52:54:00:12:34
 refuses net_mac_long "mac= wants" --net t,mac=52:54:00:12:34:56:78
 refuses net_mac_multicast "mac= wants a unicast address" --net t,mac=53:54:00:12:34:56
-refuses net_packed_word "packed= wants on or off" --net t,packed=yes
+refuses net_packed "/dev/vhost-netlite has split rings only" --net t,packed=on
 refuses net_comma_at_end "an option is empty" --net t,
 refuses disk_empty "name of the file is missing" --disk ''
 refuses disk_unknown_key "unknown option 'readonly' (there are: ro, " --disk a,readonly

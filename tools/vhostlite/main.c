@@ -19,7 +19,6 @@ static const char usage_text[] =
 "  --net TAP      a card on the TAP or macvtap interface TAP\n"
 "      queues=N           queue pairs, 1..16 (default 1)\n"
 "      mac=ADDRESS        the card's address\n"
-"      packed=on|off      offer the packed ring (default: QEMU's, off)\n"
 "      bootindex=N        place in the boot order\n"
 "  --disk FILE    a disk on the raw file or block device FILE (a comma in its name is ',,')\n"
 "      ro                 read-only\n"

@@ -156,14 +156,13 @@ void parse_net(const char *value, struct net_opts *net)
 				wrong_value(&f, key, "a unicast address like 52:54:00:12:34:56");
 			free(net->mac);
 			net->mac = xstrdup(val);
-		} else if (is_key(key, val, "packed", &f)) {
-			free(net->packed);
-			net->packed = xstrdup(on_off(&f, key, val) ? "on" : "off");
+		} else if (!strcmp(key, "packed")) {
+			wrong(&f, "packed: " NODE_NET " has split rings only");
 		} else if (is_key(key, val, "bootindex", &f)) {
 			net->bootindex = (int)number(&f, key, val, 0, 65535);
 		} else {
 			die(EXIT_USAGE, "--net %s: unknown option '%s' (there are: queues, mac, "
-			    "packed, bootindex)", value, key);
+			    "bootindex)", value, key);
 		}
 		free(option);
 	}

@@ -127,8 +127,6 @@ static void add_nic(struct plan *plan, unsigned int n)
 		append(dev, ",mq=on,vectors=%u", 2 * o->queues + 2);
 	if (mac)
 		append(dev, ",mac=%s", mac);
-	if (o->packed)
-		append(dev, ",packed=%s", o->packed);
 	if (o->bootindex >= 0)
 		append(dev, ",bootindex=%d", o->bootindex);
 	free(mac);

@@ -48,7 +48,6 @@ struct net_opts {
 	char *ifname;
 	unsigned int queues;		/* queue pairs, 1 when not given */
 	char *mac;			/* NULL: not given */
-	char *packed;			/* "on", "off" or NULL */
 	int bootindex;			/* -1: not given */
 };
 
