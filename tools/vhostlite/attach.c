@@ -224,22 +224,6 @@ failed:
 	say("note: %s: cannot be locked against other users: %s", disk->file, strerror(errno));
 }
 
-/* A file for QEMU's block layer: its bytes are not those of a disk */
-static void check_format(const struct disk_opts *disk)
-{
-	static const unsigned char qcow[] = { 'Q', 'F', 'I', 0xfb };
-	unsigned char magic[sizeof(qcow)];
-	int fd = open(disk->file, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	if (pread(fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
-	    !memcmp(magic, qcow, sizeof(qcow)))
-		say("note: %s: looks like a qcow2 image, but is used as a raw disk "
-		    "(qemu-img convert -O raw makes one)", disk->file);
-	close(fd);
-}
-
 void check_disk(const struct disk_opts *disk)
 {
 	struct stat st;
@@ -250,7 +234,7 @@ void check_disk(const struct disk_opts *disk)
 		die(EXIT_FAILED, "%s: neither a regular file nor a block device", disk->file);
 	if (S_ISREG(st.st_mode) && st.st_size < 512)
 		die(EXIT_FAILED, "%s: smaller than one sector of 512 bytes", disk->file);
-	check_format(disk);
+	check_image(disk);
 }
 
 static void __attribute__((noreturn)) only_readable(const struct disk_opts *disk)
@@ -316,8 +300,7 @@ void open_disk(const struct disk_opts *disk, int want)
 		int err = errno;
 
 		die(EXIT_FAILED, "%s: refused by %s: %s%s", disk->file, NODE_VDPA_BLK,
-		    strerror(err), err == EINVAL && disk->blocksize ?
-		    " (is blocksize= smaller than its own?)" : "");
+		    strerror(err), err == EINVAL ? " (the kernel's log says why)" : "");
 	}
 	close(fd);
 }

@@ -51,6 +51,9 @@ struct net_opts {
 	int bootindex;			/* -1: not given */
 };
 
+/* What the guest sees unless blocksize= says otherwise */
+#define DEFAULT_BLOCKSIZE	512
+
 enum direct { DIRECT_AUTO, DIRECT_ON, DIRECT_OFF };
 
 struct disk_opts {
@@ -59,6 +62,7 @@ struct disk_opts {
 	enum direct direct;
 	unsigned int queues;		/* 0: not given */
 	unsigned int blocksize;		/* 0: not given */
+	bool raw;			/* whatever the file looks like */
 	char *serial;			/* NULL: not given */
 	int bootindex;			/* -1: not given */
 };
@@ -80,6 +84,11 @@ char *macvtap_mac(const char *ifname);
 /* What can be said before anything is opened: ends the program, or prints notes */
 void check_net(const struct net_opts *net);
 void check_disk(const struct disk_opts *disk);
+
+/* ---- image.c ---- */
+
+/* Ends the program when the disk's file is no raw image, as far as its bytes tell */
+void check_image(const struct disk_opts *disk);
 
 /* ---- proc.c: open devices, found in /proc ---- */
 
