@@ -10,7 +10,8 @@
 #include "vhostlite.h"
 
 static const char usage_text[] =
-"usage: vhostlite run [--net TAP[,OPTION…]]… [--disk FILE[,OPTION…]]… [--print] -- COMMAND…\n"
+"usage: vhostlite run [--net TAP[,OPTION…]]… [--disk FILE[,OPTION…]]… [--bus pci|mmio] [--print]\n"
+"                     -- COMMAND…\n"
 "       vhostlite info [--json] [-w SECONDS]\n"
 "       vhostlite resize DEVICE\n"
 "       vhostlite --help | --version\n"
@@ -28,6 +29,7 @@ static const char usage_text[] =
 "      format=raw         FILE is a raw disk although it looks like an image of another format\n"
 "      serial=S           serial number, at most 20 bytes\n"
 "      bootindex=N        place in the boot order\n"
+"  --bus pci|mmio what the devices are plugged into (default: mmio with -M microvm, else pci)\n"
 "  --print        show the command that would run, open nothing\n"
 "\n"
 "info    shows modules, nodes, and every open device with its counters\n"

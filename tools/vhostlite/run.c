@@ -36,6 +36,7 @@ struct plan {
 	char **command;		/* what the user gave, NULL at the end */
 	char **argv;		/* and with our arguments */
 	unsigned int argc;
+	enum bus bus;
 	bool print;
 };
 
@@ -65,23 +66,6 @@ static int next_free_fd(int after)
 	return after;
 }
 
-/* Does the user's command already use fdset @id? */
-static bool fdset_taken(char *const *command, unsigned int id)
-{
-	for (; command[0] && command[1]; command++) {
-		const char *p;
-
-		if (strcmp(command[0], "-add-fd") && strcmp(command[0], "--add-fd"))
-			continue;
-		for (p = command[1]; p; p = strchr(p, ',')) {
-			p += *p == ',';
-			if (!strncmp(p, "set=", 4) && strtoull(p + 4, NULL, 0) == id)
-				return true;
-		}
-	}
-	return false;
-}
-
 static void choose_numbers(struct plan *plan)
 {
 	unsigned int set = FIRST_FDSET;
@@ -97,7 +81,7 @@ static void choose_numbers(struct plan *plan)
 	}
 	for (unsigned int i = 0; i < plan->num_disks; i++) {
 		plan->disks[i].fd = fd = next_free_fd(fd);
-		while (fdset_taken(plan->command, set))
+		while (command_has_fdset(plan->command, set))
 			set++;
 		plan->disks[i].fdset = set++;
 	}
@@ -113,7 +97,9 @@ static void add_nic(struct plan *plan, unsigned int n)
 	const struct net_opts *o = &nic->opts;
 	const char *s = o->queues > 1 ? "s" : "";
 	char *netdev = xasprintf("tap,id=vhlnet%u,fd%s=%d", n, s, nic->taps[0]);
-	char *dev = xasprintf("virtio-net-pci,id=vhlnic%u,netdev=vhlnet%u", n, n);
+	bool pci = plan->bus == BUS_PCI;
+	char *dev = xasprintf("virtio-net-%s,id=vhlnic%u,netdev=vhlnet%u", pci ? "pci" : "device",
+			      n, n);
 	char *mac = o->mac ? xstrdup(o->mac) : macvtap_mac(o->ifname);
 
 	for (unsigned int q = 1; q < o->queues; q++)
@@ -122,9 +108,11 @@ static void add_nic(struct plan *plan, unsigned int n)
 	for (unsigned int q = 1; q < o->queues; q++)
 		append(netdev, ":%d", nic->vhosts[q]);
 
-	/* An interrupt for each queue, one for the control queue and one for the configuration */
 	if (o->queues > 1)
-		append(dev, ",mq=on,vectors=%u", 2 * o->queues + 2);
+		append(dev, ",mq=on");
+	/* An interrupt for each queue, one for the control queue and one for the configuration */
+	if (o->queues > 1 && pci)
+		append(dev, ",vectors=%u", 2 * o->queues + 2);
 	if (mac)
 		append(dev, ",mac=%s", mac);
 	if (o->bootindex >= 0)
@@ -141,8 +129,8 @@ static void add_disk(struct plan *plan, unsigned int n)
 {
 	const struct disk *disk = &plan->disks[n];
 	char *file = double_commas(disk->opts.file);
-	char *dev = xasprintf("vhost-vdpa-device-pci,id=vhldisk%u,vhostdev=/dev/fdset/%u", n,
-			      disk->fdset);
+	char *dev = xasprintf("vhost-vdpa-device%s,id=vhldisk%u,vhostdev=/dev/fdset/%u",
+			      plan->bus == BUS_PCI ? "-pci" : "", n, disk->fdset);
 
 	if (disk->opts.bootindex >= 0)
 		append(dev, ",bootindex=%d", disk->opts.bootindex);
@@ -182,13 +170,34 @@ static void print_command(const struct plan *plan)
 	putchar('\n');
 }
 
-static void open_all(const struct plan *plan)
+/* With -snapshot a person expects that no image is written: ours would be */
+static void refuse_snapshot(const struct plan *plan)
+{
+	if (!command_wants_snapshot(plan->command))
+		return;
+	for (unsigned int i = 0; i < plan->num_disks; i++) {
+		const struct disk_opts *o = &plan->disks[i].opts;
+		char *name = double_commas(o->file);
+
+		if (!o->ro)
+			die(EXIT_USAGE, "run: -snapshot keeps QEMU from writing to its drives, but "
+			    "not the host kernel from writing to %s; give it as --disk %s,ro, or "
+			    "a copy to throw away (cp --reflink=auto, lvcreate --snapshot), or "
+			    "to QEMU (-drive file=%s,format=raw,if=virtio)", o->file, name, name);
+		free(name);
+	}
+}
+
+static void check_all(const struct plan *plan)
 {
 	for (unsigned int i = 0; i < plan->num_nics; i++)
 		check_net(&plan->nics[i].opts);
 	for (unsigned int i = 0; i < plan->num_disks; i++)
 		check_disk(&plan->disks[i].opts);
+}
 
+static void open_all(const struct plan *plan)
+{
 	for (unsigned int i = 0; i < plan->num_nics; i++) {
 		const struct nic *nic = &plan->nics[i];
 
@@ -215,9 +224,18 @@ static const char *option_value(int argc, char **argv, int *i, const char *name)
 	return argv[++*i];
 }
 
+static enum bus parse_bus(const char *value)
+{
+	if (!strcmp(value, "pci"))
+		return BUS_PCI;
+	if (strcmp(value, "mmio"))
+		die(EXIT_USAGE, "--bus %s: there are: pci, mmio", value);
+	return BUS_MMIO;
+}
+
 static void parse_command_line(struct plan *plan, int argc, char **argv)
 {
-	const char *value;
+	const char *value, *bus = NULL;
 	int i;
 
 	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
@@ -229,11 +247,14 @@ static void parse_command_line(struct plan *plan, int argc, char **argv)
 			plan->disks = xrealloc(plan->disks,
 					       (plan->num_disks + 1) * sizeof(*plan->disks));
 			parse_disk(value, &plan->disks[plan->num_disks++].opts);
+		} else if ((value = option_value(argc, argv, &i, "--bus"))) {
+			bus = value;
+			parse_bus(bus);
 		} else if (!strcmp(argv[i], "--print")) {
 			plan->print = true;
 		} else if (argv[i][0] == '-') {
 			die(EXIT_USAGE, "run: unknown option '%s' (there are: --net, --disk, "
-			    "--print; those of COMMAND go behind --)", argv[i]);
+			    "--bus, --print; those of COMMAND go behind --)", argv[i]);
 		} else {
 			die(EXIT_USAGE, "run: '%s': put the command behind --", argv[i]);
 		}
@@ -244,6 +265,16 @@ static void parse_command_line(struct plan *plan, int argc, char **argv)
 	if (!plan->num_nics && !plan->num_disks)
 		die(EXIT_USAGE, "run: nothing to add to the command: give --net or --disk");
 	plan->command = argv + i + 1;
+	plan->bus = command_bus(plan->command);
+	if (bus && plan->bus != BUS_NONE)
+		plan->bus = parse_bus(bus);
+}
+
+/* As a wrapper we are also asked what QEMU can do, by whoever may open none of this */
+static void add_nothing(struct plan *plan)
+{
+	plan->num_nics = 0;
+	plan->num_disks = 0;
 }
 
 int cmd_run(int argc, char **argv)
@@ -252,6 +283,9 @@ int cmd_run(int argc, char **argv)
 	int err;
 
 	parse_command_line(&plan, argc, argv);
+	if (plan.bus == BUS_NONE)
+		add_nothing(&plan);
+	refuse_snapshot(&plan);
 	choose_numbers(&plan);
 	for (char **arg = plan.command; *arg; arg++)
 		add_arg(&plan, xstrdup(*arg));
@@ -264,6 +298,7 @@ int cmd_run(int argc, char **argv)
 		print_command(&plan);
 		return 0;
 	}
+	check_all(&plan);
 	open_all(&plan);
 	execvp(plan.argv[0], plan.argv);
 	err = errno;

@@ -71,6 +71,18 @@ struct disk_opts {
 void parse_net(const char *value, struct net_opts *net);
 void parse_disk(const char *value, struct disk_opts *disk);
 
+/* ---- command.c: the QEMU command that `run` was given ---- */
+
+enum bus {
+	BUS_PCI,
+	BUS_MMIO,		/* virtio-mmio: no PCI */
+	BUS_NONE,		/* -machine none, which has nothing to plug devices into */
+};
+
+enum bus command_bus(char *const *command);
+bool command_wants_snapshot(char *const *command);
+bool command_has_fdset(char *const *command, unsigned int id);
+
 /* ---- attach.c: opening what the guest is given ----
  * Each opens one descriptor and places it at @want, without close-on-exec, or ends the program
  * with a message.
