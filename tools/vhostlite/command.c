@@ -85,6 +85,20 @@ bool command_wants_snapshot(char *const *command)
 	return false;
 }
 
+bool command_changes_user(char *const *command)
+{
+	for (; command[0] && command[1]; command++) {
+		if (is_option(command[0], "runas"))
+			return true;
+		if (!is_option(command[0], "run-with"))
+			continue;
+		for (const char *f = command[1]; f; f = next_in_list(f))
+			if (value_of(f, "user"))
+				return true;
+	}
+	return false;
+}
+
 bool command_has_fdset(char *const *command, unsigned int id)
 {
 	for (; command[0] && command[1]; command++) {

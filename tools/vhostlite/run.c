@@ -190,10 +190,19 @@ static void refuse_snapshot(const struct plan *plan)
 
 static void check_all(const struct plan *plan)
 {
-	for (unsigned int i = 0; i < plan->num_nics; i++)
+	unsigned int queues = 0;
+
+	for (unsigned int i = 0; i < plan->num_nics; i++) {
 		check_net(&plan->nics[i].opts);
-	for (unsigned int i = 0; i < plan->num_disks; i++)
-		check_disk(&plan->disks[i].opts);
+		queues += 2 * plan->nics[i].opts.queues;
+	}
+	for (unsigned int i = 0; i < plan->num_disks; i++) {
+		const struct disk_opts *o = &plan->disks[i].opts;
+
+		check_disk(o);
+		queues += o->queues ? o->queues : 1;
+	}
+	check_memlock(queues, command_changes_user(plan->command));
 }
 
 static void open_all(const struct plan *plan)

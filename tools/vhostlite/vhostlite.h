@@ -81,6 +81,8 @@ enum bus {
 
 enum bus command_bus(char *const *command);
 bool command_wants_snapshot(char *const *command);
+/* Does QEMU become another user, who may not have our privileges? */
+bool command_changes_user(char *const *command);
 bool command_has_fdset(char *const *command, unsigned int id);
 
 /* ---- attach.c: opening what the guest is given ----
@@ -101,6 +103,11 @@ void check_disk(const struct disk_opts *disk);
 
 /* Ends the program when the disk's file is no raw image, as far as its bytes tell */
 void check_image(const struct disk_opts *disk);
+
+/* ---- memlock.c ---- */
+
+/* Raises the limit of locked memory for the rings of so many queues, or ends the program */
+void check_memlock(unsigned int queues, bool changes_user);
 
 /* ---- proc.c: open devices, found in /proc ---- */
 
