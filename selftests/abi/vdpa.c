@@ -299,6 +299,24 @@ TEST_F(node, options)
 	EXPECT_EQ(-ENXIO, xioctl(self->fd, VHOST_GET_FEATURES, c));
 }
 
+/* Why a VMM has to be given the file: one that opens a path has a device without a disk */
+TEST_F(node, an_open_is_a_device)
+{
+	uint64_t features;
+	char path[32];
+	int fd;
+
+	ASSERT_EQ(0, attach(self->fd, self->disk));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", self->fd);
+	fd = xopen(path);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(-ENXIO, xioctl(fd, VHOST_GET_FEATURES, &features));
+	close(fd);
+	fd = dup(self->fd);
+	EXPECT_EQ(0, xioctl(fd, VHOST_GET_FEATURES, &features));
+	close(fd);
+}
+
 TEST_F(node, each_feature)
 {
 	uint64_t offered = 0;
