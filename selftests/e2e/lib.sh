@@ -114,21 +114,25 @@ no_users() {
 
 # ---- nested guests ----
 
-# guest_start NAME [--open FD=PATH]… [--run "OPTION…"] QEMU-ARGUMENT…: in the background. --open: QEMU inherits PATH as FD.
-# --run: through `vhostlite run OPTION…`. With a disk to boot from (BOOT=disk) there is no -kernel.
+# guest_start NAME [--open FD=PATH]… [--run "OPTION…"] [--via "WORD…"] QEMU-ARGUMENT…: in the background. --open: QEMU inherits
+# PATH as FD. --run: through `vhostlite run OPTION…`. --via: with these words in front of it all. With a disk to boot from (BOOT=disk) there is no -kernel. MACHINE is another
+# machine than pc, one without PCI if it is a microvm.
 guest_start() {
-	local name=$1 dir=$WORK/$1 opens=() launcher=() fifo fd
+	local name=$1 dir=$WORK/$1 opens=() launcher=() via=() fifo fd machine=${MACHINE:-pc} bus=pci
 	local boot=(-kernel "$WORK/kernel" -initrd "$WORK/initramfs"
 		-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable ${GUEST_APPEND-}")
 
 	shift
-	while [[ ${1-} == --open || ${1-} == --run ]]; do
-		if [[ $1 == --open ]]; then
-			opens+=("$2")
-		else
+	[[ $machine != microvm* ]] || bus=device
+	while [[ ${1-} == --open || ${1-} == --run || ${1-} == --via ]]; do
+		case $1 in
+		--open) opens+=("$2") ;;
+		--via) read -r -a via <<<"$2" ;;
+		--run)
 			read -r -a launcher <<<"$2"
 			launcher=(vhostlite run "${launcher[@]}" --)
-		fi
+			;;
+		esac
 		shift 2
 	done
 	if [[ ${BOOT-} == disk ]]; then
@@ -147,11 +151,11 @@ guest_start() {
 		for open in ${opens[@]+"${opens[@]}"}; do
 			eval "exec ${open%%=*}<>\"\${open#*=}\""
 		done
-		exec "${launcher[@]}" qemu-system-x86_64 -M pc -accel kvm -cpu host -m "$GUEST_MEM" -nodefaults -no-user-config \
+		exec ${via[@]+"${via[@]}"} "${launcher[@]}" qemu-system-x86_64 -M "$machine" -accel kvm -cpu host -m "$GUEST_MEM" -nodefaults -no-user-config \
 			-name "$name,debug-threads=on" -display none -no-reboot -action reboot=reset \
 			-global virtio-net-pci.romfile= ${NOTIFY_BY_PIO[@]+"${NOTIFY_BY_PIO[@]}"} \
 			-serial "file:$dir/console" \
-			-device virtio-serial-pci -chardev "pipe,id=agent,path=$dir/agent" -device virtserialport,chardev=agent,name=agent \
+			-device "virtio-serial-$bus" -chardev "pipe,id=agent,path=$dir/agent" -device virtserialport,chardev=agent,name=agent \
 			-chardev "pipe,id=qmp,path=$dir/qmp" -mon chardev=qmp,mode=control \
 			"${boot[@]}" "$@"
 	) >"$dir/qemu.log" 2>&1 </dev/null &
