@@ -447,21 +447,6 @@ static long cost(join_t *j)
 	return dev_writes(j->s.slow.path) - j->before;
 }
 
-/* Wait until it is being asked */
-static bool wait_inflight(join_t *j)
-{
-	int64_t end = now_ms() + 10000;
-
-	while (dev_inflight(j->s.slow.path) < 1) {
-		if (now_ms() > end - 9000)
-			system("cat /sys/block/dm-*/inflight; cat /sys/block/dm-*/stat; dmsetup table");
-		if (now_ms() > end)
-			return false;
-		sleep_ms(5);
-	}
-	return true;
-}
-
 /* One runs, all others wait for the next one */
 TEST_F(join, ring_full)
 {
@@ -525,7 +510,7 @@ TEST_F(join, begun_too_early)
 	ASSERT_EQ(0, slow_flushes(self, 1500));
 	ASSERT_EQ(0, add(d, self->q[2], 2, 0, 0));
 	ASSERT_EQ(0, kick(self->q[2]));
-	ASSERT_TRUE(wait_inflight(self));
+	ASSERT_TRUE(store_wait_held(&self->s, STORE_FLUSH));
 	ASSERT_EQ(0, write_block(d, 1, 9));
 	ASSERT_FALSE(gq_pending(self->q[2]));
 	/* a flush, a flush */
@@ -558,7 +543,7 @@ TEST_F(join, leave_room)
 		ASSERT_EQ(0, add(d, self->q[0], i, 0, 0));
 	}
 	ASSERT_EQ(0, kick(self->q[0]));
-	ASSERT_TRUE(wait_inflight(self));
+	ASSERT_TRUE(store_wait_held(&self->s, STORE_FLUSH));
 	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(d, 1, VIRTIO_BLK_T_IN, 8,
 					       d->lane[1].gpa + LANE_DATA + 1, BLOCK));
 	EXPECT_FALSE(gq_pending(self->q[0]));

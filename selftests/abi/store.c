@@ -166,31 +166,21 @@ int dev_lazy(const char *dev)
 	return put_file(path, "15");
 }
 
-static long dev_number(const char *dev, const char *file, const char *format)
+/* A flush of a device that is no queue counts as a write */
+long dev_writes(const char *dev)
 {
 	char path[64];
 	long v = -EIO;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/sys/block/%s/%s", base_name(dev), file);
+	snprintf(path, sizeof(path), "/sys/block/%s/stat", base_name(dev));
 	f = fopen(path, "re");
 	if (!f)
 		return -errno;
-	if (fscanf(f, format, &v) != 1)
+	if (fscanf(f, "%*u %*u %*u %*u %ld", &v) != 1)
 		v = -EIO;
 	fclose(f);
 	return v;
-}
-
-/* A flush of a device that is no queue counts as a write */
-long dev_writes(const char *dev)
-{
-	return dev_number(dev, "stat", "%*u %*u %*u %*u %ld");
-}
-
-long dev_inflight(const char *dev)
-{
-	return dev_number(dev, "inflight", "%*u %ld");
 }
 
 /* ---- struct store ---- */
@@ -335,4 +325,30 @@ int store_delay(struct store *s, unsigned int read, unsigned int write, unsigned
 		return dm_use(&s->slow, "linear", "%s 0", dev);
 	return dm_use(&s->slow, "delay", "%s 0 %u %s 0 %u %s 0 %u", dev, read, dev, write, dev,
 		      flush);
+}
+
+bool store_wait_held(struct store *s, enum store_op op)
+{
+	struct {
+		struct dm_ioctl dm;
+		struct dm_target_spec spec;
+		char text[64];
+	} arg;
+	int64_t end = now_ms() + 10000;
+	int ctl = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	unsigned int held[3] = { 0 };
+
+	while (ctl >= 0 && now_ms() < end) {
+		memset(&arg, 0, sizeof(arg));
+		arg.dm.version[0] = DM_VERSION_MAJOR;
+		arg.dm.data_size = sizeof(arg);
+		arg.dm.data_start = sizeof(arg.dm);
+		strcpy(arg.dm.name, s->slow.name);
+		if (ioctl(ctl, DM_TABLE_STATUS, &arg) ||
+		    sscanf(arg.text, "%u %u %u", &held[0], &held[1], &held[2]) != 3 || held[op])
+			break;
+		sleep_ms(5);
+	}
+	close(ctl);
+	return held[op];
 }

@@ -51,9 +51,8 @@ int dm_use(const struct dm *dm, const char *target, const char *fmt, ...)
  */
 int dev_lazy(const char *dev);
 
-/* dev_writes(), dev_inflight() - writes and flushes that a device did, or has to do; -errno */
+/* dev_writes() - writes and flushes that a device did; -errno */
 long dev_writes(const char *dev);
-long dev_inflight(const char *dev);
 
 /**
  * struct store - memory, a device that loses what is written, one that is slow, and a file
@@ -88,5 +87,14 @@ int store_spoil(struct store *s, bool spoil);
 
 /* store_delay() - reads, writes and flushes take as many milliseconds longer */
 int store_delay(struct store *s, unsigned int read, unsigned int write, unsigned int flush);
+
+enum store_op {
+	STORE_READ,
+	STORE_WRITE,
+	STORE_FLUSH,
+};
+
+/* store_wait_held() - wait until some of these are there and being delayed.  False after 10 s */
+bool store_wait_held(struct store *s, enum store_op op);
 
 #endif /* ABI_STORE_H */
