@@ -74,7 +74,12 @@ int make_disk(uint64_t bytes)
 
 int slow_disk(unsigned int ms)
 {
-	char delay[32], index[32], path[64];
+	return slow_disk_of(ms, 64);
+}
+
+int slow_disk_of(unsigned int ms, unsigned int depth)
+{
+	char delay[32], tags[32], index[32], path[64];
 	int fd, i;
 
 	if (!module_loaded("null_blk") && system("modprobe null_blk nr_devices=0 2>/dev/null"))
@@ -86,9 +91,10 @@ int slow_disk(unsigned int ms)
 	if (mkdir(NULLB, 0700))
 		return -errno;
 	snprintf(delay, sizeof(delay), "%llu", ms * 1000000ULL);
-	/* completes in a timer's interrupt */
-	if (put_file(NULLB "/size", "16") || put_file(NULLB "/memory_backed", "1") ||
-	    put_file(NULLB "/irqmode", "2") || put_file(NULLB "/completion_nsec", delay) ||
+	snprintf(tags, sizeof(tags), "%u", depth);
+	/* completes in a timer's interrupt, or at once */
+	if (put_file(NULLB "/hw_queue_depth", tags) || put_file(NULLB "/size", "16") || put_file(NULLB "/memory_backed", "1") ||
+	    put_file(NULLB "/irqmode", ms ? "2" : "0") || put_file(NULLB "/completion_nsec", delay) ||
 	    put_file(NULLB "/power", "1"))
 		return -EIO;
 	fd = open(NULLB "/index", O_RDONLY | O_CLOEXEC);

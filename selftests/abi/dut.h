@@ -147,9 +147,11 @@ int make_disk(uint64_t bytes);
 
 /*
  * slow_disk() - a block device whose requests take @ms, opened with O_DIRECT.  -ENOENT where the
- * kernel has no null_blk.  slow_disk_remove() after all files are closed.
+ * kernel has no null_blk.  slow_disk_remove() after all files are closed.  slow_disk_of() - one that
+ * does @depth requests at a time, not 64
  */
 int slow_disk(unsigned int ms);
+int slow_disk_of(unsigned int ms, unsigned int depth);
 void slow_disk_remove(void);
 
 #endif /* ABI_DUT_H */

@@ -230,24 +230,31 @@ static int store_mkfile(struct store *s)
 	return ret;
 }
 
+static int store_mount(struct store *s)
+{
+	bool ext4 = !strcmp(s->fs, "ext4");
+	char options[128];
+
+	/* seldom writes by itself */
+	snprintf(options, sizeof(options), "%s%s%s", ext4 ? "commit=300,noinit_itable" : "",
+		 s->options && ext4 ? "," : "", s->options ?: "");
+	return mount(s->slow.path, s->dir, s->fs, MS_NOATIME, options) ? -errno : 0;
+}
+
 static int store_mkfs(struct store *s)
 {
-	bool xfs = !strcmp(s->fs, "xfs");
+	bool ext4 = !strcmp(s->fs, "ext4");
 	char command[256];
 
 	snprintf(command, sizeof(command), "mkfs.%s -q %s %s %s", s->fs,
-		 xfs ? "-f -K" : "-F -E nodiscard,lazy_itable_init=1", s->mkfs ?: "", s->slow.path);
+		 ext4 ? "-F -E nodiscard,lazy_itable_init=1" : "-f -K", s->mkfs ?: "",
+		 s->slow.path);
 	if (system(command))
 		return -ENOPKG;
 	if (mkdir(s->dir, 0700) && errno != EEXIST)
 		return -errno;
-	/* seldom writes by itself */
-	snprintf(command, sizeof(command), "%s%s%s", xfs ? "" : "commit=300,noinit_itable",
-		 s->options && !xfs ? "," : "", s->options ?: "");
-	if (mount(s->slow.path, s->dir, s->fs, MS_NOATIME, command))
-		return -errno;
 	snprintf(s->path, sizeof(s->path), "%s/disk", s->dir);
-	return 0;
+	return store_mount(s);
 }
 
 int store_open(struct store *s)
@@ -298,6 +305,11 @@ void store_close(struct store *s)
 		close(s->mem);
 	if (s->kupdate[0])
 		put_file(KUPDATE, s->kupdate);
+}
+
+int store_cool(struct store *s)
+{
+	return umount2(s->dir, 0) ? -errno : store_mount(s);
 }
 
 int store_spoil(struct store *s, bool spoil)

@@ -82,6 +82,9 @@ struct store {
 int store_open(struct store *s);
 void store_close(struct store *s);
 
+/* store_cool() - mount it anew, so that nothing is cached.  All files are closed */
+int store_cool(struct store *s);
+
 /* store_spoil() - what is written to the file's blocks fails (or does not, any more) */
 int store_spoil(struct store *s, bool spoil);
 
