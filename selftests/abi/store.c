@@ -185,7 +185,7 @@ long dev_writes(const char *dev)
 
 /* ---- struct store ---- */
 
-/* Where the file is on the device: in one piece, or it is of no use here */
+/* Where the file is on the device, if it is in one piece: for store_spoil() */
 static int store_find(struct store *s, int fd)
 {
 	struct {
@@ -203,8 +203,7 @@ static int store_find(struct store *s, int fd)
 		return 0;
 	if (ioctl(fd, FS_IOC_FIEMAP, &arg))
 		return -errno;
-	if (arg.map.fm_mapped_extents != 1 || arg.extent.fe_length < s->bytes)
-		return -EFBIG;
+	s->scattered = arg.map.fm_mapped_extents != 1 || arg.extent.fe_length < s->bytes;
 	s->at = arg.extent.fe_physical;
 	return 0;
 }
@@ -321,6 +320,8 @@ int store_spoil(struct store *s, bool spoil)
 	};
 	unsigned int first = begin ? 0 : 1;
 
+	if (spoil && s->scattered)
+		return -EFBIG;
 	if (!spoil)
 		return dm_use(&s->bad, "linear", "%s 0", s->base_path);
 	snprintf(piece[0].args, sizeof(piece[0].args), "%s 0", s->base_path);

@@ -58,7 +58,8 @@ long dev_writes(const char *dev);
  * struct store - memory, a device that loses what is written, one that is slow, and a file
  * @fs: "ext4", "xfs", or NULL: the file is the device itself
  * @options: of the mount and of mkfs, may be NULL
- * @bytes: of the file; all of them are written, and in one piece
+ * @bytes: of the file; all of them are written
+ * @scattered: it is not in one piece; files of a few megabytes are
  * @mem: memory that everything ends up in
  * @base: loop device on it
  * @bad: on @base, see store_spoil()
@@ -75,6 +76,7 @@ struct store {
 	struct dm bad, slow;
 	char dir[32], path[64];
 	uint64_t at;
+	bool scattered;
 	char kupdate[16];
 };
 
