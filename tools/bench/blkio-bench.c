@@ -26,7 +26,7 @@
 static struct {
 	const char *driver, *path, *attach;
 	uint64_t count, warmup, span;
-	unsigned int size, qd, rounds;
+	unsigned int size, qd, rounds, allocate;
 	int server;
 	bool step, write, seq;
 } opt = {
@@ -47,6 +47,8 @@ static const char usage[] =
 "  --size N         bytes of a request (4096)\n"
 "  --span N         bytes of the disk used, from its start (64 MiB)\n"
 "  --qd N           requests in flight (32)\n"
+"  --allocate N     so many writes in flight besides, behind the span, each of them of a block\n"
+"                   that was not written before while there are some; not counted\n"
 "  --count N        requests of a round (10007)\n"
 "  --warmup N       requests before\n"
 "  --rounds N       rounds, each reported as a JSON object (1)\n"
@@ -59,9 +61,9 @@ static struct blkio_mem_region memory;
 static struct request {
 	uint64_t begin;
 	char *buf;
-} request[QD_MAX];
+} request[2 * QD_MAX];
 static struct hist latency;
-static uint64_t seed = 1, next_block;
+static uint64_t seed = 1, next_block, capacity, next_new, news;
 
 static void die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
@@ -104,29 +106,51 @@ static void submit(struct request *r)
 		blkioq_read(queue, at, r->buf, opt.size, r, 0);
 }
 
+/* The next block that was not written before, here and there in what the disk has behind the span */
+static void allocate(struct request *r)
+{
+	uint64_t blocks = (capacity - opt.span) / opt.size;
+
+	if (next_new == blocks)
+		return;
+	blkioq_write(queue, opt.span + next_new++ * 7919 % blocks * opt.size, r->buf, opt.size, r, 0);
+	news++;
+}
+
+static void finish(struct request *r, uint64_t n, uint64_t *added, uint64_t *finished)
+{
+	if (r >= &request[QD_MAX]) {
+		news--;
+		if (*finished < n)
+			allocate(r);
+		return;
+	}
+	(*finished)++;
+	hist_add(&latency, now_ns() - r->begin);
+	if (*added < n) {
+		(*added)++;
+		submit(r);
+	}
+}
+
 static void run(uint64_t n)
 {
-	struct blkio_completion done[QD_MAX];
+	struct blkio_completion done[2 * QD_MAX];
 	uint64_t added = 0, finished = 0;
 
+	for (unsigned int i = 0; n && i < opt.allocate; i++)
+		allocate(&request[QD_MAX + i]);
 	for (; added < n && added < opt.qd; added++)
 		submit(&request[added]);
-	while (finished < n) {
-		int got = blkioq_do_io(queue, done, 1, opt.qd, NULL);
+	while (finished < n || news) {
+		int got = blkioq_do_io(queue, done, 1, opt.qd + opt.allocate, NULL);
 
 		if (got < 0)
 			die("requests: %s", blkio_get_error_msg());
-		finished += got;
 		for (int i = 0; i < got; i++) {
-			struct request *r = done[i].user_data;
-
 			if (done[i].ret)
 				die("a request: %s", strerror(-done[i].ret));
-			hist_add(&latency, now_ns() - r->begin);
-			if (added < n) {
-				added++;
-				submit(r);
-			}
+			finish(done[i].user_data, n, &added, &finished);
 		}
 	}
 }
@@ -144,8 +168,6 @@ static void attach(void)
 
 static void open_disk(void)
 {
-	uint64_t capacity;
-
 	must(blkio_create(opt.driver, &disk), opt.driver);
 	if (opt.attach)
 		attach();
@@ -158,12 +180,14 @@ static void open_disk(void)
 	if (opt.span < opt.size)
 		die("%s has only %llu bytes", opt.path, (unsigned long long)capacity);
 	must(blkio_start(disk), "start");
-	must(blkio_alloc_mem_region(disk, &memory, (size_t)opt.qd * opt.size), "memory");
+	must(blkio_alloc_mem_region(disk, &memory, (size_t)(opt.qd + opt.allocate) * opt.size), "memory");
 	must(blkio_map_mem_region(disk, &memory), "memory");
 	memset(memory.addr, 0x5a, memory.len);
 	queue = blkio_get_queue(disk, 0);
 	for (unsigned int i = 0; i < opt.qd; i++)
 		request[i].buf = (char *)memory.addr + (size_t)i * opt.size;
+	for (unsigned int i = 0; i < opt.allocate; i++)
+		request[QD_MAX + i].buf = (char *)memory.addr + (size_t)(opt.qd + i) * opt.size;
 }
 
 static struct workers used(void)
@@ -205,7 +229,8 @@ static unsigned long long number(const char *text, unsigned long long max)
 
 static void parse(int argc, char **argv)
 {
-	enum { DRIVER, PATH, ATTACH, WRITE, SEQ, SIZE, SPAN, QD, COUNT, WARMUP, ROUNDS, STEP, SERVER, HELP };
+	enum { DRIVER, PATH, ATTACH, WRITE, SEQ, SIZE, SPAN, QD, COUNT, WARMUP, ROUNDS, STEP, SERVER, ALLOCATE,
+	       HELP };
 	static const struct option options[] = {
 		{ "driver", 1, NULL, DRIVER }, { "path", 1, NULL, PATH },
 		{ "attach", 1, NULL, ATTACH }, { "write", 0, NULL, WRITE },
@@ -214,6 +239,7 @@ static void parse(int argc, char **argv)
 		{ "count", 1, NULL, COUNT },   { "warmup", 1, NULL, WARMUP },
 		{ "rounds", 1, NULL, ROUNDS }, { "step", 0, NULL, STEP },
 		{ "server", 1, NULL, SERVER }, { "help", 0, NULL, HELP },
+		{ "allocate", 1, NULL, ALLOCATE },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -233,6 +259,7 @@ static void parse(int argc, char **argv)
 		case ROUNDS: opt.rounds = number(optarg, 1000000); break;
 		case STEP: opt.step = true; break;
 		case SERVER: opt.server = number(optarg, 1U << 30); break;
+		case ALLOCATE: opt.allocate = number(optarg, QD_MAX); break;
 		case HELP: fputs(usage, stdout); exit(0);
 		default: exit(2);
 		}
