@@ -175,7 +175,8 @@ FIXTURE(wait) {
 	struct store s;
 	struct dut d;
 	pthread_t thread;
-	atomic_bool over;
+	atomic_bool asked, stopped;
+	atomic_int tid;
 	int disk, other, err;
 	bool able;
 };
@@ -241,46 +242,73 @@ FIXTURE_TEARDOWN(wait)
 }
 
 /*
- * Somebody else changes a byte of the file, through the page cache. What is around it is read from the
- * storage, which takes long, with the lock of the inode held.
+ * Somebody else changes a byte of the file, through the page cache. What is around it has to be read
+ * from the storage first, with the lock of the inode held; and the storage hangs.
  */
 static void *write_byte(void *arg)
 {
 	wait_t *w = arg;
 
+	atomic_store(&w->tid, gettid());
 	w->err = pwrite(w->other, "x", 1, 500 * BLOCK + 1) == 1 ? 0 : -errno;
-	atomic_store(&w->over, true);
 	return NULL;
+}
+
+static bool is_waiting(pid_t tid)
+{
+	char path[64], line[128], state = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "State: %c", &state) != 1)
+		;
+	if (f)
+		fclose(f);
+	return state == 'D';
 }
 
 static int lock_file(wait_t *w)
 {
-	int ret = store_delay(&w->s, 2500, 0, 0);
+	int64_t end = now_ms() + 10000;
+	int ret = dm_hang(&w->s.slow);
 
 	if (!ret)
 		ret = -pthread_create(&w->thread, NULL, write_byte, w);
-	return ret ? ret : store_wait_held(&w->s, STORE_READ) ? 0 : -ETIMEDOUT;
+	while (!ret && !is_waiting(atomic_load(&w->tid))) {
+		if (now_ms() > end)
+			ret = -ETIMEDOUT;
+		sleep_ms(5);
+	}
+	return ret;
+}
+
+static int unlock_file(wait_t *w)
+{
+	int ret = dm_switch(&w->s.slow);
+
+	pthread_join(w->thread, NULL);
+	return ret ? ret : w->err;
 }
 
 /* Requests that need nothing of the file, in front of one that does and behind it */
 static void beside(struct __test_metadata *_metadata, wait_t *w, uint32_t type)
 {
 	struct dut *d = &w->d;
+	unsigned int done;
 
 	ASSERT_EQ(0, lock_file(w));
-	ASSERT_EQ(0, add(d, 0, GET_ID, 0));
-	ASSERT_EQ(0, add(d, 1, type, 7));
-	ASSERT_EQ(0, add(d, 2, GET_ID, 0));
-	ASSERT_EQ(0, kick(d));
-	EXPECT_EQ(2, collect(d, 2, 20000));
-	EXPECT_FALSE(atomic_load(&w->over))
-		TH_LOG("they came when the file was unlocked");
+	EXPECT_EQ(0, add(d, 0, GET_ID, 0));
+	EXPECT_EQ(0, add(d, 1, type, 7));
+	EXPECT_EQ(0, add(d, 2, GET_ID, 0));
+	EXPECT_EQ(0, kick(d));
+	done = collect(d, 2, 4000);
+	EXPECT_EQ(2, done);
 	EXPECT_TRUE(is_done(d, 0));
 	EXPECT_FALSE(is_done(d, 1));
 	EXPECT_TRUE(is_done(d, 2));
-	EXPECT_EQ(1, collect(d, 1, 20000));
-	pthread_join(w->thread, NULL);
-	EXPECT_EQ(0, w->err);
+	EXPECT_EQ(0, unlock_file(w));
+	EXPECT_EQ(3, done + collect(d, 3 - done, 20000));
 	EXPECT_EQ(VIRTIO_BLK_S_OK, d->lane[0].p[SLOT_STATUS + 1]);
 }
 
@@ -298,41 +326,58 @@ TEST_F(wait, beside_a_write)
 	beside(_metadata, self, VIRTIO_BLK_T_OUT);
 }
 
+/* A client that stops it waits for that request, and sees it done */
 static void *stop(void *arg)
 {
 	wait_t *w = arg;
+	int ret = guest_stop(w->d.g);
 
-	return (void *)(intptr_t)guest_stop(w->d.g);
+	atomic_store(&w->stopped, true);
+	return (void *)(intptr_t)ret;
 }
 
-/* A client gets through where it need not wait for that request, and waits for it where it must */
-TEST_F(wait, clients)
+/* Other clients get through */
+static void *ask(void *arg)
 {
 	struct vhost_vring_state state = { .index = 1 };
+	wait_t *w = arg;
+	struct dut *d = &w->d;
+	int ret = vring_file(d->g->fd, VHOST_SET_VRING_CALL, 0, d->q[0]->call_fd) ?:
+		  vring_file(d->g->fd, VHOST_SET_VRING_KICK, 0, d->q[0]->kick_fd) ?:
+		  xioctl(d->g->fd, VHOST_GET_VRING_BASE, &state);
+
+	atomic_store(&w->asked, true);
+	return (void *)(intptr_t)ret;
+}
+
+TEST_F(wait, clients)
+{
 	struct dut *d = &self->d;
-	pthread_t stopper;
+	pthread_t asker, stopper;
+	int64_t end;
 	void *ret;
 
 	if (!self->able)
 		SKIP(return, NO_STORAGE);
 	ASSERT_EQ(0, lock_file(self));
-	ASSERT_EQ(0, add(d, 0, VIRTIO_BLK_T_IN, 7));
-	ASSERT_EQ(0, kick(d));
+	EXPECT_EQ(0, add(d, 0, VIRTIO_BLK_T_IN, 7));
+	EXPECT_EQ(0, kick(d));
 	/* until the worker has it */
-	sleep_ms(200);
-	ASSERT_FALSE(atomic_load(&self->over));
-	EXPECT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_CALL, 0, d->q[0]->call_fd));
-	EXPECT_EQ(0, vring_file(d->g->fd, VHOST_SET_VRING_KICK, 0, d->q[0]->kick_fd));
-	EXPECT_EQ(0, xioctl(d->g->fd, VHOST_GET_VRING_BASE, &state));
-	EXPECT_FALSE(atomic_load(&self->over))
-		TH_LOG("they waited for the file to be unlocked");
+	sleep_ms(300);
 	EXPECT_FALSE(is_done(d, 0));
+	EXPECT_EQ(0, pthread_create(&asker, NULL, ask, self));
+	for (end = now_ms() + 4000; !atomic_load(&self->asked) && now_ms() < end;)
+		sleep_ms(5);
+	EXPECT_TRUE(atomic_load(&self->asked));
+	EXPECT_EQ(0, pthread_create(&stopper, NULL, stop, self));
+	sleep_ms(300);
+	EXPECT_FALSE(atomic_load(&self->stopped));
 
-	ASSERT_EQ(0, pthread_create(&stopper, NULL, stop, self));
+	EXPECT_EQ(0, unlock_file(self));
+	pthread_join(asker, &ret);
+	EXPECT_EQ(NULL, ret);
 	pthread_join(stopper, &ret);
 	EXPECT_EQ(NULL, ret);
-	EXPECT_TRUE(atomic_load(&self->over));
-	pthread_join(self->thread, NULL);
 	EXPECT_EQ(VIRTIO_BLK_S_OK, d->lane[0].p[SLOT_STATUS]);
 	EXPECT_EQ(d->q[0]->base, gq_used_idx(d->q[0]));
 }

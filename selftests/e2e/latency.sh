@@ -6,7 +6,7 @@
 #   tools/vm/run -- selftests/e2e/latency.sh
 #
 # The image is a sparse file on an ext4 whose journal is on a device of its own that takes 200 ms for a write. Random reads of
-# 4 KiB of its first part, 4 at a time, beside 4 writes at a time that allocate blocks; the same program does that through
+# 4 KiB of its first part, one each 5 ms, beside 4 writes at a time that allocate blocks; the same program does that through
 # /dev/vdpa-blklite and through QEMU's back end with cache=none,aio=io_uring, in turns, ROUNDS each (default 3).
 set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
@@ -55,7 +55,7 @@ wait_for 20 test -S "$WORK/theirs.sock" || bail "qemu-storage-daemon: $(tail -n 
 
 # in_turns: ROUNDS results of each, a line of JSON, in WORK/NAME.jsonl
 in_turns() {
-	local name round begin args=(--size 4096 --span "$SPAN" --qd 4 --allocate 4 --count "$READS")
+	local name round begin args=(--size 4096 --span "$SPAN" --qd 64 --every 5000 --allocate 4 --count "$READS")
 	local -A how=([ours]="--driver virtio-blk-vhost-vdpa --path /dev/vdpa-blklite --attach $WORK/ext4/ours"
 		[theirs]="--path $WORK/theirs.sock")
 

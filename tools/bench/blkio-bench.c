@@ -25,7 +25,7 @@
 
 static struct {
 	const char *driver, *path, *attach;
-	uint64_t count, warmup, span;
+	uint64_t count, warmup, span, every;
 	unsigned int size, qd, rounds, allocate;
 	int server;
 	bool step, write, seq;
@@ -47,6 +47,8 @@ static const char usage[] =
 "  --size N         bytes of a request (4096)\n"
 "  --span N         bytes of the disk used, from its start (64 MiB)\n"
 "  --qd N           requests in flight (32)\n"
+"  --every US       a request is due each US microseconds, and waits for one of the --qd to end if\n"
+"                   they are all in flight; how long one takes counts from when it was due\n"
 "  --allocate N     so many writes in flight besides, behind the span, each of them of a block\n"
 "                   that was not written before while there are some; not counted\n"
 "  --count N        requests of a round (10007)\n"
@@ -63,7 +65,7 @@ static struct request {
 	char *buf;
 } request[2 * QD_MAX];
 static struct hist latency;
-static uint64_t seed = 1, next_block, capacity, next_new, news;
+static uint64_t seed = 1, next_block, capacity, next_new, news, next_due;
 
 static void die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
@@ -99,7 +101,8 @@ static void submit(struct request *r)
 	uint64_t blocks = opt.span / opt.size;
 	uint64_t at = (opt.seq ? next_block++ : random_number() >> 16) % blocks * opt.size;
 
-	r->begin = now_ns();
+	r->begin = opt.every ? next_due : now_ns();
+	next_due += opt.every;
 	if (opt.write)
 		blkioq_write(queue, at, r->buf, opt.size, r, 0);
 	else
@@ -117,40 +120,60 @@ static void allocate(struct request *r)
 	news++;
 }
 
-static void finish(struct request *r, uint64_t n, uint64_t *added, uint64_t *finished)
+/* May the next request be sent now?  Else @left is how long it is until then */
+static bool due(struct timespec *left)
 {
-	if (r >= &request[QD_MAX]) {
-		news--;
-		if (*finished < n)
-			allocate(r);
-		return;
-	}
-	(*finished)++;
-	hist_add(&latency, now_ns() - r->begin);
-	if (*added < n) {
-		(*added)++;
-		submit(r);
-	}
+	uint64_t now = now_ns();
+
+	if (!opt.every || now >= next_due)
+		return true;
+	left->tv_sec = (next_due - now) / 1000000000;
+	left->tv_nsec = (next_due - now) % 1000000000;
+	return false;
 }
 
 static void run(uint64_t n)
 {
 	struct blkio_completion done[2 * QD_MAX];
+	struct request *idle[QD_MAX], *r;
+	unsigned int nidle = 0;
 	uint64_t added = 0, finished = 0;
 
+	for (unsigned int i = 0; i < opt.qd; i++)
+		idle[nidle++] = &request[i];
 	for (unsigned int i = 0; n && i < opt.allocate; i++)
 		allocate(&request[QD_MAX + i]);
-	for (; added < n && added < opt.qd; added++)
-		submit(&request[added]);
+	next_due = now_ns();
 	while (finished < n || news) {
-		int got = blkioq_do_io(queue, done, 1, opt.qd + opt.allocate, NULL);
+		struct timespec left, *limit = NULL;
+		int got;
 
+		while (added < n && nidle && !limit) {
+			if (due(&left)) {
+				submit(idle[--nidle]);
+				added++;
+			} else {
+				limit = &left;
+			}
+		}
+		got = blkioq_do_io(queue, done, 1, opt.qd + opt.allocate, limit);
+		if (got == -ETIME)
+			continue;
 		if (got < 0)
 			die("requests: %s", blkio_get_error_msg());
 		for (int i = 0; i < got; i++) {
+			r = done[i].user_data;
 			if (done[i].ret)
 				die("a request: %s", strerror(-done[i].ret));
-			finish(done[i].user_data, n, &added, &finished);
+			if (r < &request[QD_MAX]) {
+				hist_add(&latency, now_ns() - r->begin);
+				idle[nidle++] = r;
+				finished++;
+			} else {
+				news--;
+				if (finished < n)
+					allocate(r);
+			}
 		}
 	}
 }
@@ -230,7 +253,7 @@ static unsigned long long number(const char *text, unsigned long long max)
 static void parse(int argc, char **argv)
 {
 	enum { DRIVER, PATH, ATTACH, WRITE, SEQ, SIZE, SPAN, QD, COUNT, WARMUP, ROUNDS, STEP, SERVER, ALLOCATE,
-	       HELP };
+	       EVERY, HELP };
 	static const struct option options[] = {
 		{ "driver", 1, NULL, DRIVER }, { "path", 1, NULL, PATH },
 		{ "attach", 1, NULL, ATTACH }, { "write", 0, NULL, WRITE },
@@ -239,7 +262,7 @@ static void parse(int argc, char **argv)
 		{ "count", 1, NULL, COUNT },   { "warmup", 1, NULL, WARMUP },
 		{ "rounds", 1, NULL, ROUNDS }, { "step", 0, NULL, STEP },
 		{ "server", 1, NULL, SERVER }, { "help", 0, NULL, HELP },
-		{ "allocate", 1, NULL, ALLOCATE },
+		{ "allocate", 1, NULL, ALLOCATE }, { "every", 1, NULL, EVERY },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -260,6 +283,7 @@ static void parse(int argc, char **argv)
 		case STEP: opt.step = true; break;
 		case SERVER: opt.server = number(optarg, 1U << 30); break;
 		case ALLOCATE: opt.allocate = number(optarg, QD_MAX); break;
+		case EVERY: opt.every = number(optarg, 10000000) * 1000ULL; break;
 		case HELP: fputs(usage, stdout); exit(0);
 		default: exit(2);
 		}
