@@ -10,21 +10,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/dm-ioctl.h>
-#include <linux/loop.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "dut.h"
+#include "store.h"
 
-#define NAME	"vhltest-flakey"
 #define MNT	"/tmp/vhltest-durable"
 #define KUPDATE	"/proc/sys/vm/dirty_writeback_centisecs"
 
@@ -37,60 +33,23 @@
 /**
  * struct stack - from the storage to the disk
  * @base: the loop device of the storage
- * @dm: path of the device that can be cut off
+ * @dm: the device that can be cut off
  * @cache: the loop device on it, with the volatile cache
  * @file: the disk: a file on a file system on @cache, or @cache itself
  */
 struct stack {
 	bool fs, direct;
 	int base, cache, file;
-	char base_path[32], dm[32], cache_path[32];
+	struct dm dm;
+	char base_path[32], cache_path[32];
 	char kupdate[16];
 };
-
-/* A loop device on a file, buffered, that goes when it is closed.  -errno */
-static int loop_open(int file, char *path)
-{
-	struct loop_config config = { .fd = file, .info.lo_flags = LO_FLAGS_AUTOCLEAR };
-	int ctl = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	int nr, fd, ret = -ENODEV;
-
-	for (unsigned int i = 0; ctl >= 0 && i < 10; i++) {
-		nr = ioctl(ctl, LOOP_CTL_GET_FREE);
-		snprintf(path, 32, "/dev/loop%d", nr);
-		fd = open(path, O_RDWR | O_CLOEXEC);
-		if (fd < 0) {
-			ret = -errno;
-			sleep_ms(20);
-			continue;
-		}
-		ret = ioctl(fd, LOOP_CONFIGURE, &config) ? -errno : fd;
-		if (ret >= 0)
-			break;
-		close(fd);
-		sleep_ms(20);
-	}
-	close(ctl);
-	return ret;
-}
-
-/*
- * A device that nobody wrote to yet has no share of the memory for what is dirty, so all is written
- * to it at once. Here nothing is to be written that nobody asked for.
- */
-static int lazy(const char *dev)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/sys/block/%s/bdi/min_ratio", dev + strlen("/dev/"));
-	return put_file(path, "30");
-}
 
 /* Everything above the device that can be cut off; @make: a new file system and file */
 static int upper_open(struct stack *s, bool make)
 {
 	int flags = (s->direct ? O_DIRECT : 0) | O_CLOEXEC | (make ? O_RDWR | O_CREAT : O_RDONLY);
-	int dm = open(s->dm, O_RDWR | O_CLOEXEC);
+	int dm = open(s->dm.path, O_RDWR | O_CLOEXEC);
 	char command[128];
 	int ret;
 
@@ -100,7 +59,7 @@ static int upper_open(struct stack *s, bool make)
 	close(dm);
 	if (s->cache < 0)
 		return s->cache;
-	ret = lazy(s->cache_path);
+	ret = dev_lazy(s->cache_path);
 	if (ret)
 		return ret;
 	if (!s->fs) {
@@ -138,74 +97,19 @@ static int upper_close(struct stack *s)
 	return ret;
 }
 
-/* A request about the device mapper's device; its number in @dev if that is not NULL */
-static int dm_ioctl(unsigned long request, uint32_t flags, const char *table, dev_t *dev)
-{
-	struct {
-		struct dm_ioctl dm;
-		struct dm_target_spec spec;
-		char table[128];
-	} arg = {
-		.dm = {
-			.version = { DM_VERSION_MAJOR },
-			.data_size = sizeof(arg),
-			.data_start = sizeof(arg.dm),
-			.target_count = 1,
-			.flags = flags,
-			.name = NAME,
-		},
-		.spec = {
-			.length = STORE / 512,
-			.target_type = "flakey",
-		},
-	};
-	int ctl = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
-	int ret;
-
-	if (ctl < 0)
-		return -errno;
-	if (table)
-		snprintf(arg.table, sizeof(arg.table), "%s", table);
-	ret = ioctl(ctl, request, &arg) ? -errno : 0;
-	close(ctl);
-	if (!ret && dev)
-		*dev = arg.dm.dev;
-	return ret;
-}
-
 /* For dm_switch(): writes get to the storage, or they do not while all looks well */
-static int dm_load(struct stack *s, bool cut)
+static int load(struct stack *s, bool cut)
 {
-	char table[128];
+	struct dm_piece piece = { .sectors = s->dm.sectors, .target = "flakey" };
 
-	snprintf(table, sizeof(table), "%s 0 %s", s->base_path,
+	snprintf(piece.args, sizeof(piece.args), "%s 0 %s", s->base_path,
 		 cut ? "0 60 1 drop_writes" : "60 0");
-	return dm_ioctl(DM_TABLE_LOAD, 0, table, NULL);
-}
-
-/* Nothing that waits in a cache is written because of this */
-static int dm_switch(void)
-{
-	return dm_ioctl(DM_DEV_SUSPEND, DM_SKIP_LOCKFS_FLAG, NULL, NULL);
-}
-
-/* The removal of a device waits for who looks at it because it is new, or closed */
-static int dm_remove(void)
-{
-	int ret = -EBUSY;
-
-	for (unsigned int i = 0; ret == -EBUSY && i < 50; i++) {
-		ret = dm_ioctl(DM_DEV_REMOVE, 0, NULL, NULL);
-		if (ret == -EBUSY)
-			sleep_ms(20);
-	}
-	return ret;
+	return dm_load(&s->dm, &piece, 1);
 }
 
 static int stack_open(struct stack *s, bool fs, bool direct)
 {
 	int store = memfd_create("store", MFD_CLOEXEC);
-	dev_t dev;
 	FILE *f;
 	int ret;
 
@@ -217,9 +121,8 @@ static int stack_open(struct stack *s, bool fs, bool direct)
 	s->file = -1;
 	/* of a run that died */
 	umount2(MNT, 0);
-	dm_remove();
 
-	/* for lazy(): nor because time passes */
+	/* for dev_lazy(): nor because time passes */
 	f = fopen(KUPDATE, "re");
 	if (!f || !fgets(s->kupdate, sizeof(s->kupdate), f) || fclose(f) || put_file(KUPDATE, "0"))
 		return -EIO;
@@ -230,19 +133,15 @@ static int stack_open(struct stack *s, bool fs, bool direct)
 	close(store);
 	if (s->base < 0)
 		return s->base;
-	ret = dm_ioctl(DM_DEV_CREATE, 0, NULL, &dev);
-	if (ret)
-		return ret;
-	snprintf(s->dm, sizeof(s->dm), "/dev/dm-%u", minor(dev));
-	ret = dm_load(s, false) ?: dm_switch() ?: lazy(s->dm);
+	ret = dm_open(&s->dm, "flakey", STORE) ?: load(s, false) ?: dm_switch(&s->dm) ?:
+	      dev_lazy(s->dm.path);
 	return ret ? ret : upper_open(s, true);
 }
 
 static void stack_close(struct stack *s)
 {
 	upper_close(s);
-	if (s->dm[0])
-		dm_remove();
+	dm_close(&s->dm);
 	if (s->base >= 0)
 		close(s->base);
 	if (s->kupdate[0])
@@ -255,9 +154,9 @@ static int stack_reboot(struct stack *s)
 	int ret = upper_close(s);
 
 	if (!ret)
-		ret = dm_load(s, false);
+		ret = load(s, false);
 	if (!ret)
-		ret = dm_switch();
+		ret = dm_switch(&s->dm);
 	return ret ? ret : upper_open(s, false);
 }
 
@@ -285,6 +184,7 @@ static void fill(unsigned char *p, unsigned int n)
  */
 struct traffic {
 	struct dut *d;
+	struct stack *s;
 	bool odd, through;
 	pthread_t writer, flusher;
 	atomic_uint done, cut;
@@ -295,7 +195,7 @@ struct traffic {
 /* Before anything else is done: what is completed too early may be on its way */
 static void cut(struct traffic *t, unsigned int stable)
 {
-	t->err[2] = dm_switch();
+	t->err[2] = dm_switch(&t->s->dm);
 	t->stable = stable;
 	atomic_store(&t->cut, 1);
 }
@@ -423,11 +323,11 @@ static int disk_open(struct dut *d, enum dut_kind kind, struct stack *s, uint64_
 /* Every write that was completed when a flush was sent that is completed */
 TEST_F(durable, flushed)
 {
-	struct traffic t = { .d = &self->d, .odd = variant->odd };
+	struct traffic t = { .d = &self->d, .s = &self->s, .odd = variant->odd };
 
 	ASSERT_EQ(0, disk_open(&self->d, variant->kind, &self->s, 0));
 	ASSERT_NE(0, self->d.g->features & BIT(VIRTIO_BLK_F_FLUSH));
-	ASSERT_EQ(0, dm_load(&self->s, true));
+	ASSERT_EQ(0, load(&self->s, true));
 	ASSERT_EQ(0, pthread_create(&t.writer, NULL, writes, &t));
 	ASSERT_EQ(0, pthread_create(&t.flusher, NULL, flushes, &t));
 	pthread_join(t.flusher, NULL);
@@ -446,10 +346,10 @@ TEST_F(durable, flushed)
 /* A driver that did not take FLUSH: every write that is completed (virtio 1.2, section 5.2.6.2) */
 TEST_F(durable, written_through)
 {
-	struct traffic t = { .d = &self->d, .odd = variant->odd, .through = true };
+	struct traffic t = { .d = &self->d, .s = &self->s, .odd = variant->odd, .through = true };
 
 	ASSERT_EQ(0, disk_open(&self->d, variant->kind, &self->s, BIT(VIRTIO_BLK_F_FLUSH)));
-	ASSERT_EQ(0, dm_load(&self->s, true));
+	ASSERT_EQ(0, load(&self->s, true));
 	writes(&t);
 	dut_close(&self->d);
 	EXPECT_EQ(0, t.err[0]);
@@ -466,8 +366,8 @@ TEST_F(durable, not_flushed)
 	for (unsigned int n = 0; n < ENOUGH; n++) {
 		ASSERT_EQ(0, write_block(&self->d, n, variant->odd));
 	}
-	ASSERT_EQ(0, dm_load(&self->s, true));
-	ASSERT_EQ(0, dm_switch());
+	ASSERT_EQ(0, load(&self->s, true));
+	ASSERT_EQ(0, dm_switch(&self->s.dm));
 	dut_close(&self->d);
 	ASSERT_EQ(0, stack_reboot(&self->s));
 	EXPECT_EQ(0, survivors(&self->s, ENOUGH));
