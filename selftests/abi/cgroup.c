@@ -228,7 +228,7 @@ FIXTURE_TEARDOWN(io)
 	store_close(&self->s);
 }
 
-TEST_F(io, max)
+TEST_F_TIMEOUT(io, max, 120)
 {
 	struct load l = {
 		.d = &self->d, .size = SIZE, .write = variant->write, .odd = variant->way == BOUNCED,
@@ -343,7 +343,7 @@ static long kworkers_ms(void)
 }
 
 /* Three seconds of as many requests as a third of a processor can do, which nobody else helps with */
-TEST_F(vm, cpu_max)
+TEST_F_TIMEOUT(vm, cpu_max, 120)
 {
 	struct load l = {
 		.d = &self->d, .size = SIZE, .odd = variant->way == BOUNCED, .span = 8 << 20,
@@ -378,7 +378,7 @@ TEST_F(vm, cpu_max)
 }
 
 /* Pages that requests are bounced through */
-TEST_F(vm, memory)
+TEST_F_TIMEOUT(vm, memory, 120)
 {
 	struct load l = {
 		.d = &self->d, .size = 96 << 10, .odd = true, .span = 8 << 20,

@@ -213,7 +213,7 @@ static int lose(flush_t *f)
  * Four flushes wait for the same block to be written, which somebody else put into the page cache.
  * All of them say that it was not, not the first one alone; and so do all later ones.
  */
-TEST_F(flush, at_once)
+TEST_F_TIMEOUT(flush, at_once, 120)
 {
 	static char block[BLOCK] = "lost";
 	struct dut *d = &self->d;
@@ -245,7 +245,7 @@ TEST_F(flush, at_once)
 }
 
 /* The guest's own data */
-TEST_F(flush, own_write_is_lost)
+TEST_F_TIMEOUT(flush, own_write_is_lost, 120)
 {
 	struct dut *d = &self->d;
 	int ret;
@@ -268,7 +268,7 @@ TEST_F(flush, own_write_is_lost)
 }
 
 /* Somebody with the same open file asked first; a driver that starts anew changes nothing */
-TEST_F(flush, taken_by_another)
+TEST_F_TIMEOUT(flush, taken_by_another, 120)
 {
 	struct dut *d = &self->d;
 
@@ -290,7 +290,7 @@ TEST_F(flush, taken_by_another)
 }
 
 /* A driver without flushes takes a write that is done for a stable one */
-TEST_F(flush, write_through)
+TEST_F_TIMEOUT(flush, write_through, 120)
 {
 	struct dut *d = &self->d;
 
@@ -305,7 +305,7 @@ TEST_F(flush, write_through)
 }
 
 /* ... and of some that fail together, none is told that it did not */
-TEST_F(flush, write_through_at_once)
+TEST_F_TIMEOUT(flush, write_through_at_once, 120)
 {
 	struct dut *d = &self->d;
 
@@ -335,7 +335,7 @@ TEST_F(flush, write_through_at_once)
 }
 
 /* What was lost is known to whoever attaches the file now: it begins anew */
-TEST_F(flush, attached_anew)
+TEST_F_TIMEOUT(flush, attached_anew, 120)
 {
 	struct dut *d = &self->d;
 
@@ -448,7 +448,7 @@ static long cost(join_t *j)
 }
 
 /* One runs, all others wait for the next one */
-TEST_F(join, ring_full)
+TEST_F_TIMEOUT(join, ring_full, 120)
 {
 	struct dut *d = &self->d;
 
@@ -469,7 +469,7 @@ TEST_F(join, ring_full)
 }
 
 /* The same, wherever they come from */
-TEST_F(join, all_queues)
+TEST_F_TIMEOUT(join, all_queues, 120)
 {
 	struct dut *d = &self->d;
 	int64_t begin, kicked;
@@ -500,7 +500,7 @@ TEST_F(join, all_queues)
 }
 
 /* What was written after a flush began is not covered by it */
-TEST_F(join, begun_too_early)
+TEST_F_TIMEOUT(join, begun_too_early, 120)
 {
 	struct dut *d = &self->d;
 	char want[BLOCK], got[BLOCK];
@@ -530,7 +530,7 @@ TEST_F(join, begun_too_early)
 }
 
 /* They take no room from others that may block: a read that has to be bounced */
-TEST_F(join, leave_room)
+TEST_F_TIMEOUT(join, leave_room, 120)
 {
 	struct dut *d = &self->d;
 

@@ -102,7 +102,7 @@ FIXTURE_TEARDOWN(one_tag)
 }
 
 /* Seen when it is done, not when the last of its batch has found a tag */
-TEST_F(one_tag, first_of_many)
+TEST_F_TIMEOUT(one_tag, first_of_many, 120)
 {
 	struct dut_opts opts = { 0 };
 	unsigned int ms = 100, n = 32, seen = 0;
@@ -140,7 +140,7 @@ TEST_F(one_tag, first_of_many)
 }
 
 /* What the driver only queued is not waited for by who stops the queue */
-TEST_F(one_tag, stopped)
+TEST_F_TIMEOUT(one_tag, stopped, 120)
 {
 	struct dut_opts opts = { .num = RING };
 	struct dut *d = &self->d;
@@ -312,14 +312,14 @@ static void beside(struct __test_metadata *_metadata, wait_t *w, uint32_t type)
 	EXPECT_EQ(VIRTIO_BLK_S_OK, d->lane[0].p[SLOT_STATUS + 1]);
 }
 
-TEST_F(wait, beside_a_read)
+TEST_F_TIMEOUT(wait, beside_a_read, 120)
 {
 	if (!self->able)
 		SKIP(return, NO_STORAGE);
 	beside(_metadata, self, VIRTIO_BLK_T_IN);
 }
 
-TEST_F(wait, beside_a_write)
+TEST_F_TIMEOUT(wait, beside_a_write, 120)
 {
 	if (!self->able)
 		SKIP(return, NO_STORAGE);
@@ -350,7 +350,7 @@ static void *ask(void *arg)
 	return (void *)(intptr_t)ret;
 }
 
-TEST_F(wait, clients)
+TEST_F_TIMEOUT(wait, clients, 120)
 {
 	struct dut *d = &self->d;
 	pthread_t asker, stopper;
@@ -383,7 +383,7 @@ TEST_F(wait, clients)
 }
 
 /* Writes wait for a frozen file system to be thawed, reads do not */
-TEST_F(wait, frozen)
+TEST_F_TIMEOUT(wait, frozen, 120)
 {
 	struct vhost_vring_state state = { .index = 1 };
 	struct dut *d = &self->d;

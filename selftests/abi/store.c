@@ -256,6 +256,23 @@ static int store_mkfs(struct store *s)
 	return store_mount(s);
 }
 
+/* What a run left that died: frozen, with a device that hangs, or with requests on their way */
+static void store_clean(const char *dir)
+{
+	struct dm slow = { .name = "vhltest-slow" };
+	int fd;
+
+	dm_switch(&slow);
+	fd = open(dir, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		ioctl(fd, FITHAW, 0);
+		close(fd);
+	}
+	for (unsigned int i = 0; i < 100 && umount2(dir, 0) && errno == EBUSY; i++)
+		sleep_ms(50);
+	dm_close(&slow);
+}
+
 int store_open(struct store *s)
 {
 	FILE *f;
@@ -264,10 +281,7 @@ int store_open(struct store *s)
 	s->mem = memfd_create("store", MFD_CLOEXEC);
 	s->base = -1;
 	strcpy(s->dir, DIR);
-	/* of a run that died */
-	umount2(s->dir, 0);
-	s->bad = (struct dm){ .name = "vhltest-slow" };
-	dm_close(&s->bad);
+	store_clean(s->dir);
 	/* nor because time passes, see dev_lazy() */
 	f = fopen(KUPDATE, "re");
 	if (!f || !fgets(s->kupdate, sizeof(s->kupdate), f) || fclose(f) || put_file(KUPDATE, "0"))

@@ -347,7 +347,7 @@ static void live(struct __test_metadata *_metadata, threads_t *t)
 	EXPECT_EQ(0, finish(t));
 }
 
-TEST_F(threads, nice)
+TEST_F_TIMEOUT(threads, nice, 120)
 {
 	if (!self->able)
 		SKIP(return, NOT_ABLE);
@@ -357,7 +357,7 @@ TEST_F(threads, nice)
 	live(_metadata, self);
 }
 
-TEST_F(threads, real_time_starter)
+TEST_F_TIMEOUT(threads, real_time_starter, 120)
 {
 	if (!self->able)
 		SKIP(return, NOT_ABLE);
@@ -367,7 +367,7 @@ TEST_F(threads, real_time_starter)
 	live(_metadata, self);
 }
 
-TEST_F(threads, real_time_owner)
+TEST_F_TIMEOUT(threads, real_time_owner, 120)
 {
 	if (!self->able)
 		SKIP(return, NOT_ABLE);
@@ -376,7 +376,7 @@ TEST_F(threads, real_time_owner)
 	live(_metadata, self);
 }
 
-TEST_F(threads, memory_policy)
+TEST_F_TIMEOUT(threads, memory_policy, 120)
 {
 	if (!self->able)
 		SKIP(return, NOT_ABLE);
@@ -386,7 +386,7 @@ TEST_F(threads, memory_policy)
 	live(_metadata, self);
 }
 
-TEST_F(threads, affinity)
+TEST_F_TIMEOUT(threads, affinity, 120)
 {
 	if (!self->able)
 		SKIP(return, NOT_ABLE);
@@ -398,7 +398,7 @@ TEST_F(threads, affinity)
 }
 
 /* As taskset -a and chrt -a do it: all threads, also those to come */
-TEST_F(threads, changed_later)
+TEST_F_TIMEOUT(threads, changed_later, 120)
 {
 	struct sched_param param = { 0 };
 	pid_t tid[THREADS_MAX];
@@ -428,7 +428,7 @@ TEST_F(threads, changed_later)
 }
 
 /* No more threads can be made: what blocks is served one after the other, then */
-TEST_F(threads, no_more)
+TEST_F_TIMEOUT(threads, no_more, 120)
 {
 	struct dut *d = &self->d;
 	char limit[32];
