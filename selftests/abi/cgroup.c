@@ -374,7 +374,8 @@ TEST_F_TIMEOUT(vm, cpu_max, 120)
 	       (long long)inside, outside);
 	/* what it had in its first and last period may be twice as much */
 	EXPECT_GE(took * 33 / 100 + 30, inside);
-	EXPECT_GE(inside / 10 + 30, outside);
+	/* they have other things to do, too */
+	EXPECT_GE(inside / 4, outside);
 }
 
 /* Pages that requests are bounced through */
