@@ -299,7 +299,9 @@ static long vhl_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	struct vhl_dev *dev = file->private_data;
 	long ret;
 
-	mutex_lock(&dev->mutex);
+	/* others may be waiting for a disk that hangs */
+	if (mutex_lock_killable(&dev->mutex))
+		return -EINTR;
 	ret = vhl_dev_ioctl(dev, cmd, (void __user *)arg);
 	mutex_unlock(&dev->mutex);
 	return ret;
@@ -311,7 +313,8 @@ static ssize_t vhl_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	size_t len = iov_iter_count(from);
 	int ret;
 
-	mutex_lock(&dev->mutex);
+	if (mutex_lock_killable(&dev->mutex))
+		return -EINTR;
 	ret = vhl_vdpa_write(dev, from);
 	mutex_unlock(&dev->mutex);
 	return ret ?: len;
