@@ -108,6 +108,9 @@ static long vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:
 		return set_busyloop(vq, state.num);
 	case VHOST_GET_VRING_BASE:
+		/* no place for the answer: found out before the queue has stopped */
+		if (copy_to_user(argp, &state, sizeof(state)))
+			return -EFAULT;
 		vhl_vq_stop(vq);
 		state.num = vq->base;
 		break;
