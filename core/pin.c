@@ -7,6 +7,7 @@
  * under a running queue it only loses sight of it.
  */
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -31,12 +32,14 @@ struct vhl_area {
  * @avail: driver area
  * @used: device area
  * @mm: whose locked memory was charged
+ * @charged: pages of that
  */
 struct vhl_pin {
 	struct vhl_area desc;
 	struct vhl_area avail;
 	struct vhl_area used;
 	struct mm_struct *mm;
+	unsigned long charged;
 };
 
 static size_t desc_size(const struct vhl_vq *vq)
@@ -113,22 +116,53 @@ static int pin_page(unsigned long hva, struct page **page)
 	return -EOPNOTSUPP;
 }
 
-static void unpin_area(struct vhl_pin *pins, struct vhl_area *area)
+static unsigned int area_pages(u64 addr, size_t size)
 {
-	if (area->map)
-		vunmap(area->map);
-	if (area->pages) {
-		unpin_user_pages_dirty_lock(area->pages, area->num, true);
-		account_locked_vm(pins->mm, area->num, false);
-	}
-	kvfree(area->pages);
-	memset(area, 0, sizeof(*area));
+	return DIV_ROUND_UP(offset_in_page(addr) + size, PAGE_SIZE);
 }
 
-static void *pin_area(struct vhl_pin *pins, struct vhl_area *area, const struct vhl_dev *dev,
-		      u64 addr, size_t size, u32 perm)
+static unsigned long ring_pages(const struct vhl_vq *vq)
 {
-	unsigned int num = DIV_ROUND_UP(offset_in_page(addr) + size, PAGE_SIZE);
+	return area_pages(vq->desc_addr, desc_size(vq)) +
+	       area_pages(vq->avail_addr, avail_size(vq)) +
+	       area_pages(vq->used_addr, used_size(vq));
+}
+
+static unsigned long kib(unsigned long pages)
+{
+	return pages << (PAGE_SHIFT - 10);
+}
+
+/* Whoever set the limit does not know of rings: say what it takes, for all queues at once. */
+static void complain_of_limit(const struct vhl_vq *vq)
+{
+	const struct vhl_dev *dev = vq->dev;
+	unsigned long locked = READ_ONCE(dev->mm->locked_vm);
+	unsigned long all = 0;
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		const struct vhl_vq *other = dev->vqs[i];
+
+		if (other->num && other->have_addr && !vhl_vq_started(other))
+			all += ring_pages(other);
+	}
+	pr_notice_ratelimited("%s %llu: queue %u needs %lu KiB of locked memory for its ring; its process has locked %lu KiB and RLIMIT_MEMLOCK allows %lu KiB. Raise that to %lu KiB or more (ulimit -l, prlimit --memlock, LimitMEMLOCK= of a service); until then the guest's requests are not answered\n",
+			      dev->node->name, dev->id, vq->index, kib(ring_pages(vq)), kib(locked),
+			      rlimit(RLIMIT_MEMLOCK) >> 10, kib(locked + all));
+}
+
+static void unpin_area(struct vhl_area *area)
+{
+	vunmap(area->map);
+	unpin_user_pages_dirty_lock(area->pages, area->num, true);
+	kvfree(area->pages);
+}
+
+static void *pin_area(struct vhl_area *area, const struct vhl_dev *dev, u64 addr, size_t size,
+		      u32 perm)
+{
+	unsigned int num = area_pages(addr, size);
 	u64 pos = addr, end = addr + size;
 	struct page **pages;
 	unsigned int i;
@@ -136,14 +170,9 @@ static void *pin_area(struct vhl_pin *pins, struct vhl_area *area, const struct 
 
 	if (end < addr)
 		return ERR_PTR(-EFAULT);
-	ret = account_locked_vm(pins->mm, num, true);
-	if (ret)
-		return ERR_PTR(ret);
 	pages = kvmalloc_array(num, sizeof(*pages), GFP_KERNEL_ACCOUNT);
-	if (!pages) {
-		ret = -ENOMEM;
-		goto uncharge;
-	}
+	if (!pages)
+		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < num; i++) {
 		size_t len = piece_len(pos, end);
 		unsigned long hva;
@@ -167,8 +196,6 @@ static void *pin_area(struct vhl_pin *pins, struct vhl_area *area, const struct 
 unpin:
 	unpin_user_pages(pages, i);
 	kvfree(pages);
-uncharge:
-	account_locked_vm(pins->mm, num, false);
 	return ERR_PTR(ret);
 }
 
@@ -177,6 +204,7 @@ int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg)
 	struct vhl_dev *dev = vq->dev;
 	struct vhl_pin *pins;
 	void *p;
+	int ret;
 
 	lockdep_assert_held(&dev->mutex);
 
@@ -184,16 +212,23 @@ int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg)
 	if (!pins)
 		return -ENOMEM;
 	pins->mm = dev->mm;
+	pins->charged = ring_pages(vq);
 
-	p = pin_area(pins, &pins->desc, dev, vq->desc_addr, desc_size(vq), VHL_MEM_READ);
-	if (IS_ERR(p))
+	ret = account_locked_vm(pins->mm, pins->charged, true);
+	if (ret) {
+		complain_of_limit(vq);
+		p = ERR_PTR(ret);
 		goto free_pins;
+	}
+	p = pin_area(&pins->desc, dev, vq->desc_addr, desc_size(vq), VHL_MEM_READ);
+	if (IS_ERR(p))
+		goto uncharge;
 	cfg->desc = p;
-	p = pin_area(pins, &pins->avail, dev, vq->avail_addr, avail_size(vq), VHL_MEM_READ);
+	p = pin_area(&pins->avail, dev, vq->avail_addr, avail_size(vq), VHL_MEM_READ);
 	if (IS_ERR(p))
 		goto unpin_desc;
 	cfg->avail = p;
-	p = pin_area(pins, &pins->used, dev, vq->used_addr, used_size(vq), VHL_MEM_WRITE);
+	p = pin_area(&pins->used, dev, vq->used_addr, used_size(vq), VHL_MEM_WRITE);
 	if (IS_ERR(p))
 		goto unpin_avail;
 	cfg->used = p;
@@ -201,9 +236,11 @@ int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg)
 	return 0;
 
 unpin_avail:
-	unpin_area(pins, &pins->avail);
+	unpin_area(&pins->avail);
 unpin_desc:
-	unpin_area(pins, &pins->desc);
+	unpin_area(&pins->desc);
+uncharge:
+	account_locked_vm(pins->mm, pins->charged, false);
 free_pins:
 	kfree(pins);
 	return PTR_ERR(p);
@@ -216,9 +253,10 @@ void vhl_unpin_ring(struct vhl_vq *vq)
 	lockdep_assert_held(&vq->dev->mutex);
 
 	vq->pins = NULL;
-	unpin_area(pins, &pins->used);
-	unpin_area(pins, &pins->avail);
-	unpin_area(pins, &pins->desc);
+	unpin_area(&pins->used);
+	unpin_area(&pins->avail);
+	unpin_area(&pins->desc);
+	account_locked_vm(pins->mm, pins->charged, false);
 	kfree(pins);
 }
 
