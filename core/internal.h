@@ -56,6 +56,8 @@ int vhl_set_backend(struct vhl_dev *dev, void __user *argp);
 /* vq.c APIs: holding dev->mutex */
 void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index);
 int vhl_vq_start(struct vhl_vq *vq);
+int vhl_vq_prepare(struct vhl_vq *vq);		/* these two together are a start */
+void vhl_vq_run(struct vhl_vq *vq);
 void vhl_vq_stop(struct vhl_vq *vq);
 void vhl_vq_lock(struct vhl_vq *vq);
 void vhl_vq_unlock(struct vhl_vq *vq);

@@ -50,7 +50,10 @@ static void vdpa_stop(struct vhl_dev *dev)
 		vhl_vq_stop(dev->vqs[i]);
 }
 
-/* Start the queues that the driver uses: enabled, and with addresses. All or none. */
+/*
+ * Start the queues that the driver uses: enabled, and with addresses. All or none: no request is
+ * taken before it is certain that all of them start.
+ */
 static int vdpa_start(struct vhl_dev *dev)
 {
 	unsigned int i;
@@ -63,14 +66,15 @@ static int vdpa_start(struct vhl_dev *dev)
 
 		if (!vq->enabled || !vq->have_addr)
 			continue;
-		ret = vhl_vq_start(vq);
+		ret = vhl_vq_prepare(vq);
 		if (ret) {
-			pr_notice_ratelimited("%s %llu: queue %u does not start (%d)\n",
-					      dev->node->name, dev->id, i, ret);
 			vdpa_stop(dev);
 			return ret;
 		}
 	}
+	for (i = 0; i < vdpa_num_vqs(dev); i++)
+		if (vhl_vq_started(dev->vqs[i]))
+			vhl_vq_run(dev->vqs[i]);
 	return 0;
 }
 
@@ -333,58 +337,88 @@ static void vdpa_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
 	}
 }
 
-static void vdpa_restart_rings(struct vhl_dev *dev)
+/*
+ * A ring that is not all there yet is no error. Of a queue that does not start although it is, the
+ * error eventfd tells, and whoever mapped any of @first to @last; all that comes tries it again.
+ */
+static int vdpa_restart_rings(struct vhl_dev *dev, u64 first, u64 last)
 {
 	unsigned int i;
+	int ret = 0;
 
 	for (i = 0; i < dev->node->num_vqs; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
+		int err;
 
-		/* not yet all there is no error: the next update tries again */
-		if (vq->restart && vhl_ring_is_mapped(vq) && !vhl_vq_start(vq))
+		if (!vq->restart || !vhl_ring_is_mapped(vq))
+			continue;
+		err = vhl_vq_start(vq);
+		if (!err) {
 			vq->restart = false;
+			continue;
+		}
+		if (vq->err)
+			vhl_eventfd_signal(vq->err);
+		if (vhl_ring_touches(vq, first, last))
+			ret = ret ?: err;
 	}
+	return ret;
+}
+
+static void vdpa_unmap(struct vhl_dev *dev, u64 first, u64 last)
+{
+	vdpa_stop_rings(dev, first, last);
+	vhl_mem_unmap(dev, first, last);
+}
+
+/* The queues whose rings it completes go on, or nothing is mapped. */
+static int vdpa_map(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
+{
+	u64 last = msg->iova + (msg->size - 1);
+	int ret;
+
+	ret = vhl_mem_map(dev, msg->iova, msg->size, msg->uaddr, msg->perm);
+	if (ret || dev->in_batch)
+		return ret;
+	ret = vdpa_restart_rings(dev, msg->iova, last);
+	if (ret)
+		vdpa_unmap(dev, msg->iova, last);
+	return ret;
 }
 
 /* Until the end of a batch no queue has a turn: it would miss what is only being moved. */
-static void vdpa_set_batch(struct vhl_dev *dev, bool on)
+static int vdpa_set_batch(struct vhl_dev *dev, bool on)
 {
 	unsigned int i;
+	int ret;
 
 	vhl_lock_vqs(dev);
 	dev->in_batch = on;
 	vhl_unlock_vqs(dev);
 	if (on)
-		return;
+		return 0;
 
-	vdpa_restart_rings(dev);
+	ret = vdpa_restart_rings(dev, 0, U64_MAX);
 	for (i = 0; i < dev->node->num_vqs; i++)
 		if (vhl_vq_started(dev->vqs[i]))
 			vhl_vq_kick(dev->vqs[i]);
+	return ret;
 }
 
 static int vdpa_iotlb_msg(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 {
-	int ret;
-
 	switch (msg->type) {
 	case VHOST_IOTLB_UPDATE:
-		ret = vhl_mem_map(dev, msg->iova, msg->size, msg->uaddr, msg->perm);
-		if (!ret && !dev->in_batch)
-			vdpa_restart_rings(dev);
-		return ret;
+		return vdpa_map(dev, msg);
 	case VHOST_IOTLB_INVALIDATE:
 		if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
 			return -EINVAL;
-		vdpa_stop_rings(dev, msg->iova, msg->iova + (msg->size - 1));
-		vhl_mem_unmap(dev, msg->iova, msg->iova + (msg->size - 1));
+		vdpa_unmap(dev, msg->iova, msg->iova + (msg->size - 1));
 		return 0;
 	case VHOST_IOTLB_BATCH_BEGIN:
-		vdpa_set_batch(dev, true);
-		return 0;
+		return vdpa_set_batch(dev, true);
 	case VHOST_IOTLB_BATCH_END:
-		vdpa_set_batch(dev, false);
-		return 0;
+		return vdpa_set_batch(dev, false);
 	}
 	return -EINVAL;
 }

@@ -148,7 +148,7 @@ void vhl_vq_drain(struct vhl_vq *vq)
 		wait_event(vq->drained, vq_is_drained(vq));
 }
 
-int vhl_vq_start(struct vhl_vq *vq)
+static int vq_prepare(struct vhl_vq *vq)
 {
 	struct vhl_dev *dev = vq->dev;
 	struct vhl_ring_cfg cfg = {
@@ -161,10 +161,6 @@ int vhl_vq_start(struct vhl_vq *vq)
 	};
 	int ret;
 
-	lockdep_assert_held(&dev->mutex);
-
-	if (vhl_vq_started(vq))
-		return 0;
 	if (!vq->num || !vq->have_addr)
 		return -EINVAL;
 	ret = vhl_worker_get(vq);
@@ -187,34 +183,72 @@ int vhl_vq_start(struct vhl_vq *vq)
 	vq->unpublished = 0;
 	spin_unlock_irq(&vq->used_lock);
 	ret = dev->node->ops->start(vq);
+	vhl_vq_unlock(vq);
 	if (ret)
 		goto unpin_ring;
-	WRITE_ONCE(vq->broken, false);
-	WRITE_ONCE(vq->running, true);
-	vq->again = false;
-	vhl_pace_init(&vq->pace);
-	vq->poll_ns = 0;
-	vhl_vq_unlock(vq);
-
 	if (vq->kick) {
 		vq->kick_poll.is_kick = true;
 		ret = vhl_poll_start(&vq->kick_poll, vq, vq->kick, EPOLLIN);
 		if (ret)
 			goto stop_backend;
 	}
-	vq->ever_started = true;
-	/* what was made available before now has kicked nobody */
-	vhl_vq_kick(vq);
 	return 0;
 
 stop_backend:
-	vhl_vq_stop(vq);
-	return ret;
-unpin_ring:
+	vhl_vq_lock(vq);
+	dev->node->ops->stop(vq);
 	vhl_vq_unlock(vq);
+unpin_ring:
 	vhl_unpin_ring(vq);
 free_iov:
 	kvfree(cfg.iov);
+	return ret;
+}
+
+/*
+ * All of a start that can fail. The queue counts as started, but has no turns yet; vhl_vq_run()
+ * lets it have them, vhl_vq_stop() undoes it.
+ */
+int vhl_vq_prepare(struct vhl_vq *vq)
+{
+	struct vhl_dev *dev = vq->dev;
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (vhl_vq_started(vq))
+		return 0;
+	ret = vq_prepare(vq);
+	if (ret)
+		pr_notice_ratelimited("%s %llu: queue %u does not start (%pe): nothing on it is answered\n",
+				      dev->node->name, dev->id, vq->index, ERR_PTR(ret));
+	return ret;
+}
+
+void vhl_vq_run(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->dev->mutex);
+
+	if (vq->running)
+		return;
+	vhl_vq_lock(vq);
+	WRITE_ONCE(vq->broken, false);
+	WRITE_ONCE(vq->running, true);
+	vq->again = false;
+	vhl_pace_init(&vq->pace);
+	vq->poll_ns = 0;
+	vhl_vq_unlock(vq);
+	vq->ever_started = true;
+	/* who kicked before now, or made chains available without, has not been heard */
+	vhl_vq_kick(vq);
+}
+
+int vhl_vq_start(struct vhl_vq *vq)
+{
+	int ret = vhl_vq_prepare(vq);
+
+	if (!ret)
+		vhl_vq_run(vq);
 	return ret;
 }
 
