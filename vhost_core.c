@@ -108,9 +108,18 @@ int vhl_set_backend_features(struct vhl_dev *dev, u64 features, u64 offered)
 	return 0;
 }
 
+/* Stop a queue and let go of what is attached to it. Never fails. */
+static void vhl_detach_vq(struct vhl_vq *vq)
+{
+	const struct vhl_ops *ops = vq->dev->node->ops;
+
+	vhl_vq_stop(vq);
+	ops->discard(ops->attach(vq, NULL));
+}
+
 /*
- * Back to the state after open but for what is attached: queues idle first, then what they used,
- * then the threads, the memory and the owner.
+ * Back to the state after open but for what is attached to the whole device: queues idle first,
+ * then what they used, then the threads, the memory and the owner.
  */
 static void vhl_dev_reset(struct vhl_dev *dev)
 {
@@ -121,7 +130,7 @@ static void vhl_dev_reset(struct vhl_dev *dev)
 	for (i = 0; i < dev->node->num_vqs; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
 
-		vhl_vq_stop(vq);
+		vhl_detach_vq(vq);
 		vhl_vq_put_eventfds(vq);
 		vq->num = 0;
 		vq->base = 0;
@@ -137,58 +146,83 @@ static void vhl_dev_reset(struct vhl_dev *dev)
 	vhl_put_owner(dev);
 }
 
-/* Attach a file to a queue and start it, or stop it and let go of the file. */
-static int vhl_set_vq_backend(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+/*
+ * Attach a file to a queue and start it. One that is running goes over to the file with its ring as it
+ * is: addresses that were set meanwhile are for the next start.
+ */
+static int vhl_attach_vq(struct vhl_vq *vq, struct file *file)
 {
-	const struct vhl_ops *ops = dev->node->ops;
-	bool running = vhl_vq_started(vq);
-	int ret;
+	const struct vhl_ops *ops = vq->dev->node->ops;
+	void *backing;
+	int ret = 0;
 
-	vhl_vq_stop(vq);
-	ret = ops->attach(dev, vq, file);
-	if (ret) {
-		/* what was attached still is: go on as if nothing had been asked */
-		if (running)
-			(void)vhl_vq_start(vq);
-		return ret;
+	backing = ops->prepare(vq->dev, vq, file);
+	if (IS_ERR(backing))
+		return PTR_ERR(backing);
+
+	if (vhl_vq_started(vq)) {
+		vhl_vq_lock(vq);
+		vhl_vq_drain(vq);
+		backing = ops->attach(vq, backing);
+		vhl_vq_unlock(vq);
+		/* what it waited for, it waited for elsewhere */
+		vhl_vq_kick(vq);
+	} else {
+		backing = ops->attach(vq, backing);
+		ret = vhl_vq_start(vq);
+		if (ret)
+			backing = ops->attach(vq, backing);
 	}
-	if (!file)
-		return 0;
-	ret = vhl_vq_start(vq);
-	if (ret)
-		ops->attach(dev, vq, NULL);
+	ops->discard(backing);
 	return ret;
 }
 
-int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
+/* Attach a file to the whole device, or let go of what is. Starts nothing. */
+static int vhl_attach_dev(struct vhl_dev *dev, struct file *file)
 {
-	bool whole = dev->node->dialect == VHL_DIALECT_VDPA || !dev->mm;
+	const struct vhl_ops *ops = dev->node->ops;
+	void *backing = NULL;
+
+	if (vhl_is_running(dev) || (dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return -EBUSY;
+	if (file) {
+		backing = ops->prepare(dev, NULL, file);
+		if (IS_ERR(backing))
+			return PTR_ERR(backing);
+	}
+	ops->discard(ops->attach_dev(dev, backing));
+	return 0;
+}
+
+static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
+{
+	bool vdpa = dev->node->dialect == VHL_DIALECT_VDPA;
 	struct vhost_vring_file backend;
 	struct file *file = NULL;
-	struct vhl_vq *vq = NULL;
-	int ret;
+	struct vhl_vq *vq;
+	int ret = 0;
 
-	lockdep_assert_held(&dev->mutex);
-
+	if (!vhl_is_owner(dev) && (dev->mm || !dev->node->ops->attach_dev))
+		return -EPERM;
 	if (copy_from_user(&backend, argp, sizeof(backend)))
 		return -EFAULT;
-	if (dev->node->dialect == VHL_DIALECT_VDPA && backend.index)
+	if (vdpa && backend.index)
 		return -EINVAL;
 	vq = vhl_vq_get(dev, backend.index);
 	if (IS_ERR(vq))
 		return PTR_ERR(vq);
-	if (whole && (vhl_is_running(dev) || (dev->status & VIRTIO_CONFIG_S_DRIVER_OK)))
-		return -EBUSY;
 	/* looked up once: the caller may put another file at this number any time */
 	if (backend.fd != VHOST_FILE_UNBIND) {
 		file = fget(backend.fd);
 		if (!file)
 			return -EBADF;
 	}
-	if (whole)
-		ret = dev->node->ops->attach(dev, NULL, file);
+	if (vdpa || !dev->mm)
+		ret = vhl_attach_dev(dev, file);
+	else if (file)
+		ret = vhl_attach_vq(vq, file);
 	else
-		ret = vhl_set_vq_backend(dev, vq, file);
+		vhl_detach_vq(vq);
 	if (file)
 		fput(file);
 	return ret;
@@ -280,11 +314,8 @@ static long vhl_dev_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *ar
 	const struct vhl_node *node = dev->node;
 	long ret = -ENOIOCTLCMD;
 
-	if (cmd == node->backend_cmd) {
-		if (!vhl_is_owner(dev) && (dev->mm || !node->attach_unowned))
-			return -EPERM;
+	if (cmd == node->backend_cmd)
 		return vhl_set_backend(dev, argp);
-	}
 	if (node->ops->ioctl)
 		ret = node->ops->ioctl(dev, cmd, argp);
 	if (ret != -ENOIOCTLCMD)

@@ -120,7 +120,7 @@ struct vhl_blk_dev {
  * struct vhl_blk_vq - a queue
  * @vq: the core's
  * @attached: to this queue alone (vhost dialect), or NULL.  dev->mutex
- * @disk: in use, from start to stop
+ * @disk: in use, from start to stop.  Changes only with nothing in flight, holding vq.mutex
  * @reqs: slots for all possible heads, VHL_BLK_SLOTS in a piece, NULL before it is needed. From
  *	  start to stop
  * @write_flags: for kiocbs that write, from start to stop
@@ -245,8 +245,10 @@ static inline struct vhl_blk_vq *to_blk_vq(struct vhl_vq *vq)
 }
 
 /* disk.c: holding dev->mutex */
-int vhl_blk_attach(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file);
-void vhl_blk_detach_all(struct vhl_blk_dev *blk);
+void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file);
+void *vhl_blk_attach(struct vhl_vq *vq, void *backing);
+void *vhl_blk_attach_dev(struct vhl_dev *dev, void *backing);
+void vhl_blk_discard(void *backing);
 struct vhl_blk_disk *vhl_blk_current(struct vhl_blk_dev *blk);
 int vhl_blk_resize(struct vhl_blk_dev *blk);
 

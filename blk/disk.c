@@ -220,8 +220,10 @@ static struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct fi
 }
 
 /* The queues that used it have stopped: nothing is in flight, also not on the lane. */
-static void vhl_blk_disk_put(struct vhl_blk_disk *disk)
+void vhl_blk_discard(void *backing)
 {
+	struct vhl_blk_disk *disk = backing;
+
 	if (!disk || --disk->refs)
 		return;
 	fput(disk->file);
@@ -254,52 +256,48 @@ struct vhl_blk_disk *vhl_blk_current(struct vhl_blk_dev *blk)
 	return disk ?: blk->disk;
 }
 
-void vhl_blk_detach_all(struct vhl_blk_dev *blk)
-{
-	unsigned int i;
-
-	for (i = 0; i < blk->dev.node->num_vqs; i++) {
-		struct vhl_blk_vq *q = to_blk_vq(blk->dev.vqs[i]);
-
-		vhl_blk_disk_put(q->attached);
-		q->attached = NULL;
-	}
-	vhl_blk_disk_put(blk->disk);
-	blk->disk = NULL;
-}
-
-int vhl_blk_attach(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
 {
 	struct vhl_blk_dev *blk = to_blk_dev(dev);
-	struct vhl_blk_disk *disk = NULL;
+	struct vhl_blk_disk *disk;
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (file) {
-		/* O_PATH has no mode at all */
-		if (!(file->f_mode & FMODE_READ))
-			return -EBADF;
-		disk = vhl_blk_running_disk(blk, vq);
-		if (disk) {
-			/* opened once more, perhaps; how it was first opened counts */
-			if (disk->inode != file->f_mapping->host)
-				return -EBUSY;
-			disk->refs++;
-		} else {
-			disk = vhl_blk_disk_open(blk, file);
-			if (IS_ERR(disk))
-				return PTR_ERR(disk);
-		}
-	}
-	if (vq) {
-		swap(to_blk_vq(vq)->attached, disk);
-		vhl_blk_disk_put(disk);
-	} else {
-		/* nothing runs: also forget what queues had before their owner went */
-		vhl_blk_detach_all(blk);
-		blk->disk = disk;
-	}
-	return 0;
+	/* O_PATH has no mode at all */
+	if (!(file->f_mode & FMODE_READ))
+		return ERR_PTR(-EBADF);
+	disk = vhl_blk_running_disk(blk, vq);
+	if (!disk)
+		return vhl_blk_disk_open(blk, file);
+	/* opened once more, perhaps; how it was first opened counts */
+	if (disk->inode != file->f_mapping->host)
+		return ERR_PTR(-EBUSY);
+	disk->refs++;
+	return disk;
+}
+
+void *vhl_blk_attach(struct vhl_vq *vq, void *backing)
+{
+	struct vhl_blk_vq *q = to_blk_vq(vq);
+	struct vhl_blk_disk *old = q->attached;
+
+	lockdep_assert_held(&vq->dev->mutex);
+
+	q->attached = backing;
+	if (vq->running)
+		q->disk = q->attached;
+	return old;
+}
+
+void *vhl_blk_attach_dev(struct vhl_dev *dev, void *backing)
+{
+	struct vhl_blk_dev *blk = to_blk_dev(dev);
+	struct vhl_blk_disk *old = blk->disk;
+
+	lockdep_assert_held(&dev->mutex);
+
+	blk->disk = backing;
+	return old;
 }
 
 static int vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed)

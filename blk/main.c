@@ -144,13 +144,16 @@ static void vhl_blk_show(struct vhl_dev *dev, struct seq_file *m)
 
 static void vhl_blk_release(struct vhl_dev *dev)
 {
-	vhl_blk_detach_all(to_blk_dev(dev));
+	vhl_blk_discard(to_blk_dev(dev)->disk);
 }
 
 static const struct vhl_ops vhl_blk_ops = {
 	.release	= vhl_blk_release,
 	.features	= vhl_blk_features,
+	.prepare	= vhl_blk_prepare,
 	.attach		= vhl_blk_attach,
+	.attach_dev	= vhl_blk_attach_dev,
+	.discard	= vhl_blk_discard,
 	.start		= vhl_blk_start,
 	.stop		= vhl_blk_stop,
 	.run		= vhl_blk_run,
@@ -167,7 +170,6 @@ static const struct vhl_ops vhl_blk_ops = {
 	.ops		= &vhl_blk_ops,				\
 	.dialect	= (_dialect),				\
 	.backend_cmd	= VHOST_BLK_SET_BACKEND,		\
-	.attach_unowned	= true,					\
 	.device_id	= VIRTIO_ID_BLOCK,			\
 	.config_size	= VHL_BLK_CONFIG_SIZE,			\
 	.num_vqs	= VHL_BLK_MAX_QUEUES,			\

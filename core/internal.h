@@ -51,7 +51,6 @@ int vhl_set_owner(struct vhl_dev *dev);
 int vhl_get_features(struct vhl_dev *dev, u64 *features);
 int vhl_set_features(struct vhl_dev *dev, const u64 *features);
 int vhl_set_backend_features(struct vhl_dev *dev, u64 features, u64 offered);
-int vhl_set_backend(struct vhl_dev *dev, void __user *argp);
 
 /* vq.c APIs: holding dev->mutex */
 void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index);

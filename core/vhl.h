@@ -53,6 +53,7 @@
 #include "pace.h"
 #include "ring.h"
 
+struct file;
 struct vhl_dev;
 struct vhl_pin;
 struct vhl_pool;
@@ -82,14 +83,21 @@ enum vhl_run {
  * struct vhl_ops - what a backend does
  *
  * @init:	device was opened; fill what differs from zero.  Optional
- * @release:	device is closed, all queues are stopped; drop what @init and @attach took.
- *		Optional
+ * @release:	device is closed, all queues are stopped and nothing is attached to them; drop what
+ *		@init and @attach_dev took.  Optional
  * @features:	fill the VHL_FEATURE_WORDS words of bits to offer, which are zero before; -ENXIO
  *		where they depend on a backing that is missing
- * @attach:	take the file that VHOST_*_SET_BACKEND named (the caller keeps its own
- *		reference), or let go of what is attached when @file is NULL, which cannot fail.
- *		Holding dev->mutex.  @vq is the queue, stopped; NULL where the whole device is
- *		meant (vDPA, or no owner yet)
+ * @prepare:	find out whether the file that VHOST_*_SET_BACKEND named is any good, and make a
+ *		backing of it (the caller keeps its own reference), or an ERR_PTR.  Changes nothing
+ *		that is attached.  @vq is the queue, which may be running; NULL where the whole
+ *		device is meant.  Holding dev->mutex
+ * @attach:	put a backing, or NULL for none, in the place of a queue's present one, which is
+ *		returned.  Cannot fail.  Holding dev->mutex and, where the queue is running,
+ *		vq->mutex, with nothing in flight
+ * @attach_dev:	the same for the whole device, none of whose queues is running.  What VHOST_*_SET_BACKEND
+ *		means in the vhost-vDPA dialect, and, if there is such a thing, before there is an owner.
+ *		Optional
+ * @discard:	let go of a backing, or NULL, that is not attached (any more).  Holding dev->mutex
  * @start:	the queue is about to run: its ring is mapped.  Holding dev->mutex and vq->mutex
  * @stop:	the queue will not run again and has nothing in flight; undo @start.  Holding
  *		dev->mutex and vq->mutex
@@ -107,7 +115,10 @@ struct vhl_ops {
 	int (*init)(struct vhl_dev *dev);
 	void (*release)(struct vhl_dev *dev);
 	int (*features)(struct vhl_dev *dev, u64 *features);
-	int (*attach)(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file);
+	void *(*prepare)(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file);
+	void *(*attach)(struct vhl_vq *vq, void *backing);
+	void *(*attach_dev)(struct vhl_dev *dev, void *backing);
+	void (*discard)(void *backing);
 	int (*start)(struct vhl_vq *vq);
 	void (*stop)(struct vhl_vq *vq);
 	enum vhl_run (*run)(struct vhl_vq *vq);
@@ -125,7 +136,6 @@ struct vhl_ops {
  * @ops: the backend
  * @dialect: what its clients speak
  * @backend_cmd: VHOST_NET_SET_BACKEND or VHOST_BLK_SET_BACKEND
- * @attach_unowned: @backend_cmd is legal while the device has no owner
  * @device_id: virtio device id (virtio 1.2, section 5)
  * @config_size: bytes of config space (vDPA)
  * @num_vqs: queues of a device, at most VHL_MAX_VQS
@@ -142,7 +152,6 @@ struct vhl_node {
 	const struct vhl_ops *ops;
 	enum vhl_dialect dialect;
 	unsigned int backend_cmd;
-	bool attach_unowned;
 	u32 device_id;
 	size_t config_size;
 	unsigned int num_vqs;

@@ -84,47 +84,77 @@ static int vhl_net_features(struct vhl_dev *dev, u64 *features)
 	return 0;
 }
 
-/* A TAP that goes away under its file stays safe to use: its socket and ring are the file's. */
-static int vhl_net_attach(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+static int vhl_net_poll_start(struct vhl_vq *vq, struct vhl_net_tap *tap)
 {
-	struct ptr_ring *ring = NULL;
-	struct socket *sock = NULL;
-	struct vhl_net_vq *q;
-	bool is_tun = false;
-
-	/* the device as a whole has no file */
-	if (!vq)
-		return file ? -EINVAL : 0;
-
-	if (file) {
-		sock = tun_get_socket(file);
-		ring = tun_get_tx_ring(file);
-		is_tun = !IS_ERR(sock);
-		if (!is_tun) {
-			sock = tap_get_socket(file);
-			ring = tap_get_ptr_ring(file);
-		}
-		if (IS_ERR(sock) || IS_ERR(ring))
-			return -ENOTSOCK;
-		get_file(file);
-	}
-	q = to_net(vq);
-	if (q->file)
-		fput(q->file);
-	q->file = file;
-	q->sock = sock;
-	q->ring = ring;
-	q->is_tun = is_tun;
-	return 0;
+	return vhl_poll_start(&tap->poll, vq, tap->file,
+			      vq->index == VHL_NET_RX ? EPOLLIN : EPOLLOUT);
 }
 
-static void vhl_net_release(struct vhl_dev *dev)
+static void vhl_net_discard(void *backing)
 {
-	unsigned int i;
+	struct vhl_net_tap *tap = backing;
 
-	/* letting go cannot fail */
-	for (i = 0; i < VHL_NET_VQS; i++)
-		(void)vhl_net_attach(dev, dev->vqs[i], NULL);
+	if (!tap)
+		return;
+	vhl_poll_stop(&tap->poll);
+	fput(tap->file);
+	kfree(tap);
+}
+
+/* A TAP that goes away under its file stays safe to use: its socket and ring are the file's. */
+static void *vhl_net_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+{
+	struct vhl_net_tap *tap;
+	int ret;
+
+	tap = kzalloc(sizeof(*tap), GFP_KERNEL_ACCOUNT);
+	if (!tap)
+		return ERR_PTR(-ENOMEM);
+	tap->sock = tun_get_socket(file);
+	tap->ring = tun_get_tx_ring(file);
+	tap->is_tun = !IS_ERR(tap->sock);
+	if (!tap->is_tun) {
+		tap->sock = tap_get_socket(file);
+		tap->ring = tap_get_ptr_ring(file);
+	}
+	if (IS_ERR(tap->sock) || IS_ERR(tap->ring)) {
+		kfree(tap);
+		return ERR_PTR(-ENOTSOCK);
+	}
+	tap->file = get_file(file);
+
+	/* a queue that goes over to it must not find out then that there is no interface */
+	if (vq->running) {
+		ret = vhl_net_poll_start(vq, tap);
+		if (ret) {
+			vhl_net_discard(tap);
+			return ERR_PTR(ret);
+		}
+	}
+	return tap;
+}
+
+/* What a queue knows of its TAP */
+static void vhl_net_forget(struct vhl_net_vq *q)
+{
+	vhl_net_rx_unconsume(q);
+	vhl_netdev_forget(q);
+	q->complained = false;
+	q->direct = false;
+}
+
+static void *vhl_net_attach(struct vhl_vq *vq, void *backing)
+{
+	struct vhl_net_vq *q = to_net(vq);
+	struct vhl_net_tap *tap = backing, *old = q->tap;
+
+	if (vq->running)
+		vhl_net_forget(q);
+	q->tap = tap;
+	q->sock = tap ? tap->sock : NULL;
+	q->ring = tap ? tap->ring : NULL;
+	q->is_tun = tap && tap->is_tun;
+	return old;
 }
 
 static void vhl_net_free(struct vhl_net_vq *q)
@@ -145,7 +175,7 @@ static int vhl_net_start(struct vhl_vq *vq)
 	bool rx = vq->index == VHL_NET_RX;
 	int ret = -ENOMEM;
 
-	if (!q->file)
+	if (!q->tap)
 		return -ENOTSOCK;
 
 	q->mergeable = vhl_has_feature(vq->dev, VIRTIO_NET_F_MRG_RXBUF);
@@ -156,8 +186,6 @@ static int vhl_net_start(struct vhl_vq *vq)
 	if (vhl_has_feature(vq->dev, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO) ||
 	    vhl_has_feature(vq->dev, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO))
 		q->hdr_len = VHL_TUN_TUNNEL_HDR_SIZE;
-	q->complained = false;
-	q->direct = false;
 
 	q->done_max = VHL_NET_BATCH;
 	if (rx)
@@ -173,7 +201,7 @@ static int vhl_net_start(struct vhl_vq *vq)
 		if (!q->done || !q->frames)
 			goto free;
 	}
-	ret = vhl_poll_start(&q->poll, vq, q->file, rx ? EPOLLIN : EPOLLOUT);
+	ret = vhl_net_poll_start(vq, q->tap);
 	if (ret)
 		goto free;
 	return 0;
@@ -187,9 +215,8 @@ static void vhl_net_stop(struct vhl_vq *vq)
 {
 	struct vhl_net_vq *q = to_net(vq);
 
-	vhl_poll_stop(&q->poll);
-	vhl_net_rx_unconsume(q);
-	vhl_netdev_forget(q);
+	vhl_poll_stop(&q->tap->poll);
+	vhl_net_forget(q);
 	if (q->frag.page)
 		put_page(q->frag.page);
 	q->frag.page = NULL;
@@ -204,16 +231,17 @@ static void vhl_net_show(struct vhl_dev *dev, struct seq_file *m)
 	for (i = 0; i < VHL_NET_VQS; i++) {
 		struct vhl_net_vq *q = to_net(dev->vqs[i]);
 
-		if (q->file)
+		if (q->tap)
 			what = q->is_tun ? "tap" : "macvtap";
 	}
 	seq_puts(m, what);
 }
 
 static const struct vhl_ops vhl_net_ops = {
-	.release	= vhl_net_release,
 	.features	= vhl_net_features,
+	.prepare	= vhl_net_prepare,
 	.attach		= vhl_net_attach,
+	.discard	= vhl_net_discard,
 	.start		= vhl_net_start,
 	.stop		= vhl_net_stop,
 	.run		= vhl_net_run,

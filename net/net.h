@@ -2,7 +2,7 @@
 /*
  * vhost_netlite: what its files share.
  *
- *   main.c    the node, and the TAP of a queue: attach, start, stop
+ *   main.c    the node, and the TAP of a queue: prepare, attach, start, stop
  *   tx.c      frames from the guest to the TAP
  *   rx.c      packets from the TAP to the guest
  *   netdev.c  the network device of a TAP
@@ -41,13 +41,28 @@
 #define VHL_NET_MAX_HEADS	1024
 
 /**
- * struct vhl_net_vq - a queue and its TAP
- * @vq: the core's
- * @file: referenced; keeps @sock and @ring. All four change only while the queue is stopped
+ * struct vhl_net_tap - a TAP or macvtap queue
+ * @file: referenced; keeps @sock and @ring
  * @sock: of @file
  * @ring: packets that wait in @file
  * @is_tun: @file is a TAP, not a macvtap
- * @poll: for packets (RX) or room for frames (TX)
+ * @poll: for packets (RX) or room for frames (TX), while a queue that uses it is running
+ */
+struct vhl_net_tap {
+	struct file *file;
+	struct socket *sock;
+	struct ptr_ring *ring;
+	bool is_tun;
+	struct vhl_poll poll;
+};
+
+/**
+ * struct vhl_net_vq - a queue and its TAP
+ * @vq: the core's
+ * @tap: what is attached, or NULL. Changes with dev->mutex held, and vq.mutex if the queue is running
+ * @sock: of @tap, at hand
+ * @ring: same
+ * @is_tun: same
  * @hdr_len: bytes of the virtio-net header in a chain: 10, 12 or VHL_TUN_TUNNEL_HDR_SIZE
  * @own_hdr: the TAP knows no header
  * @mergeable: a packet may take several chains (RX)
@@ -81,11 +96,10 @@
  */
 struct vhl_net_vq {
 	struct vhl_vq vq;
-	struct file *file;
+	struct vhl_net_tap *tap;
 	struct socket *sock;
 	struct ptr_ring *ring;
 	bool is_tun;
-	struct vhl_poll poll;
 	unsigned int hdr_len;
 	bool own_hdr;
 	bool mergeable;

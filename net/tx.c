@@ -169,7 +169,7 @@ static int vhl_net_tx_send(struct vhl_net_vq *q, const struct vhl_chain *chain)
  */
 static int vhl_net_tx_full(struct vhl_net_vq *q, int err)
 {
-	__poll_t ready = vfs_poll(q->file, NULL);
+	__poll_t ready = vfs_poll(q->tap->file, NULL);
 
 	if (ready & EPOLLERR)
 		return err;
