@@ -105,10 +105,18 @@ int vhl_eventfd_get(int fd, struct eventfd_ctx **ctx)
 	return 0;
 }
 
+static int vq_wait_for_kick(struct vhl_vq *vq, struct file *kick)
+{
+	if (!kick || !vhl_vq_started(vq))
+		return 0;
+	vq->kick_poll.is_kick = true;
+	return vhl_poll_start(&vq->kick_poll, vq, kick, EPOLLIN);
+}
+
 int vhl_vq_set_kick(struct vhl_vq *vq, int fd)
 {
 	struct file *old = vq->kick, *new = NULL;
-	int ret = 0;
+	int ret;
 
 	lockdep_assert_held(&vq->dev->mutex);
 
@@ -118,16 +126,19 @@ int vhl_vq_set_kick(struct vhl_vq *vq, int fd)
 			return PTR_ERR(new);
 	}
 	vhl_poll_stop(&vq->kick_poll);
+	ret = vq_wait_for_kick(vq, new);
+	if (ret) {
+		/* it was waited for before */
+		(void)vq_wait_for_kick(vq, old);
+		swap(old, new);
+	}
 	vq->kick = new;
 	/*
 	 * A kick on the old file that nobody has seen yet is not lost: its turn is queued, or the
 	 * new file is found ready, or the turn that is queued here sees the chain.
 	 */
-	if (new && vhl_vq_started(vq)) {
-		vq->kick_poll.is_kick = true;
-		ret = vhl_poll_start(&vq->kick_poll, vq, new, EPOLLIN);
+	if (vhl_vq_started(vq))
 		vhl_vq_kick(vq);
-	}
 	if (old)
 		fput(old);
 	return ret;
