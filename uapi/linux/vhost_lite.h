@@ -25,7 +25,9 @@
  *            VHOST_VDPA_SET_STATUS
  *   EFAULT   the argument does not point to readable (writable) memory
  *   ENOTTY   this node does not know the request
- * All may sleep, and are serialised per device.
+ * All may sleep, and are serialised per device.  A request that fails has changed nothing, but for
+ * what is said of VHOST_IOTLB_BATCH_END: queues that run go on as before.  Who waits for another
+ * request of the device can be killed; who waits for a disk that has requests in flight cannot.
  *
  * Requests of <linux/vhost.h>, both dialects unless marked
  * --------------------------------------------------------
@@ -44,8 +46,9 @@
  *                           policy, nice, memory policy, cgroups), as are all that follow.  EBUSY
  *                           has an owner [vDPA: another owner; the same again is a no-op]; EAGAIN
  *                           no thread can be made (RLIMIT_NPROC, cgroup); ENOMEM
- * VHOST_RESET_OWNER         [vhost] stops all queues, forgets everything but what is attached,
- *                           then the device can be owned anew
+ * VHOST_RESET_OWNER         [vhost] stops all queues, forgets everything and lets go of what is
+ *                           attached to queues, then the device can be owned anew.  A disk that
+ *                           was attached while there was no owner stays
  * VHOST_SET_MEM_TABLE       [vhost] replaced at once, also while queues run.  EOPNOTSUPP
  *                           padding is not 0; E2BIG more regions than the module parameter
  *                           max_regions; EINVAL a region that is empty, wraps around or is not
@@ -70,13 +73,15 @@
  * All that name a queue:    ENOBUFS [vDPA: EINVAL] no such queue
  *
  * VHOST_NET_SET_BACKEND     fd of a TAP or macvtap queue starts the queue, -1 stops it (and
- *                           never fails).  Where it is refused, what was attached stays so and
- *                           runs on.  EBADF no such file; ENOTSOCK neither TAP nor macvtap;
- *                           EINVAL ring size or addresses are missing, or the file is not
- *                           attached to an interface; EFAULT a ring is not in the owner's
- *                           memory; EOPNOTSUPP a ring is in memory that cannot be pinned (a file
- *                           mapping of a disk file system, from Linux 6.5 on); ENOMEM also: over
- *                           RLIMIT_MEMLOCK; EAGAIN no thread can be made (RLIMIT_NPROC, cgroup)
+ *                           never fails).  A queue that runs goes over to the file; that is no
+ *                           start: its ring stays where it is.  Where it is refused, what was
+ *                           attached stays so and runs on.  EBADF no such file; ENOTSOCK neither
+ *                           TAP nor macvtap; EINVAL ring size or addresses are missing, or the
+ *                           file is not attached to an interface; EFAULT a ring is not in the
+ *                           owner's memory; EOPNOTSUPP a ring is in memory that cannot be pinned
+ *                           (a file mapping of a disk file system, from Linux 6.5 on); ENOMEM
+ *                           also: over RLIMIT_MEMLOCK (the kernel's log has the numbers); EAGAIN
+ *                           no thread can be made (RLIMIT_NPROC, cgroup)
  *
  * Requests of the vhost-vDPA dialect alone
  * ----------------------------------------
@@ -86,17 +91,22 @@
  * VHOST_VDPA_SET_CONFIG     as GET; EOPNOTSUPP would change something: no field can be written
  * VHOST_VDPA_SET_STATUS     0 stops the queues and forgets features, rings and memory; eventfds and
  *                           the disk stay.  EINVAL would clear a bit.  DRIVER_OK starts the queues
- *                           that are enabled and have addresses, or none: EPERM not the owner,
- *                           and the errors of a start
+ *                           that are enabled and have addresses, or none, before any is
+ *                           served: EPERM not the owner, and the errors of a start
  * VHOST_VDPA_SET_VRING_ENABLE
  *                           1 starts the queue if the device is at DRIVER_OK and not suspended, 0
  *                           stops it.  EINVAL another value; errors of a start
  * VHOST_VDPA_SUSPEND        stops the queues, waits for what is in flight; never fails
- * VHOST_VDPA_RESUME         starts them where they stopped.  Errors of a start
+ * VHOST_VDPA_RESUME         starts them where they stopped, or none.  Errors of a start
  * write()                   one struct vhost_msg or vhost_msg_v2: VHOST_IOTLB_UPDATE,
  *                           INVALIDATE, BATCH_BEGIN, BATCH_END.  EINVAL another length or type, an
  *                           empty range, one that wraps around, is not user memory or has no
- *                           permission; EEXIST overlaps; ENOSPC more than max_regions; ENOMEM
+ *                           permission; EEXIST overlaps; ENOSPC more than max_regions; ENOMEM.
+ *                           A queue whose ring was unmapped, and is mapped again, but which does
+ *                           not start then, signals its error eventfd.  The UPDATE that
+ *                           completed its ring fails with the error of the start, and maps
+ *                           nothing; BATCH_END fails with it, too, but the batch has ended and
+ *                           what it has mapped is.  Each UPDATE and BATCH_END to come tries again
  * Errors of a start:        ENXIO no disk attached; EINVAL ring size missing; EFAULT a ring is not
  *                           mapped for its direction, not in the owner's memory, or mapped with
  *                           another offset in its page; EOPNOTSUPP, ENOMEM, EAGAIN as
@@ -114,8 +124,9 @@
  * Argument: struct vhost_vring_file { .index, .fd }; 0x50 is free in <linux/vhost.h>.
  *
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
- * queues of a device share one disk: EBUSY when another file is in use by a running queue.
- * Without an owner the file is attached and nothing starts.
+ * queues of a device share one disk: EBUSY when another file is in use by another running queue.
+ * A queue that runs goes over to the file when its requests in flight are done; that is no start: its
+ * ring stays where it is.  Without an owner the file is attached and nothing starts.
  *
  * /dev/vdpa-blklite: attaches the disk of the whole device, @index must be 0.  The queues start
  * with DRIVER_OK.  EBUSY while the driver is at DRIVER_OK.
