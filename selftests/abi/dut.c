@@ -399,6 +399,30 @@ int dut_units(struct dut *d, unsigned int qi, unsigned int n)
 	return ret;
 }
 
+int dut_message(struct dut *d, uint8_t type, uint64_t iova, uint64_t size, const void *p)
+{
+	struct vhost_msg_v2 m = {
+		.type = VHOST_IOTLB_MSG_V2,
+		.iotlb = {
+			.type = type, .iova = iova, .size = size, .uaddr = (uintptr_t)p,
+			.perm = VHOST_ACCESS_RW,
+		},
+	};
+
+	return write(d->g->fd, &m, sizeof(m)) == sizeof(m) ? 0 : -errno;
+}
+
+struct guest_region *dut_region(struct dut *d, const volatile void *p)
+{
+	for (unsigned int i = 0; i < d->g->nregions; i++) {
+		struct guest_region *r = &d->g->region[i];
+
+		if ((unsigned char *)p >= r->hva && (unsigned char *)p < r->hva + r->size)
+			return r;
+	}
+	return NULL;
+}
+
 int dut_poke(struct dut *d, unsigned int qi)
 {
 	unsigned char frame[100];

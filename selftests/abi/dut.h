@@ -100,6 +100,12 @@ void dut_forget(struct dut *d);
 int dut_unit(struct dut *d, unsigned int qi);
 int dut_units(struct dut *d, unsigned int qi, unsigned int n);
 
+/* dut_message() - an IOTLB message about memory that may be read and written.  vDPA only */
+int dut_message(struct dut *d, uint8_t type, uint64_t iova, uint64_t size, const void *p);
+
+/* dut_region() - the region of guest memory that has @p, NULL for none */
+struct guest_region *dut_region(struct dut *d, const volatile void *p);
+
 /* dut_poke() - have the device look at a queue: kick it and, for RX, have a packet for it */
 int dut_poke(struct dut *d, unsigned int qi);
 

@@ -19,12 +19,17 @@
 /* More faults than any request meets */
 #define FAULTS_MAX	5000
 
-/* What faults the test's own system calls meet, while it is on */
+/*
+ * What faults the test's own system calls meet, while it is on; and the queues, a bit for each, that
+ * go on whatever fails
+ */
 static struct {
 	int nth;
 	bool on;
 	unsigned int first, faults, tolerated;
 	char wrong[128];
+	struct dut *running;
+	unsigned int queues;
 } inject = { .nth = -1 };
 
 static bool arm(unsigned int n)
@@ -45,6 +50,14 @@ static bool disarm(void)
 	while (!arm(0))
 		;
 	return hit;
+}
+
+static bool goes_on(void)
+{
+	for (unsigned int i = 0; i < 2; i++)
+		if (inject.queues & (1U << i) && dut_units(inject.running, i, 1))
+			return false;
+	return true;
 }
 
 static long with_faults(const char *what, bool stops, long nr, long a, long b, long c)
@@ -69,6 +82,11 @@ static long with_faults(const char *what, bool stops, long nr, long a, long b, l
 		if (err != EFAULT && (stops || (err != ENOMEM && err != EAGAIN && err != ENFILE))) {
 			snprintf(inject.wrong, sizeof(inject.wrong), "%s: fault %u: %s", what, n,
 				 strerror(err));
+			return ret;
+		}
+		if (!goes_on()) {
+			snprintf(inject.wrong, sizeof(inject.wrong),
+				 "%s: fault %u: a queue does not go on", what, n);
 			return ret;
 		}
 	}
@@ -112,9 +130,14 @@ int ioctl(int fd, unsigned long request, ...)
 
 ssize_t write(int fd, const void *buf, size_t len)
 {
-	if (!inject.on || len != sizeof(struct vhost_msg_v2))
+	const struct vhost_msg_v2 *m = buf;
+	char what[32];
+
+	if (!inject.on || len != sizeof(*m))
 		return syscall(SYS_write, fd, buf, len);
-	return with_faults("message", false, SYS_write, fd, (long)buf, len);
+	snprintf(what, sizeof(what), "message %u", m->iotlb.type);
+	return with_faults(what, m->iotlb.type == VHOST_IOTLB_INVALIDATE ||
+			   m->iotlb.type == VHOST_IOTLB_BATCH_BEGIN, SYS_write, fd, (long)buf, len);
 }
 
 int open(const char *path, int flags, ...)
@@ -223,6 +246,95 @@ TEST_F_TIMEOUT(fault, each_request, 900)
 	TH_LOG("%u faults, %u of them without an error, at most %u in a request", total,
 	       inject.tolerated, inject.first - 1);
 	EXPECT_LT(100, total);
+}
+
+/* Requests that a running device of either dialect gets, and that change nothing in the end */
+static int settings(struct dut *d)
+{
+	int fd = d->g->fd, ret = 0;
+	uint64_t features = d->g->features;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		ret = ret ?: guest_queue_fds(d->q[i]);
+		if (d->kind == DUT_VDPA)
+			ret = ret ?: guest_queue_enable(d->q[i], true);
+		else
+			ret = ret ?: guest_queue_addr(d->q[i]) ?: guest_queue_backend(d->q[i], d->backend);
+	}
+	ret = ret ?: xioctl(fd, VHOST_SET_FEATURES, &features) ?: guest_features(d->g, &features);
+	if (d->kind != DUT_NET)
+		ret = ret ?: xioctl(fd, VHL_BLK_RESIZE, NULL);
+	if (d->kind != DUT_VDPA)
+		return ret ?: guest_commit(d->g);
+	ret = ret ?: xioctl(fd, VHOST_VDPA_SET_CONFIG_CALL, &d->q[0]->call_fd);
+	ret = ret ?: dut_message(d, VHOST_IOTLB_UPDATE, 1ULL << 40, 4096, d->lane[0].p);
+	return ret ?: dut_message(d, VHOST_IOTLB_INVALIDATE, 1ULL << 40, 4096, NULL);
+}
+
+/* The last running queue of a disk opens it anew; queue 1 starts and stops */
+static int reopen(struct dut *d)
+{
+	int ret = guest_queue_backend(d->q[1], -1);
+
+	inject.queues = 1;
+	ret = ret ?: guest_queue_backend(d->q[0], d->backend) ?: guest_queue_backend(d->q[1], d->backend);
+	inject.queues = 3;
+	return ret;
+}
+
+/* Both queues stop, and have to start again in one request */
+static int stop_and_go(struct dut *d)
+{
+	struct guest_region *r = dut_region(d, d->q[1]->used);
+	int fd = d->g->fd, ret;
+
+	inject.queues = 0;
+	ret = xioctl(fd, VHOST_VDPA_SUSPEND, NULL) ?: xioctl(fd, VHOST_VDPA_RESUME, NULL);
+	ret = ret ?: guest_queue_enable(d->q[1], false) ?: guest_queue_enable(d->q[1], true);
+	ret = ret ?: dut_message(d, VHOST_IOTLB_INVALIDATE, r->gpa, r->size, NULL);
+	ret = ret ?: dut_message(d, VHOST_IOTLB_UPDATE, r->gpa, r->size, r->hva);
+	ret = ret ?: dut_message(d, VHOST_IOTLB_BATCH_BEGIN, 0, 0, NULL);
+	ret = ret ?: dut_message(d, VHOST_IOTLB_INVALIDATE, r->gpa, r->size, NULL);
+	ret = ret ?: dut_message(d, VHOST_IOTLB_UPDATE, r->gpa, r->size, r->hva);
+	ret = ret ?: dut_message(d, VHOST_IOTLB_BATCH_END, 0, 0, NULL);
+	inject.queues = 3;
+	return ret;
+}
+
+/* A request that fails has changed nothing: after each the queues that ran go on */
+TEST_F_TIMEOUT(fault, running, 900)
+{
+	struct dut *d = &self->d;
+	unsigned int before;
+	uint64_t n;
+
+	if (!self->able)
+		SKIP(return, NO_FAULTS);
+	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
+	inject.running = d;
+	inject.queues = 3;
+	for (inject.first = 1; ; inject.first++) {
+		before = inject.faults;
+		inject.on = true;
+		EXPECT_EQ(0, settings(d));
+		if (variant->kind == DUT_VDPA) {
+			EXPECT_EQ(0, stop_and_go(d));
+		} else {
+			EXPECT_EQ(0, reopen(d));
+		}
+		inject.on = false;
+		ASSERT_STREQ("", inject.wrong);
+		/* queues that did not start said so */
+		for (unsigned int i = 0; i < 2; i++)
+			(void)!read(d->q[i]->err_fd, &n, sizeof(n));
+		EXPECT_TRUE(goes_on());
+		if (inject.faults == before)
+			break;
+	}
+	EXPECT_EQ(0, dut_counter(d, 0, "breaks"));
+	EXPECT_EQ(0, dut_counter(d, 1, "breaks"));
+	TH_LOG("%u faults, %u of them without an error", inject.faults, inject.tolerated);
+	EXPECT_LT(50, inject.faults);
 }
 
 /* Memory is replaced while the queues run: by the old or by the new, never by half of it */

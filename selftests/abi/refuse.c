@@ -36,43 +36,19 @@ static int goes_on(struct dut *d)
 	return 0;
 }
 
-static int message(struct dut *d, uint8_t type, uint64_t iova, uint64_t size, const void *p)
-{
-	struct vhost_msg_v2 m = {
-		.type = VHOST_IOTLB_MSG_V2,
-		.iotlb = {
-			.type = type, .iova = iova, .size = size, .uaddr = (uintptr_t)p,
-			.perm = VHOST_ACCESS_RW,
-		},
-	};
-
-	return write(d->g->fd, &m, sizeof(m)) == sizeof(m) ? 0 : -errno;
-}
-
 static int map(struct dut *d, const struct guest_region *r, const void *p)
 {
-	return message(d, VHOST_IOTLB_UPDATE, r->gpa, r->size, p);
+	return dut_message(d, VHOST_IOTLB_UPDATE, r->gpa, r->size, p);
 }
 
 static int unmap(struct dut *d, const struct guest_region *r)
 {
-	return message(d, VHOST_IOTLB_INVALIDATE, r->gpa, r->size, NULL);
+	return dut_message(d, VHOST_IOTLB_INVALIDATE, r->gpa, r->size, NULL);
 }
 
 static int batch(struct dut *d, bool begin)
 {
-	return message(d, begin ? VHOST_IOTLB_BATCH_BEGIN : VHOST_IOTLB_BATCH_END, 0, 0, NULL);
-}
-
-static struct guest_region *region_of(struct dut *d, const volatile void *p)
-{
-	for (unsigned int i = 0; i < d->g->nregions; i++) {
-		struct guest_region *r = &d->g->region[i];
-
-		if ((unsigned char *)p >= r->hva && (unsigned char *)p < r->hva + r->size)
-			return r;
-	}
-	return NULL;
+	return dut_message(d, begin ? VHOST_IOTLB_BATCH_BEGIN : VHOST_IOTLB_BATCH_END, 0, 0, NULL);
 }
 
 /* Did a queue say that it failed?  Forgotten afterwards */
@@ -196,9 +172,9 @@ TEST_F(refuse, memory)
 		};
 	if (variant->kind == DUT_VDPA) {
 		EXPECT_EQ(-EEXIST, map(d, r, r->hva));
-		EXPECT_EQ(-EINVAL, message(d, VHOST_IOTLB_UPDATE, 1ULL << 40, 4096, (void *)KERNEL_ADDR));
-		EXPECT_EQ(-EINVAL, message(d, VHOST_IOTLB_INVALIDATE, r->gpa, 0, NULL));
-		EXPECT_EQ(-EINVAL, message(d, VHOST_IOTLB_INVALIDATE, r->gpa, ~0ULL, NULL));
+		EXPECT_EQ(-EINVAL, dut_message(d, VHOST_IOTLB_UPDATE, 1ULL << 40, 4096, (void *)KERNEL_ADDR));
+		EXPECT_EQ(-EINVAL, dut_message(d, VHOST_IOTLB_INVALIDATE, r->gpa, 0, NULL));
+		EXPECT_EQ(-EINVAL, dut_message(d, VHOST_IOTLB_INVALIDATE, r->gpa, ~0ULL, NULL));
 	} else {
 		EXPECT_EQ(-EEXIST, xioctl(d->g->fd, VHOST_SET_MEM_TABLE, &m));
 		m.r[1].guest_phys_addr = 1ULL << 40;
@@ -403,7 +379,7 @@ TEST_F(refuse, locked_memory)
 TEST_F(refuse, ring_cannot_come_back)
 {
 	struct dut *d = &self->d;
-	struct guest_region *r = region_of(d, d->q[1]->used), elsewhere;
+	struct guest_region *r = dut_region(d, d->q[1]->used), elsewhere;
 	struct dev_info before, after;
 	void *nothing;
 	bool locked;
