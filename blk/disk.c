@@ -266,14 +266,15 @@ void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
 	/* O_PATH has no mode at all */
 	if (!(file->f_mode & FMODE_READ))
 		return ERR_PTR(-EBADF);
-	disk = vhl_blk_running_disk(blk, vq);
-	if (!disk)
-		return vhl_blk_disk_open(blk, file);
-	/* opened once more, perhaps; how it was first opened counts */
-	if (disk->inode != file->f_mapping->host)
+	disk = vhl_blk_running_disk(blk, NULL);
+	if (disk && disk->inode == file->f_mapping->host) {
+		/* opened once more, perhaps; how it was first opened counts, and what was lost */
+		disk->refs++;
+		return disk;
+	}
+	if (vhl_blk_running_disk(blk, vq))
 		return ERR_PTR(-EBUSY);
-	disk->refs++;
-	return disk;
+	return vhl_blk_disk_open(blk, file);
 }
 
 void *vhl_blk_attach(struct vhl_vq *vq, void *backing)

@@ -278,8 +278,9 @@ TEST(another_tap)
 /* The last running queue of a disk goes over to another disk, which the others then have to take */
 TEST(another_disk)
 {
-	int other = make_disk(4 << 20);
+	int other = make_disk(4 << 20), again;
 	unsigned char block[4096];
+	char path[64];
 	struct dut d;
 
 	memset(block, 0x5a, sizeof(block));
@@ -294,6 +295,17 @@ TEST(another_disk)
 	EXPECT_EQ(-EBUSY, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 1, d.backend));
 	EXPECT_EQ(0, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 1, other));
 	EXPECT_EQ(0, goes_on(&d));
+
+	/* the same one again is used as it was first opened */
+	ASSERT_EQ(0, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 1, -1));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", other);
+	again = open(path, O_RDONLY);
+	ASSERT_LE(0, again);
+	EXPECT_EQ(0, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 0, again));
+	EXPECT_EQ(0, dut_units(&d, 0, 2));
+	EXPECT_EQ(0, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 1, again));
+	EXPECT_EQ(0, goes_on(&d));
+	close(again);
 	close(other);
 	dut_close(&d);
 }

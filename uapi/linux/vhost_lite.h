@@ -126,7 +126,8 @@
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
  * queues of a device share one disk: EBUSY when another file is in use by another running queue.
  * A queue that runs goes over to the file when its requests in flight are done; that is no start: its
- * ring stays where it is.  Without an owner the file is attached and nothing starts.
+ * ring stays where it is.  The file that running queues use, opened once more or not, is used as it
+ * was first opened.  Without an owner the file is attached and nothing starts.
  *
  * /dev/vdpa-blklite: attaches the disk of the whole device, @index must be 0.  The queues start
  * with DRIVER_OK.  EBUSY while the driver is at DRIVER_OK.
