@@ -271,14 +271,18 @@ static int settings(struct dut *d)
 	return ret ?: dut_message(d, VHOST_IOTLB_INVALIDATE, 1ULL << 40, 4096, NULL);
 }
 
-/* The last running queue of a disk opens it anew; queue 1 starts and stops */
+/* The last running queue of a disk goes over to another one and back; queue 1 stops and starts */
 static int reopen(struct dut *d)
 {
+	int other = d->kind == DUT_NET ? dup(d->backend) : make_disk(4 << 20);
 	int ret = guest_queue_backend(d->q[1], -1);
 
 	inject.queues = 1;
-	ret = ret ?: guest_queue_backend(d->q[0], d->backend) ?: guest_queue_backend(d->q[1], d->backend);
+	ret = ret ?: guest_queue_backend(d->q[0], other);
+	ret = ret ?: guest_queue_backend(d->q[0], d->backend);
+	ret = ret ?: guest_queue_backend(d->q[1], d->backend);
 	inject.queues = 3;
+	close(other);
 	return ret;
 }
 
@@ -347,6 +351,8 @@ TEST_F_TIMEOUT(fault, memory_replaced, 900)
 		SKIP(return, NO_FAULTS);
 	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
 	for (unsigned int i = 0; i < 2; i++) {
+		/* has its indirect table from memory that is known to the device */
+		ASSERT_EQ(0, dut_unit(d, i));
 		ASSERT_EQ(0, mover_start(&m[i], d, i));
 	}
 	for (unsigned int i = 0; i < 5; i++) {
