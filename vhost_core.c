@@ -351,15 +351,6 @@ static ssize_t vhl_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	return ret ?: len;
 }
 
-void vhl_config_changed(struct vhl_dev *dev)
-{
-	lockdep_assert_held(&dev->mutex);
-
-	if (dev->config_call)
-		vhl_eventfd_signal(dev->config_call);
-}
-EXPORT_SYMBOL_GPL(vhl_config_changed);
-
 static void vhl_free_dev(struct vhl_dev *dev)
 {
 	unsigned int i;
@@ -383,6 +374,7 @@ static int vhl_open(struct inode *inode, struct file *file)
 	dev->node = node;
 	dev->id = atomic64_inc_return(&last_id);
 	mutex_init(&dev->mutex);
+	spin_lock_init(&dev->config_lock);
 	vhl_mem_init(&dev->mem);
 	for (i = 0; i < node->num_vqs; i++) {
 		dev->vqs[i] = kzalloc(node->vq_size, GFP_KERNEL_ACCOUNT);
@@ -411,8 +403,8 @@ static int vhl_release(struct inode *inode, struct file *file)
 
 	mutex_lock(&dev->mutex);
 	vhl_dev_reset(dev);
-	if (dev->config_call)
-		eventfd_ctx_put(dev->config_call);
+	/* -1 cannot fail */
+	(void)vhl_set_config_call(dev, VHOST_FILE_UNBIND);
 	if (dev->node->ops->release)
 		dev->node->ops->release(dev);
 	mutex_unlock(&dev->mutex);

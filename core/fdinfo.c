@@ -59,7 +59,7 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 		seq_printf(m, "vhl-features:\t%#llx\n", dev->features[0]);
 	seq_printf(m, "vhl-regions:\t%u\n", dev->mem.iotlb ? dev->mem.iotlb->nmaps : 0);
 	if (dev->node->dialect == VHL_DIALECT_VDPA)
-		seq_printf(m, "vhl-status:\t%#x\n", dev->status);
+		seq_printf(m, "vhl-status:\t%#x\n", vhl_vdpa_status(dev));
 	seq_puts(m, "vhl-backing:\t");
 	dev->node->ops->show(dev, m);
 	seq_putc(m, '\n');

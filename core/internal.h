@@ -25,10 +25,12 @@ void vhl_mem_clear(struct vhl_dev *dev);
 
 /* notify.c APIs */
 void vhl_vq_signal(struct vhl_vq *vq);		/* holding vq->used_lock */
-int vhl_eventfd_get(int fd, struct eventfd_ctx **ctx);
+void vhl_vq_signal_owed(struct vhl_vq *vq);
+void vhl_needs_reset(struct vhl_dev *dev);	/* holding a vq->mutex */
 int vhl_vq_set_kick(struct vhl_vq *vq, int fd);	/* these holding dev->mutex */
 int vhl_vq_set_call(struct vhl_vq *vq, int fd);
 int vhl_vq_set_err(struct vhl_vq *vq, int fd);
+int vhl_set_config_call(struct vhl_dev *dev, int fd);
 void vhl_vq_put_eventfds(struct vhl_vq *vq);
 
 /* pin.c APIs: holding dev->mutex, by the owner (vhl_unpin_ring() by anybody) */
@@ -42,6 +44,7 @@ int vhl_pool_start(struct vhl_dev *dev);
 void vhl_pool_stop(struct vhl_dev *dev);
 
 /* vdpa.c APIs: holding dev->mutex */
+u8 vhl_vdpa_status(const struct vhl_dev *dev);
 long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 int vhl_vdpa_write(struct vhl_dev *dev, struct iov_iter *from);
 

@@ -1,6 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Notification: kick eventfds and other files that wake a queue, call and error eventfds.
+ * Notification: kick eventfds and other files that wake a queue; call, config call and error
+ * eventfds.
+ *
+ * What the driver is owed outlives the eventfd that it was told by. A client may set one when there
+ * is something to tell already (QEMU sets those of the guest after DRIVER_OK, when what waited for
+ * the start may be completed), may have none for a while, or may replace one of which nobody has
+ * taken the last signal. So an eventfd that is set is signalled at once when there is anything that
+ * the driver may not know. One signal too many does no harm; one too few, and with an event index
+ * the next request gets none either.
+ *
+ * But it is no signal with every eventfd. Where a driver masks and unmasks its vector, perhaps in
+ * each interrupt, VMMs alternate two eventfds: the interrupt would cause the next one, without end.
+ * The ring shows with an event index what the driver waits for. For all else, an eventfd that comes
+ * back after another one is not signalled again when there was nothing new: it has its signal, or
+ * whoever reads it had it. A client that removes an eventfd (-1) has nobody who reads it; nothing
+ * counts as told then.
  */
 #include <linux/eventfd.h>
 #include <linux/file.h>
@@ -81,18 +96,63 @@ EXPORT_SYMBOL_GPL(vhl_poll_stop);
  * From any context. A call eventfd whose wake-up ends here again (a kick eventfd used as call)
  * is no recursion: vhl_vq_kick() takes no lock and signals nothing.
  */
-void vhl_vq_signal(struct vhl_vq *vq)
+static void signal_call(struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->used_lock);
 
-	if (!vq->call)
+	if (!vq->call.ctx)
 		return;
 	WRITE_ONCE(vq->stats.calls, vq->stats.calls + 1);
 	trace_vhl_call(vq);
-	vhl_eventfd_signal(vq->call);
+	vhl_eventfd_signal(vq->call.ctx);
 }
 
-int vhl_eventfd_get(int fd, struct eventfd_ctx **ctx)
+/* There is something new. */
+void vhl_vq_signal(struct vhl_vq *vq)
+{
+	vq->call.was_told = false;
+	signal_call(vq);
+}
+
+/* At a start, when nothing is known of what the driver saw of what was used before. */
+void vhl_vq_signal_owed(struct vhl_vq *vq)
+{
+	spin_lock_irq(&vq->used_lock);
+	vq->call.was_told = false;
+	if (vhl_ring_owes_call(&vq->ring, false))
+		signal_call(vq);
+	spin_unlock_irq(&vq->used_lock);
+}
+
+static void signal_config(struct vhl_dev *dev)
+{
+	lockdep_assert_held(&dev->config_lock);
+
+	if (dev->config_call.ctx)
+		vhl_eventfd_signal(dev->config_call.ctx);
+}
+
+void vhl_config_changed(struct vhl_dev *dev)
+{
+	spin_lock(&dev->config_lock);
+	dev->config_changed = true;
+	dev->config_call.was_told = false;
+	signal_config(dev);
+	spin_unlock(&dev->config_lock);
+}
+EXPORT_SYMBOL_GPL(vhl_config_changed);
+
+/* virtio 1.2, section 2.1.2: the status bit, and the driver is told to look */
+void vhl_needs_reset(struct vhl_dev *dev)
+{
+	spin_lock(&dev->config_lock);
+	WRITE_ONCE(dev->needs_reset, true);
+	dev->config_call.was_told = false;
+	signal_config(dev);
+	spin_unlock(&dev->config_lock);
+}
+
+static int eventfd_get(int fd, struct eventfd_ctx **ctx)
 {
 	struct eventfd_ctx *new = NULL;
 
@@ -111,6 +171,36 @@ static int vq_wait_for_kick(struct vhl_vq *vq, struct file *kick)
 		return 0;
 	vq->kick_poll.is_kick = true;
 	return vhl_poll_start(&vq->kick_poll, vq, kick, EPOLLIN);
+}
+
+static void eventfd_put(struct eventfd_ctx *ctx)
+{
+	if (ctx)
+		eventfd_ctx_put(ctx);
+}
+
+/*
+ * Set an eventfd, holding the lock of @call. @drop gets what to let go of after the lock. Return:
+ * true where it was signalled for all that there was to tell.
+ */
+static bool call_replace(struct vhl_call *call, struct eventfd_ctx *new,
+			 struct eventfd_ctx *drop[2])
+{
+	bool told = new && (new == call->ctx || (new == call->was && call->was_told));
+
+	drop[0] = call->ctx;
+	drop[1] = NULL;
+	if (new != call->ctx) {
+		drop[0] = call->was;
+		call->was = call->ctx;
+		call->was_told = true;
+	}
+	if (!new) {
+		drop[1] = call->was;
+		call->was = NULL;
+	}
+	call->ctx = new;
+	return told;
 }
 
 int vhl_vq_set_kick(struct vhl_vq *vq, int fd)
@@ -146,19 +236,45 @@ int vhl_vq_set_kick(struct vhl_vq *vq, int fd)
 
 int vhl_vq_set_call(struct vhl_vq *vq, int fd)
 {
-	struct eventfd_ctx *ctx;
+	struct eventfd_ctx *ctx, *drop[2];
+	bool told;
 	int ret;
 
 	lockdep_assert_held(&vq->dev->mutex);
 
-	ret = vhl_eventfd_get(fd, &ctx);
+	ret = eventfd_get(fd, &ctx);
 	if (ret)
 		return ret;
 	spin_lock_irq(&vq->used_lock);
-	swap(vq->call, ctx);
+	told = call_replace(&vq->call, ctx, drop);
+	/* without a ring there is nothing to look at: the start does it */
+	if (ctx && vhl_vq_started(vq) && vhl_ring_owes_call(&vq->ring, told))
+		signal_call(vq);
 	spin_unlock_irq(&vq->used_lock);
-	if (ctx)
-		eventfd_ctx_put(ctx);
+	eventfd_put(drop[0]);
+	eventfd_put(drop[1]);
+	return 0;
+}
+
+/* Also after a reset: a machine that goes on after a stop is reset, and its driver knows nothing */
+int vhl_set_config_call(struct vhl_dev *dev, int fd)
+{
+	struct eventfd_ctx *ctx, *drop[2];
+	bool told;
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	ret = eventfd_get(fd, &ctx);
+	if (ret)
+		return ret;
+	spin_lock(&dev->config_lock);
+	told = call_replace(&dev->config_call, ctx, drop);
+	if (!told && (dev->config_changed || dev->needs_reset))
+		signal_config(dev);
+	spin_unlock(&dev->config_lock);
+	eventfd_put(drop[0]);
+	eventfd_put(drop[1]);
 	return 0;
 }
 
@@ -169,14 +285,15 @@ int vhl_vq_set_err(struct vhl_vq *vq, int fd)
 
 	lockdep_assert_held(&vq->dev->mutex);
 
-	ret = vhl_eventfd_get(fd, &ctx);
+	ret = eventfd_get(fd, &ctx);
 	if (ret)
 		return ret;
 	vhl_vq_lock(vq);
 	swap(vq->err, ctx);
+	if (vq->err && vq->broken)
+		vhl_eventfd_signal(vq->err);
 	vhl_vq_unlock(vq);
-	if (ctx)
-		eventfd_ctx_put(ctx);
+	eventfd_put(ctx);
 	return 0;
 }
 

@@ -11,7 +11,7 @@
  *
  *   taking      vhl_ring_next(), _unget(), _empty(), _grown(), _enable_notify(), ...
  *               the worker, under the mutex of the virtqueue
- *   completing  vhl_ring_push(), vhl_ring_publish()
+ *   completing  vhl_ring_push(), vhl_ring_publish(), vhl_ring_owes_call()
  *               any context, under the irq-safe lock of the used side
  *
  * The driver shares this memory and may be hostile: whatever is read from it is read once into
@@ -94,8 +94,8 @@ struct vhl_ring_cfg {
  * @hints: of the map, to find others
  * @map_gen: generation of the map that both are of
  * @used_next: index of the next used entry to write; entries up to it may be unpublished
- * @used_told: index up to which the driver was told
- * @told_valid: @used_told means something
+ * @used_told: index up to which entries are published
+ * @told_valid: some of them were by this ring
  */
 struct vhl_ring {
 	struct vhl_ring_cfg cfg;
@@ -236,6 +236,16 @@ void vhl_ring_push(struct vhl_ring *ring, u16 head, u32 len);
  * Return: true when the driver wants a call.
  */
 bool __must_check vhl_ring_publish(struct vhl_ring *ring);
+
+/**
+ * vhl_ring_owes_call() - may the driver be waiting to be called for what is published already
+ * @ring: the ring
+ * @told: who listens now was called for all of it
+ *
+ * With an event index the driver says up to where it has looked; then @told does not count. Without,
+ * a driver that did not switch calls off may be waiting.
+ */
+bool vhl_ring_owes_call(const struct vhl_ring *ring, bool told);
 
 /**
  * vhl_ring_inflight() - chains taken and not yet pushed

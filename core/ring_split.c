@@ -40,6 +40,7 @@ void vhl_ring_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
 	ring->avail_seen = cfg->base;
 	ring->used_next = vhl16_to_cpu(READ_ONCE(cfg->used->idx));
 	ring->used_start = ring->used_next;
+	ring->used_told = ring->used_next;
 	ring->notify_on = true;
 	/* with EVENT_IDX flags have to be 0, whoever used the area before (2.7.10.2) */
 	WRITE_ONCE(cfg->used->flags, 0);
@@ -234,6 +235,21 @@ bool vhl_ring_publish(struct vhl_ring *ring)
 	}
 	/* The first publication does not know what the driver saw before: tell it. */
 	return !valid || vring_need_event(split_used_event(ring), new, old);
+}
+
+bool vhl_ring_owes_call(const struct vhl_ring *ring, bool told)
+{
+	u16 idx = ring->used_told;
+
+	if (!ring->cfg.event_idx)
+		return !told &&
+		       !(vhl16_to_cpu(READ_ONCE(ring->cfg.avail->flags)) & VRING_AVAIL_F_NO_INTERRUPT);
+	/*
+	 * It waits for the entry at its event, and looks again after it has asked for that: so there
+	 * is nothing to tell when the event is yet to come. An event a ring's length ago is no
+	 * request: there cannot be so many entries that it did not see.
+	 */
+	return vring_need_event(split_used_event(ring), idx, idx - ring->cfg.num);
 }
 
 u16 vhl_ring_inflight(const struct vhl_ring *ring)

@@ -99,8 +99,16 @@ static void vdpa_reset(struct vhl_dev *dev)
 	dev->suspended = false;
 	dev->in_batch = false;
 	dev->status = 0;
+	/* no worker sets it any more, all queues are stopped */
+	WRITE_ONCE(dev->needs_reset, false);
 	if (!(dev->backend_features & BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST)))
 		vhl_mem_clear(dev);
+}
+
+/* A queue may break at any time, in a worker: what the device adds to the status is kept apart */
+u8 vhl_vdpa_status(const struct vhl_dev *dev)
+{
+	return dev->status | (READ_ONCE(dev->needs_reset) ? VIRTIO_CONFIG_S_NEEDS_RESET : 0);
 }
 
 static int vdpa_set_status(struct vhl_dev *dev, u8 status)
@@ -111,6 +119,8 @@ static int vdpa_set_status(struct vhl_dev *dev, u8 status)
 		vdpa_reset(dev);
 		return 0;
 	}
+	/* the device's alone: some clients write back what they read, others do not know it */
+	status &= ~VIRTIO_CONFIG_S_NEEDS_RESET;
 	/* virtio 1.2, section 2.1.1: bits are cleared by a reset alone */
 	if (dev->status & ~status)
 		return -EINVAL;
@@ -213,18 +223,11 @@ free_config:
 
 static int vdpa_set_config_call(struct vhl_dev *dev, void __user *argp)
 {
-	struct eventfd_ctx *ctx;
-	int fd, ret;
+	int fd;
 
 	if (get_user(fd, (int __user *)argp))
 		return -EFAULT;
-	ret = vhl_eventfd_get(fd, &ctx);
-	if (ret)
-		return ret;
-	swap(dev->config_call, ctx);
-	if (ctx)
-		eventfd_ctx_put(ctx);
-	return 0;
+	return vhl_set_config_call(dev, fd);
 }
 
 /* Requests that report, legal before there is an owner. */
@@ -238,7 +241,7 @@ static long vdpa_get_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 	case VHOST_VDPA_GET_DEVICE_ID:
 		return put_user(dev->node->device_id, (u32 __user *)argp);
 	case VHOST_VDPA_GET_STATUS:
-		return put_user(dev->status, (u8 __user *)argp);
+		return put_user(vhl_vdpa_status(dev), (u8 __user *)argp);
 	case VHOST_VDPA_GET_CONFIG:
 		return vdpa_config(dev, cmd, argp);
 	case VHOST_VDPA_GET_CONFIG_SIZE:

@@ -15,8 +15,11 @@
  *                   under dev->mutex.  May sleep (page faults of guest memory).
  *   vq->used_lock   the completing side of a queue and its call eventfd.  Any context, irqs
  *                   off; held for the few stores of a batch and the signal.
+ *   dev->config_lock
+ *                   the config call eventfd and what there is to tell by it: a worker whose
+ *                   queue breaks must not take dev->mutex.  Process context.
  *   wait queue lock of an eventfd
- *                   taken by a signal inside used_lock, and held by whoever kicks when
+ *                   taken by a signal inside used_lock or config_lock, and held by whoever kicks when
  *                   vhl_vq_kick() is called; that takes no lock.
  *
  * What a backend takes in ->run() comes after vq->mutex and is never waited for by those who hold
@@ -191,6 +194,18 @@ struct vhl_job {
 };
 
 /**
+ * struct vhl_call - an eventfd by which the driver is told something
+ * @ctx: the eventfd, NULL for none; it was signalled for all that there was to tell
+ * @was: the one before it, to be known when it comes back
+ * @was_told: so was that one
+ */
+struct vhl_call {
+	struct eventfd_ctx *ctx;
+	struct eventfd_ctx *was;
+	bool was_told;
+};
+
+/**
  * struct vhl_done - a completed chain
  * @head: its name
  * @len: bytes written to the device-writable part
@@ -269,7 +284,7 @@ struct vhl_vq {
 	spinlock_t used_lock ____cacheline_aligned_in_smp;
 	bool held;			/* publish nothing until vhl_vq_flush() */
 	unsigned int unpublished;	/* chains pushed since; read by the worker without the lock */
-	struct eventfd_ctx *call;
+	struct vhl_call call;
 	wait_queue_head_t drained;
 
 	struct vhl_stats stats;
@@ -292,7 +307,12 @@ struct vhl_dev {
 	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
 	bool suspended;			/* vDPA */
 	bool in_batch;			/* vDPA: memory is being changed, no turns; as mem */
-	struct eventfd_ctx *config_call; /* vDPA */
+
+	/* vDPA: config_lock; needs_reset is read without it */
+	spinlock_t config_lock;
+	struct vhl_call config_call;
+	bool config_changed;		/* since the device was opened */
+	bool needs_reset;		/* a queue broke */
 
 	struct vhl_worker *workers[VHL_MAX_VQS];	/* the first one from SET_OWNER on */
 	struct vhl_pool *pool;		/* since a queue first started */
@@ -320,7 +340,9 @@ void vhl_node_unregister(struct vhl_node *node);
  * vhl_config_changed() - tell the driver that the config space changed
  * @dev: the device
  *
- * Context: holding dev->mutex.
+ * Who sets a config call eventfd later is told then.
+ *
+ * Context: process.
  */
 void vhl_config_changed(struct vhl_dev *dev);
 
@@ -396,8 +418,8 @@ static inline bool vhl_vq_holds(const struct vhl_vq *vq)
  * @vq: the queue
  * @fault: what is wrong
  *
- * Signals the error eventfd, counts, traces, logs.  No turn runs until the queue is stopped and
- * started again.  A chain that will not be completed has to be given back (vhl_vq_unget()), or the
+ * Signals the error eventfd, sets NEEDS_RESET and signals the config call (vDPA), counts, traces,
+ * logs.  No turn runs until the queue is stopped and started again.  A chain that will not be completed has to be given back (vhl_vq_unget()), or the
  * stop would wait for it.
  *
  * Context: process, holding vq->mutex.

@@ -232,7 +232,6 @@ void vhl_vq_run(struct vhl_vq *vq)
 	if (vq->running)
 		return;
 	vhl_vq_lock(vq);
-	WRITE_ONCE(vq->broken, false);
 	WRITE_ONCE(vq->running, true);
 	vq->again = false;
 	vhl_pace_init(&vq->pace);
@@ -241,6 +240,8 @@ void vhl_vq_run(struct vhl_vq *vq)
 	vq->ever_started = true;
 	/* who kicked before now, or made chains available without, has not been heard */
 	vhl_vq_kick(vq);
+	/* and what was used may have called nobody */
+	vhl_vq_signal_owed(vq);
 }
 
 int vhl_vq_start(struct vhl_vq *vq)
@@ -267,6 +268,7 @@ void vhl_vq_stop(struct vhl_vq *vq)
 	vhl_poll_stop(&vq->kick_poll);
 	vhl_vq_lock(vq);
 	WRITE_ONCE(vq->running, false);
+	WRITE_ONCE(vq->broken, false);
 	hrtimer_cancel(&vq->nap);
 	WRITE_ONCE(vq->napping, false);
 	vhl_vq_drain(vq);
@@ -354,6 +356,8 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault)
 	trace_vhl_break(vq, fault);
 	if (vq->err)
 		vhl_eventfd_signal(vq->err);
+	if (vq->dev->node->dialect == VHL_DIALECT_VDPA)
+		vhl_needs_reset(vq->dev);
 	pr_warn_ratelimited("%s %llu: queue %u is broken: %s; the driver must reset it\n",
 			    vq->dev->node->name, vq->dev->id, vq->index,
 			    vhl_ring_fault_name(fault));

@@ -324,6 +324,60 @@ TEST(call_nothing_new)
 }
 
 /*
+ * Published, and the call may have reached nobody: with an event among the last entries of a ring's
+ * length the driver may be waiting, whoever published them; else it has looked since, or will
+ */
+TEST(call_owed_event_idx)
+{
+	static const u16 starts[] = { 0, 1, 0x7ff8, 0x8000, 65520, 65535 };
+	unsigned int s, restarted;
+	int delta;
+
+	for (s = 0; s < ARRAY_SIZE(starts); s++) {
+		for (delta = -40; delta <= 40; delta++) {
+			struct rig *r = rig_new(16, starts[s] - 3, RIG_EVENT_IDX);
+			bool want = delta < 0 && delta >= -16;
+
+			for (restarted = 0; restarted < 2; restarted++) {
+				drv_set_used_event(r, r->avail_idx - 1);
+				add(r, 3);
+				drain(r);
+				/* what is not published is not owed yet */
+				CHECK(vhl_ring_owes_call(r->ring, false));
+				drv_set_used_event(r, r->avail_idx - 3);
+				CHECK(!vhl_ring_owes_call(r->ring, false));
+				CHECK(vhl_ring_publish(r->ring));
+				if (restarted)
+					rig_restart(r, r->ring->last_avail);
+				drv_set_used_event(r, r->avail_idx + delta);
+				if (!CHECK_EQ(vhl_ring_owes_call(r->ring, false), want) ||
+				    !CHECK_EQ(vhl_ring_owes_call(r->ring, true), want))
+					tap_diag("index %u, event %d", r->avail_idx, delta);
+			}
+			rig_free(r);
+		}
+	}
+}
+
+/* Without an event index the driver says only whether it wants calls at all */
+TEST(call_owed_flags)
+{
+	struct rig *r = rig_new(8, 65533, 0);
+	unsigned int i;
+
+	for (i = 0; i < 20; i++) {
+		drv_set_flags(r, i & 1 ? VRING_AVAIL_F_NO_INTERRUPT | 0x100 : 0xfffe);
+		drv_set_used_event(r, r->avail_idx - 1 + i % 3);
+		CHECK_EQ(vhl_ring_owes_call(r->ring, false), !(i & 1));
+		CHECK(!vhl_ring_owes_call(r->ring, true));
+		add(r, 1 + i % 8);
+		drain(r);
+		CHECK_EQ(vhl_ring_publish(r->ring), !(i & 1));
+	}
+	rig_free(r);
+}
+
+/*
  * Barriers.  Whether one is missing shows in a race only now and then, and on some CPUs never; so
  * look at what was stored when the ring came to it, and that it came there before it read on.
  */

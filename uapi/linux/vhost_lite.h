@@ -63,8 +63,14 @@
  *                           the owner and a queue that exists
  * VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR,
  * [vDPA] VHOST_VDPA_SET_CONFIG_CALL
- *                           fd or -1 for none; may change while the queue runs.  EBADF no such
- *                           file; EINVAL not an eventfd
+ *                           fd or -1 for none; may change while the queue runs.  One that is set
+ *                           when there is something to tell already is signalled at once: a
+ *                           call if the driver may be waiting for what is in the used ring (as at
+ *                           a start of the queue), an error if the queue is broken, a config
+ *                           call if the config space has changed since open or the status has
+ *                           NEEDS_RESET; but a call without VIRTIO_F_EVENT_IDX, or a config
+ *                           call, is not if it comes back after one other and there was nothing
+ *                           new meanwhile.  EBADF no such file; EINVAL not an eventfd
  * VHOST_SET_VRING_ENDIAN    [vhost] EINVAL other than VHOST_VRING_LITTLE_ENDIAN; EBUSY runs
  * VHOST_GET_VRING_ENDIAN    [vhost]
  * VHOST_SET_VRING_BUSYLOOP_TIMEOUT, VHOST_GET_VRING_BUSYLOOP_TIMEOUT
@@ -85,12 +91,15 @@
  *
  * Requests of the vhost-vDPA dialect alone
  * ----------------------------------------
- * VHOST_VDPA_GET_DEVICE_ID, GET_STATUS, GET_CONFIG_SIZE, GET_VQS_COUNT, GET_IOVA_RANGE
+ * VHOST_VDPA_GET_DEVICE_ID, GET_CONFIG_SIZE, GET_VQS_COUNT, GET_IOVA_RANGE
+ * VHOST_VDPA_GET_STATUS     what was set, and VIRTIO_CONFIG_S_NEEDS_RESET from when a queue breaks
+ *                           until the status is set to 0
  * VHOST_VDPA_GET_VRING_NUM  1024; writes 16 bits
  * VHOST_VDPA_GET_CONFIG     EINVAL len is 0; E2BIG off + len is past the end; ENXIO no disk attached
  * VHOST_VDPA_SET_CONFIG     as GET; EOPNOTSUPP would change something: no field can be written
  * VHOST_VDPA_SET_STATUS     0 stops the queues and forgets features, rings and memory; eventfds and
- *                           the disk stay.  EINVAL would clear a bit.  DRIVER_OK starts the queues
+ *                           the disk stay.  EINVAL would clear a bit; NEEDS_RESET is the
+ *                           device's, and not looked at.  DRIVER_OK starts the queues
  *                           that are enabled and have addresses, or none, before any is
  *                           served: EPERM not the owner, and the errors of a start
  * VHOST_VDPA_SET_VRING_ENABLE
@@ -203,7 +212,7 @@ struct vhl_blk_opts {
  *   vhl-owner:    process id of the owner in the reader's pid namespace, 0 for none
  *   vhl-features: acknowledged feature bits, one hexadecimal number that may have more than 64 bits
  *   vhl-regions:  regions of guest memory
- *   vhl-status:   device status (vDPA), hexadecimal
+ *   vhl-status:   device status (vDPA) as VHOST_VDPA_GET_STATUS tells it, hexadecimal
  *   vhl-backing:  what is attached, "-" for nothing
  *   vhl-queue:    one line a queue that was ever started:
  *                 index state(running|stopped|broken) size name=value ...
