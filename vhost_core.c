@@ -14,6 +14,7 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 
+#include "../compat/tested.h"
 #include "../compat/vhost_uapi.h"
 #include "internal.h"
 

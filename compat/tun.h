@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Frames for TUN_MSG_PTR, the batched way into a TAP.  What has to stand in front of a frame
- * changed between kernels without a sign at compile time, and the wrong one corrupts memory;
- * only this file knows what it is.
+ * The batched ways into a TAP and out of it.  What has to stand in front of a frame for
+ * TUN_MSG_PTR changed between kernels without a sign at compile time, and the wrong one corrupts
+ * memory; only this file knows what it is.
  */
 #ifndef VHL_COMPAT_TUN_H
 #define VHL_COMPAT_TUN_H
 
 #include <linux/build_bug.h>
 #include <linux/if_tun.h>
+#include <linux/ptr_ring.h>
+#include <linux/skbuff.h>
 #include <linux/string.h>
 #include <linux/virtio_net.h>
 #include <net/xdp.h>
-
-#ifdef VHL_TUN_WAKE_QUEUE
-#error "this kernel's TAP has to be told when its ring is drained, which vhost-lite cannot do yet"
-#endif
 
 /*
  * Bytes at the start of the headroom that tun and tap read, and those of them that are the frame's
@@ -70,6 +68,43 @@ static inline struct virtio_net_hdr *vhl_tun_frame(struct xdp_buff *xdp, void *b
 	return &hdr->gso;
 #else
 	return buf;
+#endif
+}
+
+/**
+ * vhl_tun_consume() - take packets from the ring of a TAP or macvtap
+ * @file: the TAP
+ * @ring: its ring
+ * @packets: filled
+ * @n: how many at most
+ *
+ * A TAP that waits for room in its ring goes on.
+ *
+ * Return: how many there were.
+ */
+static inline unsigned int vhl_tun_consume(struct file *file, struct ptr_ring *ring,
+					   void **packets, unsigned int n)
+{
+#ifdef VHL_TUN_WAKE_QUEUE
+	spin_lock(&ring->consumer_lock);
+	n = __ptr_ring_consume_batched(ring, packets, n);
+	/* nothing to do for a macvtap, which it tells from a TAP itself */
+	if (n)
+		tun_wake_queue(file, n);
+	spin_unlock(&ring->consumer_lock);
+	return n;
+#else
+	return ptr_ring_consume_batched(ring, packets, n);
+#endif
+}
+
+/* vhl_tun_free() - a packet that was taken: tun.ko's do nothing in a kernel that has macvtap alone */
+static inline void vhl_tun_free(void *packet)
+{
+#if IS_ENABLED(CONFIG_TUN)
+	tun_ptr_free(packet);
+#else
+	kfree_skb(packet);
 #endif
 }
 

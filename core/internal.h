@@ -74,6 +74,14 @@ static inline bool vhl_vq_started(const struct vhl_vq *vq)
 	return vq->pins;
 }
 
+/* As struct vhl_ops says of its backlog() */
+static inline enum vhl_backlog vhl_vq_backlog(struct vhl_vq *vq)
+{
+	const struct vhl_ops *ops = vq->dev->node->ops;
+
+	return ops->backlog ? ops->backlog(vq) : VHL_BACKLOG_SMALL;
+}
+
 /* vring.c APIs: holding dev->mutex */
 long vhl_vring_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);

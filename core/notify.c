@@ -39,14 +39,21 @@ static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 		trace_vhl_kick(vq);
 	} else {
 		/*
-		 * What there is to see before the look at the flag; pairs with vq_awake(). A nap
-		 * that has not ended yet is followed by a turn that sees it. The lock is that of
-		 * the wait queue.
+		 * What there is to see before the look at the flags; pairs with vq_awake() and
+		 * vhl_poll_listen(). A nap that has not ended yet is followed by a turn that sees
+		 * it, and so is a wait for the driver. The lock is that of the wait queue.
 		 */
 		smp_mb__after_spinlock();
-		if (READ_ONCE(vq->napping))
+		if (READ_ONCE(vq->napping)) {
+			if (vhl_vq_backlog(vq) == VHL_BACKLOG_SMALL)
+				return 0;
+		} else if (READ_ONCE(poll->muted)) {
 			return 0;
+		}
 	}
+	/* takes no turns until it is started again, which kicks */
+	if (READ_ONCE(vq->broken))
+		return 0;
 	vhl_vq_kick(vq);
 	return 0;
 }
@@ -70,6 +77,7 @@ int vhl_poll_start(struct vhl_poll *poll, struct vhl_vq *vq, struct file *file, 
 	poll->vq = vq;
 	/* an error is something that a turn has to look at, too */
 	poll->events = events | EPOLLERR | EPOLLHUP;
+	poll->muted = false;
 	poll->wqh = NULL;
 	init_waitqueue_func_entry(&poll->wait, poll_wake);
 	init_poll_funcptr(&poll->table, poll_queue);
@@ -91,6 +99,35 @@ void vhl_poll_stop(struct vhl_poll *poll)
 	poll->wqh = NULL;
 }
 EXPORT_SYMBOL_GPL(vhl_poll_stop);
+
+void vhl_poll_sync(struct vhl_poll *poll)
+{
+	spin_lock_irq(&poll->wqh->lock);
+	spin_unlock_irq(&poll->wqh->lock);
+}
+EXPORT_SYMBOL_GPL(vhl_poll_sync);
+
+void vhl_poll_mute(struct vhl_poll *poll)
+{
+	lockdep_assert_held(&poll->vq->mutex);
+
+	/* one that is not muted yet costs a turn */
+	WRITE_ONCE(poll->muted, true);
+}
+EXPORT_SYMBOL_GPL(vhl_poll_mute);
+
+bool vhl_poll_listen(struct vhl_poll *poll)
+{
+	lockdep_assert_held(&poll->vq->mutex);
+
+	if (!poll->muted)
+		return false;
+	WRITE_ONCE(poll->muted, false);
+	/* before the look at the file; pairs with poll_wake() */
+	smp_mb();
+	return true;
+}
+EXPORT_SYMBOL_GPL(vhl_poll_listen);
 
 /*
  * From any context. A call eventfd whose wake-up ends here again (a kick eventfd used as call)

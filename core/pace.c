@@ -34,6 +34,9 @@
 #define PACE_HOLD_MIN	2
 #define PACE_HOLD_MAX	64
 
+/* One that cost something is not tried again for so many: what it saves is nothing to that */
+#define PACE_HOLD_LOST	240
+
 /* Epochs with naps until one without is measured anew: streams change */
 #define PACE_EPOCHS_MAX	32
 
@@ -237,6 +240,16 @@ static void pace_pause(struct vhl_pace *pace, u64 max)
 		pace->nap = 0;
 		pace->suspect = 0;
 	}
+	pace_end_epoch(pace);
+}
+
+void vhl_pace_lost(struct vhl_pace *pace)
+{
+	pace->nap = 0;
+	pace->suspect = 0;
+	pace->grown = false;
+	pace->pauses = 0;
+	pace->hold = PACE_HOLD_LOST;
 	pace_end_epoch(pace);
 }
 

@@ -135,6 +135,14 @@ static inline bool vhl_pace_in_vain(const struct vhl_pace *pace)
 }
 
 /**
+ * vhl_pace_lost() - something was lost because of a nap, or nearly so
+ * @pace: of the queue, which has woken up
+ *
+ * There are no naps for a long while.
+ */
+void vhl_pace_lost(struct vhl_pace *pace);
+
+/**
  * vhl_pace_sleep() - a sleep or a nap begins
  * @pace: of the queue
  * @now: time in ns

@@ -82,6 +82,13 @@ enum vhl_run {
 	VHL_RUN_BACKEND,	/* the backend is empty or full: run when it calls vhl_vq_kick() */
 };
 
+/* What waits in a backend that has room for so much only */
+enum vhl_backlog {
+	VHL_BACKLOG_SMALL,
+	VHL_BACKLOG_LARGE,	/* not to be left waiting by choice */
+	VHL_BACKLOG_FULL,	/* the next one is lost, if none was yet */
+};
+
 /**
  * struct vhl_ops - what a backend does
  *
@@ -108,6 +115,10 @@ enum vhl_run {
  *		Worker, holding vq->mutex
  * @pending:	for a queue that waits with VHL_RUN_BACKEND: would a turn find work?  Worker,
  *		holding vq->mutex; cheap, used for polling.  Optional
+ * @backlog:	for a queue that naps: how much waits in the backend that it would lose, were there
+ *		more.  Worker, holding vq->mutex, or under the lock of the wait queue of a file that
+ *		is polled (vhl_poll_start()): takes only locks that those who wake there may
+ *		take.  Optional
  * @ioctl:	requests of this backend alone, -ENOIOCTLCMD for others.  Holding dev->mutex, the
  *		owner not checked.  Optional
  * @num_vqs:	queues to show (vDPA).  Optional: all
@@ -126,6 +137,7 @@ struct vhl_ops {
 	void (*stop)(struct vhl_vq *vq);
 	enum vhl_run (*run)(struct vhl_vq *vq);
 	bool (*pending)(struct vhl_vq *vq);
+	enum vhl_backlog (*backlog)(struct vhl_vq *vq);
 	long (*ioctl)(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 	unsigned int (*num_vqs)(struct vhl_dev *dev);
 	int (*config)(struct vhl_dev *dev, void *config);
@@ -170,12 +182,13 @@ struct vhl_node {
  * struct vhl_poll - runs a queue whenever a file becomes ready
  *
  * Owned by dev->mutex.  The wait entry calls vhl_vq_kick() under the lock of the file's wait
- * queue; but not while the queue naps, unless the file is the kick eventfd.
+ * queue, but not while that would be of no use: see poll_wake().
  */
 struct vhl_poll {
 	struct vhl_vq *vq;
 	__poll_t events;
 	bool is_kick;			/* the file is the kick eventfd: count and trace */
+	bool muted;			/* vhl_poll_mute(); vq->mutex, read without it */
 	poll_table table;
 	wait_queue_entry_t wait;
 	wait_queue_head_t *wqh;		/* NULL while stopped */
@@ -261,7 +274,7 @@ struct vhl_vq {
 	struct vhl_poll kick_poll;
 	struct vhl_pin *pins;		/* the mapped ring areas, while started */
 
-	/* The taking side: mutex.  running and broken are read without it for fdinfo */
+	/* The taking side: mutex.  running and broken are read without it, too */
 	bool running;
 	bool broken;
 	bool again;			/* the next turn was asked for by the last one */
@@ -452,6 +465,33 @@ void vhl_vq_kick(struct vhl_vq *vq);
  */
 int vhl_poll_start(struct vhl_poll *poll, struct vhl_vq *vq, struct file *file, __poll_t events);
 void vhl_poll_stop(struct vhl_poll *poll);
+
+/**
+ * vhl_poll_sync() - wait for who is in the middle of a wake-up by a file
+ * @poll: the poll, started
+ *
+ * Context: process.
+ */
+void vhl_poll_sync(struct vhl_poll *poll);
+
+/**
+ * vhl_poll_mute() - a file that becomes ready is of no use to a queue
+ * @poll: the poll, started
+ *
+ * For a queue that waits for its driver, whatever the file has.
+ *
+ * Context: ->run().
+ */
+void vhl_poll_mute(struct vhl_poll *poll);
+
+/**
+ * vhl_poll_listen() - a file is waited for
+ * @poll: the poll, started
+ *
+ * Context: ->run().
+ * Return: true if it was muted: it has to be looked at once more.
+ */
+bool vhl_poll_listen(struct vhl_poll *poll);
 
 /* core/pool.c */
 

@@ -505,6 +505,9 @@ static bool vq_nap(struct vhl_vq *vq)
 
 	if (!ns || ns > nap_max_ns() || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
 		return false;
+	/* would be over at once */
+	if (vhl_vq_backlog(vq) != VHL_BACKLOG_SMALL)
+		return false;
 	vq->nap_over = false;
 	WRITE_ONCE(vq->napping, true);
 	trace_vhl_nap(vq, ns);
@@ -555,6 +558,8 @@ static bool vq_awake(struct vhl_vq *vq)
 		smp_mb();
 	}
 	slept = vhl_pace_wake(&vq->pace, ktime_get_ns(), current->se.sum_exec_runtime, woke);
+	if (woke != VHL_WOKE_KICK && vhl_vq_backlog(vq) == VHL_BACKLOG_FULL)
+		vhl_pace_lost(&vq->pace);
 	if (woke == VHL_WOKE_NAP || woke == VHL_WOKE_IDLE)
 		return true;
 	WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);

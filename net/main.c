@@ -34,6 +34,7 @@ void vhl_net_publish(struct vhl_net_vq *q)
 
 	if (!q->reqs)
 		return;
+	vhl_netdev_count(q);
 	vhl_vq_complete(&q->vq, q->done, q->done_num, q->reqs, rx ? q->bytes : 0,
 			rx ? 0 : q->bytes, q->errors);
 	q->done_num = 0;
@@ -44,15 +45,27 @@ void vhl_net_publish(struct vhl_net_vq *q)
 
 /*
  * Once until it goes well again; that a batch was taken says nothing, a TAP that is down takes
- * it, too. Not for what the guest alone gets wrong: it could flood the log.
+ * it, too. Not for what the guest or the VMM alone gets wrong: they could flood the log.
  */
 void vhl_net_complain(struct vhl_net_vq *q, int err)
 {
-	if (q->complained || err == -EINVAL)
+	if (q->complained || err == -EINVAL || err == -EFAULT)
 		return;
 	q->complained = true;
 	pr_warn_ratelimited("device %llu: queue %u: the TAP refuses packets, which are dropped: error %d\n",
 			    q->vq.dev->id, q->vq.index, err);
+}
+
+/*
+ * Guest memory faulted for a packet or frame, which is dropped: that may pass, as when the VMM has it
+ * replaced. Return: true when it has not for long, and the queue is broken.
+ */
+bool vhl_net_faulted(struct vhl_net_vq *q)
+{
+	if (++q->faults < VHL_NET_MAX_FAULTS)
+		return false;
+	vhl_vq_break(&q->vq, VHL_FAULT_ACCESS);
+	return true;
 }
 
 static enum vhl_run vhl_net_run(struct vhl_vq *vq)
@@ -67,6 +80,12 @@ static bool vhl_net_pending(struct vhl_vq *vq)
 	if (vq->index == VHL_NET_TX)
 		return sock_writeable(q->sock->sk);
 	return q->packet_next != q->packet_end || !ptr_ring_empty(q->ring);
+}
+
+/* Frames from the guest wait in its ring, where none is lost */
+static enum vhl_backlog vhl_net_backlog(struct vhl_vq *vq)
+{
+	return vq->index == VHL_NET_RX ? vhl_net_rx_backlog(to_net(vq)) : VHL_BACKLOG_SMALL;
 }
 
 static int vhl_net_features(struct vhl_dev *dev, u64 *features)
@@ -138,7 +157,9 @@ static void *vhl_net_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file
 static void vhl_net_forget(struct vhl_net_vq *q)
 {
 	vhl_net_rx_unconsume(q);
+	vhl_netdev_count(q);
 	vhl_netdev_forget(q);
+	atomic_set(&q->dropped, 0);
 	q->complained = false;
 	q->direct = false;
 }
@@ -151,9 +172,13 @@ static void *vhl_net_attach(struct vhl_vq *vq, void *backing)
 	if (vq->running)
 		vhl_net_forget(q);
 	q->tap = tap;
-	q->sock = tap ? tap->sock : NULL;
-	q->ring = tap ? tap->ring : NULL;
+	/* compared by the other queue's worker, and used by whoever wakes this one from a nap */
+	WRITE_ONCE(q->sock, tap ? tap->sock : NULL);
+	WRITE_ONCE(q->ring, tap ? tap->ring : NULL);
 	q->is_tun = tap && tap->is_tun;
+	/* who woke it by the new TAP may have seen the old ring */
+	if (vq->running)
+		vhl_poll_sync(&tap->poll);
 	return old;
 }
 
@@ -186,6 +211,7 @@ static int vhl_net_start(struct vhl_vq *vq)
 	if (vhl_has_feature(vq->dev, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO) ||
 	    vhl_has_feature(vq->dev, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO))
 		q->hdr_len = VHL_TUN_TUNNEL_HDR_SIZE;
+	q->faults = 0;
 
 	q->done_max = VHL_NET_BATCH;
 	if (rx)
@@ -246,6 +272,7 @@ static const struct vhl_ops vhl_net_ops = {
 	.stop		= vhl_net_stop,
 	.run		= vhl_net_run,
 	.pending	= vhl_net_pending,
+	.backlog	= vhl_net_backlog,
 	.show		= vhl_net_show,
 };
 

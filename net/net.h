@@ -10,8 +10,10 @@
 #ifndef VHL_NET_H
 #define VHL_NET_H
 
+#include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/mm_types_task.h>
+#include <linux/vhost_lite.h>
 #include <linux/virtio_net.h>
 #include <net/xdp.h>
 
@@ -67,6 +69,7 @@ struct vhl_net_tap {
  * @own_hdr: the TAP knows no header
  * @mergeable: a packet may take several chains (RX)
  * @complained: the last frame or packet was refused by the TAP
+ * @faults: packets or frames in a row that guest memory faulted for
  * @done: completed chains. A turn leaves none
  * @done_num: how many
  * @done_max: room for them: a driver has no more out at a time than its ring holds
@@ -86,13 +89,14 @@ struct vhl_net_tap {
  * @netdev_users: of all queues
  * @counted: packets that @netdev is not told of
  * @counted_bytes: of them, as the TAP counts
+ * @dropped: packets or frames that were dropped here, and no netdev is told of
  * @frames: frames for the TAP, VHL_NET_BATCH (TX). A turn leaves none
  * @frame_num: how many
  * @frame_bytes: of them, as in @bytes
  * @frag: where their memory comes from; each holds a reference to its page
  *
  * From @complained on the worker's, which holds vq.mutex. @netdev and @netdev_users change under a
- * lock of netdev.c besides, also when the device goes.
+ * lock of netdev.c besides, also when the device goes; @dropped may be counted by the other queue.
  */
 struct vhl_net_vq {
 	struct vhl_vq vq;
@@ -105,6 +109,7 @@ struct vhl_net_vq {
 	bool mergeable;
 
 	bool complained;
+	unsigned int faults;
 	struct vhl_done *done;
 	unsigned int done_num;
 	unsigned int done_max;
@@ -123,6 +128,7 @@ struct vhl_net_vq {
 	struct list_head netdev_users;
 	unsigned int counted;
 	unsigned int counted_bytes;
+	atomic_t dropped;
 
 	struct xdp_buff *frames;
 	unsigned int frame_num;
@@ -138,15 +144,17 @@ static inline struct vhl_net_vq *to_net(struct vhl_vq *vq)
 /* main.c APIs: the worker, holding vq->mutex */
 void vhl_net_publish(struct vhl_net_vq *q);
 void vhl_net_complain(struct vhl_net_vq *q, int err);
+bool vhl_net_faulted(struct vhl_net_vq *q);
 
 /* tx.c APIs: what struct vhl_ops calls run() */
 enum vhl_run vhl_net_tx(struct vhl_vq *vq);
 
 /* rx.c APIs: likewise, and what stop() does to packets that were taken from the TAP */
 enum vhl_run vhl_net_rx(struct vhl_vq *vq);
+enum vhl_backlog vhl_net_rx_backlog(struct vhl_net_vq *q);
 void vhl_net_rx_unconsume(struct vhl_net_vq *q);
 
-/* netdev.c APIs: find() and count() the worker, forget() also the client, holding vq->mutex */
+/* netdev.c APIs: the worker, forget() and count() also the client, holding vq->mutex */
 void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev);
 void vhl_netdev_forget(struct vhl_net_vq *q);
 void vhl_netdev_count(struct vhl_net_vq *q);

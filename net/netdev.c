@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The network device of a TAP, whose counters are ours to keep for the packets that the TAP does
- * not copy itself.
+ * The network device of a TAP or macvtap, whose counters are ours to keep for the packets that the
+ * TAP does not copy itself, and for those that are dropped here.
  *
  * Nothing tells which device a file belongs to but the packets that come out of it, and one that
  * waits may outlive the device that it was sent to: what skb->dev points to is only ever compared.
- * It is used once it was found among the devices that exist, until that one goes.
+ * It is used once it was found among the devices that exist, until that one goes. Frames from the
+ * guest that are dropped before that wait to be counted. Frames of XDP say nothing either.
  */
 #include <linux/netdevice.h>
 #include <linux/rculist.h>
@@ -21,7 +22,18 @@
 static DEFINE_SPINLOCK(vhl_net_users_lock);
 static LIST_HEAD(vhl_net_users);
 
-static bool vhl_netdev_exists(const struct net_device *wanted)
+static bool vhl_netdev_is_kind(const struct net_device *dev, bool is_tun)
+{
+	const struct rtnl_link_ops *ops = dev->rtnl_link_ops;
+
+	if (!ops)
+		return false;
+	if (is_tun)
+		return !strcmp(ops->kind, "tun");
+	return !strcmp(ops->kind, "macvtap") || !strcmp(ops->kind, "ipvtap");
+}
+
+static bool vhl_netdev_exists(const struct net_device *wanted, bool is_tun)
 {
 	struct net_device *dev;
 	struct net *net;
@@ -31,22 +43,48 @@ static bool vhl_netdev_exists(const struct net_device *wanted)
 	for_each_net_rcu(net) {
 		for_each_netdev_rcu(net, dev) {
 			if (dev == wanted)
-				return dev->rtnl_link_ops &&
-				       !strcmp(dev->rtnl_link_ops->kind, "tun");
+				return vhl_netdev_is_kind(dev, is_tun);
 		}
 	}
 	return false;
 }
 
+/*
+ * The queue that knows the device: only packets to the guest tell of one. A client may give each
+ * direction a TAP of its own, at any time: the socket is only compared.
+ */
+static struct vhl_net_vq *vhl_netdev_knower(struct vhl_net_vq *q)
+{
+	struct vhl_net_vq *rx = to_net(q->vq.dev->vqs[VHL_NET_RX]);
+
+	return READ_ONCE(rx->sock) == q->sock ? rx : q;
+}
+
+/* What goes to the guest a TAP sends, and a macvtap receives. The kernel counts one at a time. */
+static void vhl_netdev_count_dropped(struct vhl_net_vq *q, struct net_device *dev)
+{
+	bool sends = (q->vq.index == VHL_NET_RX) == q->is_tun;
+	unsigned int i;
+
+	/* more are there only of a time in which the device was not known */
+	for (i = 0; i < VHL_NET_TURN_CHAINS && atomic_dec_if_positive(&q->dropped) >= 0; i++) {
+		if (sends)
+			dev_core_stats_tx_dropped_inc(dev);
+		else
+			dev_core_stats_rx_dropped_inc(dev);
+	}
+}
+
 /* Under RTNL a device that exists goes later, and is said to. Not waited for: more packets come. */
 void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev)
 {
+	struct vhl_net_vq *tx = to_net(q->vq.dev->vqs[VHL_NET_TX]);
 	bool exists;
 
 	if (!rtnl_trylock())
 		return;
 	rcu_read_lock();
-	exists = vhl_netdev_exists(dev);
+	exists = vhl_netdev_exists(dev, q->is_tun);
 	rcu_read_unlock();
 	/* what was counted so far is the other device's */
 	vhl_netdev_count(q);
@@ -56,6 +94,9 @@ void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev)
 		rcu_assign_pointer(q->netdev, dev);
 		list_add(&q->netdev_users, &vhl_net_users);
 		spin_unlock(&vhl_net_users_lock);
+		/* it may have nothing to say for a long time */
+		if (vhl_netdev_knower(tx) == q)
+			vhl_netdev_count_dropped(tx, dev);
 	}
 	rtnl_unlock();
 }
@@ -74,14 +115,17 @@ void vhl_netdev_count(struct vhl_net_vq *q)
 {
 	struct net_device *dev;
 
-	if (!q->counted)
+	if (!q->counted && !atomic_read(&q->dropped))
 		return;
 	rcu_read_lock();
-	dev = rcu_dereference(q->netdev);
+	dev = rcu_dereference(vhl_netdev_knower(q)->netdev);
 	if (dev) {
-		preempt_disable();
-		dev_sw_netstats_tx_add(dev, q->counted, q->counted_bytes);
-		preempt_enable();
+		if (q->counted) {
+			preempt_disable();
+			dev_sw_netstats_tx_add(dev, q->counted, q->counted_bytes);
+			preempt_enable();
+		}
+		vhl_netdev_count_dropped(q, dev);
 	}
 	rcu_read_unlock();
 	q->counted = 0;

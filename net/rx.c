@@ -273,7 +273,7 @@ static int vhl_net_rx_recv(struct vhl_net_vq *q, void *packet, u32 need,
 	iov_iter_init(&msg.msg_iter, ITER_DEST, room->iov, room->segs, need);
 	iter = msg.msg_iter;
 	if (q->own_hdr && copy_to_iter(&hdr, q->hdr_len, &msg.msg_iter) != q->hdr_len) {
-		tun_ptr_free(packet);
+		vhl_tun_free(packet);
 		return -EFAULT;
 	}
 
@@ -334,8 +334,7 @@ static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
 	*packet = NULL;
 	if (!ret && is_skb && q->hdr_len <= sizeof(struct virtio_net_hdr_mrg_rxbuf)) {
 		q->direct = true;
-		if (q->is_tun)
-			vhl_netdev_find(q, dev);
+		vhl_netdev_find(q, dev);
 	}
 	return ret;
 }
@@ -359,7 +358,6 @@ static void vhl_net_rx_free(struct vhl_net_vq *q)
 /* Show the driver what was delivered, then clear up */
 static void vhl_net_rx_publish(struct vhl_net_vq *q)
 {
-	vhl_netdev_count(q);
 	vhl_net_publish(q);
 	vhl_net_rx_free(q);
 }
@@ -374,11 +372,49 @@ static void *vhl_net_rx_peek(struct vhl_net_vq *q)
 		vhl_net_rx_free(q);
 		q->packet_next = 0;
 		q->packet_kept = 0;
-		q->packet_end = ptr_ring_consume_batched(q->ring, q->packets, VHL_NET_BATCH);
+		q->packet_end = vhl_tun_consume(q->tap->file, q->ring, q->packets, VHL_NET_BATCH);
 		if (!q->packet_end)
 			return NULL;
 	}
 	return q->packets[q->packet_next];
+}
+
+/* The device that a packet was sent to, which may be gone: to compare with others */
+static struct net_device *vhl_net_rx_dev(void *packet)
+{
+	return tun_is_xdp_frame(packet) ? NULL : ((struct sk_buff *)packet)->dev;
+}
+
+/* A packet for @dev was dropped */
+static void vhl_net_rx_dropped(struct vhl_net_vq *q, struct net_device *dev)
+{
+	if (dev && dev != rcu_access_pointer(q->netdev))
+		vhl_netdev_find(q, dev);
+	atomic_inc(&q->dropped);
+	q->errors++;
+}
+
+/* How full is the ring of the TAP? A nap is to take up no more than an eighth of it. */
+enum vhl_backlog vhl_net_rx_backlog(struct vhl_net_vq *q)
+{
+	enum vhl_backlog backlog = VHL_BACKLOG_SMALL;
+	struct ptr_ring *ring = READ_ONCE(q->ring);
+	unsigned long flags;
+	int filled;
+
+	/* against a change of its size; also called with irqs off, by who has just let go of it */
+	spin_lock_irqsave(&ring->producer_lock, flags);
+	if (ring->size) {
+		filled = ring->producer - READ_ONCE(ring->consumer_head);
+		if (filled < 0)
+			filled += ring->size;
+		if (__ptr_ring_full(ring))
+			backlog = VHL_BACKLOG_FULL;
+		else if (filled > ring->size / 8)
+			backlog = VHL_BACKLOG_LARGE;
+	}
+	spin_unlock_irqrestore(&ring->producer_lock, flags);
+	return backlog;
 }
 
 enum vhl_run vhl_net_rx(struct vhl_vq *vq)
@@ -386,6 +422,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 	struct vhl_net_vq *q = to_net(vq);
 	enum vhl_run run = VHL_RUN_MORE;
 	struct vhl_net_room room;
+	struct net_device *dev;
 	unsigned int chains = 0;
 	u64 bytes = 0;
 	void *packet;
@@ -396,10 +433,13 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 	while (chains < VHL_NET_TURN_CHAINS && bytes < VHL_NET_TURN_BYTES) {
 		packet = vhl_net_rx_peek(q);
 		if (!packet) {
+			if (vhl_poll_listen(&q->tap->poll))
+				continue;
 			run = VHL_RUN_BACKEND;
 			break;
 		}
 		need = q->hdr_len + vhl_net_rx_len(packet);
+		dev = vhl_net_rx_dev(packet);
 
 		switch (vhl_net_rx_gather(q, need, &room)) {
 		case VHL_NET_GOT:
@@ -409,14 +449,17 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 			break;
 		case VHL_NET_TOO_BIG:
 			/* the driver's doing, nothing to complain of */
-			tun_ptr_free(packet);
+			vhl_tun_free(packet);
 			q->packets[q->packet_next] = NULL;
 			ret = -EINVAL;
 			break;
 		case VHL_NET_NONE:
+			/* until there are buffers it does not matter how many packets come */
+			vhl_poll_mute(&q->tap->poll);
 			run = VHL_RUN_RING;
 			goto publish;
 		case VHL_NET_SHORT:
+			vhl_poll_mute(&q->tap->poll);
 			run = VHL_RUN_SHORT;
 			goto publish;
 		case VHL_NET_AGAIN:
@@ -429,15 +472,14 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		bytes += need;
 
 		if (ret) {
-			q->errors++;
-			if (ret == -EFAULT) {
-				vhl_vq_break(vq, VHL_FAULT_ACCESS);
+			vhl_net_rx_dropped(q, dev);
+			if (ret == -EFAULT && vhl_net_faulted(q))
 				break;
-			}
 			vhl_net_complain(q, ret);
 			continue;
 		}
 		q->complained = false;
+		q->faults = 0;
 		q->bytes += need;
 		q->done_num += room.heads;
 		/* between two packets: the buffers of one have to appear together */
@@ -454,7 +496,7 @@ void vhl_net_rx_unconsume(struct vhl_net_vq *q)
 {
 	if (q->packet_next != q->packet_end)
 		ptr_ring_unconsume(q->ring, &q->packets[q->packet_next],
-				   q->packet_end - q->packet_next, tun_ptr_free);
+				   q->packet_end - q->packet_next, vhl_tun_free);
 	q->packet_next = 0;
 	q->packet_end = 0;
 	q->packet_kept = 0;

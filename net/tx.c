@@ -54,9 +54,9 @@ static void vhl_net_tx_submit(struct vhl_net_vq *q)
 
 /*
  * The rules that the TAP has for headers of frames that it copies itself; those in a batch it
- * takes as they are.
+ * takes as they are. A macvtap lets them end inside of the Ethernet header.
  */
-static bool vhl_net_tx_hdr_ok(struct virtio_net_hdr *hdr, u32 len)
+static bool vhl_net_tx_hdr_ok(const struct vhl_net_vq *q, struct virtio_net_hdr *hdr, u32 len)
 {
 	u32 hdr_len = vhl16_to_cpu(hdr->hdr_len);
 
@@ -67,7 +67,7 @@ static bool vhl_net_tx_hdr_ok(struct virtio_net_hdr *hdr, u32 len)
 			return false;
 		hdr->hdr_len = cpu_to_vhl16(hdr_len);
 	}
-	return hdr_len <= len && (!hdr_len || hdr_len >= ETH_HLEN);
+	return hdr_len <= len && (!q->is_tun || !hdr_len || hdr_len >= ETH_HLEN);
 }
 
 /*
@@ -126,14 +126,18 @@ static int vhl_net_tx_copy(struct vhl_net_vq *q, const struct vhl_chain *chain)
 	/* stays aligned, for all sizes are */
 	buf = page_address(frag->page) + frag->offset;
 	data = buf + headroom;
-	if (unlikely(vhl_net_tx_gather(data - q->hdr_len, chain)))
+	if (unlikely(vhl_net_tx_gather(data - q->hdr_len, chain))) {
+		atomic_inc(&q->dropped);
 		return -EFAULT;
+	}
 
 	hdr = vhl_tun_frame(&q->frames[q->frame_num], buf, headroom, len, size);
 	if (!q->own_hdr) {
 		memcpy(hdr, data - q->hdr_len, min_t(size_t, q->hdr_len, VHL_TUN_VNET_SIZE));
-		if (!vhl_net_tx_hdr_ok(hdr, len))
+		if (!vhl_net_tx_hdr_ok(q, hdr, len)) {
+			atomic_inc(&q->dropped);
 			return -EINVAL;
+		}
 	}
 
 	get_page(frag->page);
@@ -179,15 +183,21 @@ static int vhl_net_tx_full(struct vhl_net_vq *q, int err)
 	return err == -EAGAIN ? VHL_RUN_MORE : err;
 }
 
-/* Return: 0 when the frame is in the batch or with the TAP, negative otherwise. */
+/*
+ * What is refused here is for the device's counters; what the TAP refuses it counts itself.
+ *
+ * Return: 0 when the frame is in the batch or with the TAP, negative otherwise.
+ */
 static int vhl_net_tx_one(struct vhl_net_vq *q, const struct vhl_chain *chain, bool batch)
 {
 	u32 len = chain->out_len - q->hdr_len;
 	int ret = -E2BIG;
 
 	/* never to the TAP: kernels differ in whether it survives such frames */
-	if (len < ETH_HLEN || len > VHL_NET_FRAME_MAX)
+	if (len < ETH_HLEN || len > VHL_NET_FRAME_MAX) {
+		atomic_inc(&q->dropped);
 		return -EINVAL;
+	}
 	if (batch)
 		ret = vhl_net_tx_copy(q, chain);
 	if (ret == -E2BIG) {
@@ -231,14 +241,15 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 				break;
 			}
 		}
-		if (ret == -EFAULT) {
+		if (ret == -EFAULT && vhl_net_faulted(q)) {
 			vhl_vq_unget(vq, 1);
-			vhl_vq_break(vq, VHL_FAULT_ACCESS);
 			break;
 		}
 		if (ret) {
 			q->errors++;
 			vhl_net_complain(q, ret);
+		} else {
+			q->faults = 0;
 		}
 
 		q->done[q->done_num++] = (struct vhl_done) { .head = chain.head };

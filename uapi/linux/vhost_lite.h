@@ -127,6 +127,12 @@
 #include <linux/types.h>
 #include <linux/vhost.h>
 
+/*
+ * VHL_NET_MAX_FAULTS - a packet to the guest, or a frame from it, whose copy faults in the owner's
+ * memory is dropped; the queue breaks with so many in a row
+ */
+#define VHL_NET_MAX_FAULTS	64
+
 /**
  * VHOST_BLK_SET_BACKEND - attach a regular file or a block device, or detach it
  *
