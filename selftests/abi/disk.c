@@ -33,9 +33,9 @@ int set_link(const char *name, bool up)
 	return ret;
 }
 
-int make_tap(char *name, int hdr)
+int make_tap_with(char *name, int hdr, unsigned int flags)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | (hdr ? IFF_VNET_HDR : 0) };
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | (hdr ? IFF_VNET_HDR : 0) | flags };
 	char path[128];
 	int fd, ret;
 
@@ -57,6 +57,11 @@ int make_tap(char *name, int hdr)
 out:
 	close(fd);
 	return ret;
+}
+
+int make_tap(char *name, int hdr)
+{
+	return make_tap_with(name, hdr, 0);
 }
 
 int make_disk(uint64_t bytes)

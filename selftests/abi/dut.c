@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dut.h"
+#include "links.h"
 
 /* Local experimental protocols (IEEE 802), one for each direction */
 #define PROTO_FROM_GUEST	0x88b5
@@ -56,9 +57,16 @@ static int open_raw(struct dut *d)
 
 static int open_backend(struct dut *d)
 {
+	if (d->opts.macvtap) {
+		d->backend = make_macvtap(NET_HDR);
+		d->owns_backend = true;
+		strcpy(d->ifname, VETH_NAME);
+		return d->backend < 0 ? d->backend : open_raw(d);
+	}
 	if (d->kind == DUT_NET) {
-		d->backend = make_tap(d->ifname, d->opts.accept & BIT(VHOST_NET_F_VIRTIO_NET_HDR) ?
-				      0 : NET_HDR);
+		d->backend = make_tap_with(d->ifname,
+					   d->opts.accept & BIT(VHOST_NET_F_VIRTIO_NET_HDR) ?
+					   0 : NET_HDR, d->opts.tap_flags);
 		d->owns_backend = true;
 		return d->backend < 0 ? d->backend : open_raw(d);
 	}
@@ -142,6 +150,8 @@ void dut_close(struct dut *d)
 		close(d->backend);
 	if (d->raw >= 0)
 		close(d->raw);
+	if (d->opts.macvtap)
+		del_veth();
 	d->g = NULL;
 }
 

@@ -31,6 +31,8 @@ enum dut_kind {
  * @refuse: features not to take
  * @accept: features to take that are not by themselves (VHOST_NET_F_VIRTIO_NET_HDR)
  * @disk: file to attach instead of one of memory; the caller's, 0 for none
+ * @tap_flags: more of them for TUNSETIFF
+ * @macvtap: instead of a TAP; packets are sent to VETH_NAME then, and frames arrive there
  * @regions: pieces of memory, 0 is 4
  * @memory: bytes of memory, 0 is 8 MiB
  * @stopped: do not start
@@ -39,6 +41,8 @@ struct dut_opts {
 	unsigned int num;
 	uint64_t refuse, accept;
 	int disk;
+	unsigned int tap_flags;
+	bool macvtap;
 	unsigned int regions;
 	uint64_t memory;
 	bool stopped;
@@ -146,6 +150,9 @@ int mover_stop(struct mover *m);
 
 /* make_tap() - a TAP that is up, with headers of @hdr bytes; -errno.  Gone when it is closed */
 int make_tap(char *name, int hdr);
+
+/* make_tap_with() - one with more flags for TUNSETIFF */
+int make_tap_with(char *name, int hdr, unsigned int flags);
 int set_link(const char *name, bool up);
 
 /* make_disk() - a file in memory with @bytes; -errno */

@@ -287,7 +287,7 @@ long nr_files_slack(void)
 }
 
 /* For every thread of ours, of all processes: workers are called vhl-PID-INDEX */
-static int for_workers(pid_t of, long *ticks)
+static int for_workers(pid_t of, long *ticks, struct worker_use *use)
 {
 	DIR *procs = opendir("/proc");
 	struct dirent *p, *t;
@@ -323,6 +323,16 @@ static int for_workers(pid_t of, long *ticks)
 			if (ticks && sscanf(end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
 					    &user, &sys) == 2)
 				*ticks += user + sys;
+			if (use) {
+				unsigned long long ns, runs;
+
+				snprintf(stat, sizeof(stat), "%s/%s/schedstat", path, t->d_name);
+				if (read_file(stat, buf, sizeof(buf)) <= 0 ||
+				    sscanf(buf, "%llu %*u %llu", &ns, &runs) != 2)
+					continue;
+				use->ns += ns;
+				use->runs += runs;
+			}
 		}
 		if (tasks)
 			closedir(tasks);
@@ -334,7 +344,7 @@ static int for_workers(pid_t of, long *ticks)
 
 int nr_workers(void)
 {
-	return for_workers(0, NULL);
+	return for_workers(0, NULL, NULL);
 }
 
 bool wait_workers(int n, unsigned int ms)
@@ -353,7 +363,13 @@ long worker_ticks(pid_t pid)
 {
 	long ticks = 0;
 
-	return for_workers(pid, &ticks) ? ticks : -1;
+	return for_workers(pid, &ticks, NULL) ? ticks : -1;
+}
+
+int worker_use(pid_t pid, struct worker_use *use)
+{
+	memset(use, 0, sizeof(*use));
+	return for_workers(pid, NULL, use) ? 0 : -ENOENT;
 }
 
 static long kb_of(const char *path, const char *key)

@@ -114,6 +114,14 @@ bool wait_workers(int n, unsigned int ms);
 /* worker_ticks() - processor time that the workers had so far, in clock ticks; those of @pid */
 long worker_ticks(pid_t pid);
 
+/* struct worker_use - time that they ran, and how often they were given a processor */
+struct worker_use {
+	uint64_t ns, runs;
+};
+
+/* worker_use() - the same for those of @pid, exactly.  0 or -errno */
+int worker_use(pid_t pid, struct worker_use *use);
+
 /* locked_kb() - VmLck of this process */
 long locked_kb(void);
 
