@@ -273,7 +273,6 @@ TEST_F(drops, fault_from_the_guest)
 #define PACKETS		2
 /* us; so long that there are more than 64 of them in one nap */
 #define LONGEST		"64000"
-/* The machine has pauses of its own, which may be in the middle of either */
 #define ROUNDS		3
 
 #define NAP_MAX		"/sys/module/vhost_lite/parameters/nap_max_us"
@@ -356,7 +355,7 @@ static int64_t stream(struct dut *d, unsigned int times)
 
 TEST_F_TIMEOUT(nap, cost_no_packet, 120)
 {
-	int64_t without, with, most = 0, least = INT64_MAX, naps = 0;
+	int64_t without, with, all_without = 0, all_with = 0, naps = 0;
 	unsigned int times = many(2000);
 	struct dut *d = &self->d;
 
@@ -373,11 +372,12 @@ TEST_F_TIMEOUT(nap, cost_no_packet, 120)
 		polls = dut_counter(d, RX, "polls") - polls;
 		printf("# of %u packets: %lld dropped, %lld without naps; %lld naps\n",
 		       PACKETS * times, (long long)with, (long long)without, (long long)polls);
-		least = with < least ? with : least;
-		most = without > most ? without : most;
+		all_without += without;
+		all_with += with;
 		naps += polls;
 	}
-	EXPECT_GE(most + most / 10, least);
+	/* a pause of the machine's own may be in the middle of either */
+	EXPECT_GE(all_without + all_without / 10 + PACKETS * times * ROUNDS / 200, all_with);
 	if (!naps)
 		SKIP(return, "there were no naps");
 }
