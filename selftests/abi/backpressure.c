@@ -21,6 +21,7 @@
 
 FIXTURE(backpressure) {
 	struct dut d;
+	bool ready;
 };
 
 FIXTURE_VARIANT(backpressure) {
@@ -44,6 +45,7 @@ FIXTURE_SETUP(backpressure)
 	ASSERT_EQ(0, dut_open(&self->d, DUT_NET, &opts));
 	ASSERT_EQ(0, run("ip link set %s txqueuelen %u && tc qdisc replace dev %s root pfifo limit 2000",
 			 self->d.ifname, ROOM, self->d.ifname));
+	self->ready = true;
 }
 
 FIXTURE_TEARDOWN(backpressure)
@@ -62,6 +64,10 @@ TEST_F_TIMEOUT(backpressure, room_again, 120)
 	int64_t dropped = 0;
 	uint32_t used;
 	void *token;
+
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no backpressure");
 
 	make_frame(frame, sizeof(frame), 1, false);
 	for (unsigned int i = 0; i < many(20); i++) {

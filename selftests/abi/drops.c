@@ -23,6 +23,7 @@ FIXTURE(drops) {
 	const char *ifname;		/* whose counters */
 	const char *to_guest;		/* which of them */
 	const char *from_guest;
+	bool ready;
 };
 
 FIXTURE_VARIANT(drops) {
@@ -46,6 +47,7 @@ FIXTURE_SETUP(drops)
 	/* a macvtap is a device that receives what its guest gets */
 	self->to_guest = opts.macvtap ? "rx_dropped" : "tx_dropped";
 	self->from_guest = opts.macvtap ? "tx_dropped" : "rx_dropped";
+	self->ready = true;
 }
 
 FIXTURE_TEARDOWN(drops)
@@ -97,6 +99,10 @@ TEST_F(drops, too_big)
 	uint32_t used;
 	void *token;
 
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
+
 	make_frame(frame, sizeof(frame), 1, false);
 	for (unsigned int i = 0; i < 3; i++) {
 		ASSERT_EQ(0, post(d, d->lane[RX].gpa, 200));
@@ -120,6 +126,10 @@ TEST_F(drops, from_the_guest)
 	int64_t was = tap_counter(self->ifname, self->from_guest), n = 0;
 	struct dut *d = &self->d;
 	struct virtio_net_hdr *hdr = (void *)d->lane[TX].p;
+
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
 
 	memset(hdr, 0, NET_HDR);
 	make_frame(d->lane[TX].p + NET_HDR, 100, 1, true);
@@ -148,6 +158,10 @@ TEST_F(drops, headers_that_end_early)
 	static const uint32_t lens[] = { 60, 1514, 3500, 8000 };
 	struct dut *d = &self->d;
 	struct virtio_net_hdr *hdr = (void *)d->lane[TX].p;
+
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
 
 	if (variant->macvtap) {
 		ASSERT_EQ(0, run("ip link set " VETH_NAME " mtu 9000 && ip link set " VETH_PEER
@@ -204,6 +218,10 @@ TEST_F(drops, fault_to_the_guest)
 	uint32_t used;
 	void *token;
 
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
+
 	make_frame(frame, sizeof(frame), 1, false);
 	ASSERT_EQ(0, make_hole(d, &h));
 	for (unsigned int i = 0; i < 4; i++) {
@@ -243,6 +261,10 @@ TEST_F(drops, fault_from_the_guest)
 	int64_t was = tap_counter(self->ifname, self->from_guest), n = 0;
 	struct dut *d = &self->d;
 	struct hole h;
+
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
 
 	EXPECT_EQ(0, dut_units(d, RX, 1));
 	ASSERT_EQ(0, make_hole(d, &h));

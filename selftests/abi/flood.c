@@ -36,6 +36,7 @@ FIXTURE(flood) {
 	struct virtio_net_hdr hdr;
 	unsigned char *frame;
 	unsigned int len;
+	bool ready;
 };
 
 FIXTURE_VARIANT(flood) {
@@ -81,6 +82,7 @@ FIXTURE_SETUP(flood)
 		};
 	}
 	make_tcp(self->frame, self->len, 1);
+	self->ready = true;
 }
 
 FIXTURE_TEARDOWN(flood)
@@ -189,6 +191,10 @@ TEST_F_TIMEOUT(flood, no_buffers, 60)
 {
 	struct dut *d = &self->d;
 
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
+
 	EXPECT_QUIET();
 	for (unsigned int i = 0; i < many(20); i++) {
 		/* who adds the first one is asked to kick, and is served */
@@ -212,6 +218,10 @@ TEST_F_TIMEOUT(flood, short_buffers, 60)
 {
 	struct dut *d = &self->d;
 
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
+
 	for (unsigned int i = 0; i < 2; i++) {
 		ASSERT_EQ(0, post(d, 1, 40));
 		ASSERT_EQ(0, gq_kick(d->q[RX]));
@@ -230,6 +240,10 @@ TEST_F_TIMEOUT(flood, no_wake_is_lost, 120)
 {
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[RX];
+
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
 
 	for (unsigned int i = 0; i < many(60); i++) {
 		ASSERT_EQ(0, post(d, 1 + i % 7, 2048));
@@ -256,6 +270,10 @@ TEST_F_TIMEOUT(flood, no_wake_is_lost, 120)
 TEST_F_TIMEOUT(flood, broken, 60)
 {
 	struct dut *d = &self->d;
+
+	/* older harnesses go on after a setup that skips */
+	if (!self->ready)
+		SKIP(return, "no such devices");
 
 	gq_push(d->q[RX], 0xffff);
 	gq_publish(d->q[RX]);
