@@ -295,7 +295,7 @@ TEST_F(drops, fault_from_the_guest)
 #define PACKETS		2
 /* us; so long that there are more than 64 of them in one nap */
 #define LONGEST		"64000"
-#define ROUNDS		3
+#define ROUNDS		5
 
 #define NAP_MAX		"/sys/module/vhost_lite/parameters/nap_max_us"
 #define POLL_MAX	"/sys/module/vhost_lite/parameters/poll_max_us"
@@ -377,7 +377,8 @@ static int64_t stream(struct dut *d, unsigned int times)
 
 TEST_F_TIMEOUT(nap, cost_no_packet, 120)
 {
-	int64_t without, with, all_without = 0, all_with = 0, naps = 0;
+	int64_t without, with, all_without = 0, all_with = 0, worst_without = 0, worst_with = 0;
+	int64_t naps = 0;
 	unsigned int times = many(2000);
 	struct dut *d = &self->d;
 
@@ -396,10 +397,14 @@ TEST_F_TIMEOUT(nap, cost_no_packet, 120)
 		       PACKETS * times, (long long)with, (long long)without, (long long)polls);
 		all_without += without;
 		all_with += with;
+		worst_without = without > worst_without ? without : worst_without;
+		worst_with = with > worst_with ? with : worst_with;
 		naps += polls;
 	}
-	/* a pause of the machine's own may be in the middle of either */
-	EXPECT_GE(all_without + all_without / 10 + PACKETS * times * ROUNDS / 200, all_with);
+	/* a pause of the machine's own, in the middle of either, costs many at once */
+	all_without -= worst_without;
+	all_with -= worst_with;
+	EXPECT_GE(all_without + all_without / 10 + PACKETS * times * ROUNDS / 500, all_with);
 	if (!naps)
 		SKIP(return, "there were no naps");
 }
