@@ -367,7 +367,6 @@ static int vhl_open(struct inode *inode, struct file *file)
 	struct vhl_node *node = container_of(file->private_data, struct vhl_node, misc);
 	struct vhl_dev *dev;
 	unsigned int i;
-	int ret;
 
 	dev = kzalloc(node->dev_size, GFP_KERNEL_ACCOUNT);
 	if (!dev)
@@ -380,22 +379,13 @@ static int vhl_open(struct inode *inode, struct file *file)
 	for (i = 0; i < node->num_vqs; i++) {
 		dev->vqs[i] = kzalloc(node->vq_size, GFP_KERNEL_ACCOUNT);
 		if (!dev->vqs[i]) {
-			ret = -ENOMEM;
-			goto free_dev;
+			vhl_free_dev(dev);
+			return -ENOMEM;
 		}
 		vhl_vq_init(dev->vqs[i], dev, i);
 	}
-	if (node->ops->init) {
-		ret = node->ops->init(dev);
-		if (ret)
-			goto free_dev;
-	}
 	file->private_data = dev;
 	return 0;
-
-free_dev:
-	vhl_free_dev(dev);
-	return ret;
 }
 
 static int vhl_release(struct inode *inode, struct file *file)

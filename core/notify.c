@@ -318,6 +318,7 @@ int vhl_set_config_call(struct vhl_dev *dev, int fd)
 int vhl_vq_set_err(struct vhl_vq *vq, int fd)
 {
 	struct eventfd_ctx *ctx;
+	bool failed;
 	int ret;
 
 	lockdep_assert_held(&vq->dev->mutex);
@@ -325,9 +326,11 @@ int vhl_vq_set_err(struct vhl_vq *vq, int fd)
 	ret = eventfd_get(fd, &ctx);
 	if (ret)
 		return ret;
+	/* a queue that waits for its ring to be mapped, and has it, is one that did not start again */
+	failed = vq->restart && vhl_ring_is_mapped(vq);
 	vhl_vq_lock(vq);
 	swap(vq->err, ctx);
-	if (vq->err && vq->broken)
+	if (vq->err && (vq->broken || failed))
 		vhl_eventfd_signal(vq->err);
 	vhl_vq_unlock(vq);
 	eventfd_put(ctx);

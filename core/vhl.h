@@ -92,9 +92,8 @@ enum vhl_backlog {
 /**
  * struct vhl_ops - what a backend does
  *
- * @init:	device was opened; fill what differs from zero.  Optional
  * @release:	device is closed, all queues are stopped and nothing is attached to them; drop what
- *		@init and @attach_dev took.  Optional
+ *		@attach_dev took.  Optional
  * @features:	fill the VHL_FEATURE_WORDS words of bits to offer, which are zero before; -ENXIO
  *		where they depend on a backing that is missing
  * @prepare:	find out whether the file that VHOST_*_SET_BACKEND named is any good, and make a
@@ -126,7 +125,6 @@ enum vhl_backlog {
  * @show:	write what is attached to fdinfo, one word.  Holding dev->mutex
  */
 struct vhl_ops {
-	int (*init)(struct vhl_dev *dev);
 	void (*release)(struct vhl_dev *dev);
 	int (*features)(struct vhl_dev *dev, u64 *features);
 	void *(*prepare)(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file);
