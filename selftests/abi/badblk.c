@@ -238,8 +238,8 @@ TEST_F(blk, not_on_the_disk)
 TEST_F(blk, unknown_types)
 {
 	static const uint32_t types[] = {
-		2, 3, 5, 6, 7, 9, 10, 12, 15, 16, 17, 18, 20, 22, 24, 26, 100, 0x80000000, 0x80000001,
-		0x7fffffff, 0xffffffff, 0x101, 0x10000,
+		2, 3, 6, 7, 9, 10, 12, 15, 16, 17, 18, 20, 22, 24, 26, 100, 0x80000002, 0x80000003,
+		0x80000064, 0x7fffffff, 0xffffffff, 0x101, 0x10000, 0x40000000,
 	};
 
 	for (unsigned int i = 0; i < sizeof(types) / sizeof(types[0]); i++) {

@@ -77,15 +77,11 @@ int make_disk(uint64_t bytes)
 	return fd;
 }
 
-int slow_disk(unsigned int ms)
+static int make_null(unsigned int mib, unsigned int block, unsigned int usec, unsigned int depth,
+		     char path[32])
 {
-	return slow_disk_of(ms, 64);
-}
-
-int slow_disk_of(unsigned int ms, unsigned int depth)
-{
-	char delay[32], tags[32], index[32], path[64];
-	int fd, i;
+	char delay[32], size[32], blocksize[32], tags[32], index[32];
+	int fd;
 
 	if (!module_loaded("null_blk") && system("modprobe null_blk nr_devices=0 2>/dev/null"))
 		return -ENOENT;
@@ -95,28 +91,52 @@ int slow_disk_of(unsigned int ms, unsigned int depth)
 	slow_disk_remove();
 	if (mkdir(NULLB, 0700))
 		return -errno;
-	snprintf(delay, sizeof(delay), "%llu", ms * 1000000ULL);
+	snprintf(delay, sizeof(delay), "%llu", usec * 1000ULL);
+	snprintf(size, sizeof(size), "%u", mib);
+	snprintf(blocksize, sizeof(blocksize), "%u", block);
 	snprintf(tags, sizeof(tags), "%u", depth);
 	/* completes in a timer's interrupt, or at once */
-	if (put_file(NULLB "/hw_queue_depth", tags) || put_file(NULLB "/size", "16") || put_file(NULLB "/memory_backed", "1") ||
-	    put_file(NULLB "/irqmode", ms ? "2" : "0") || put_file(NULLB "/completion_nsec", delay) ||
-	    put_file(NULLB "/power", "1"))
+	if (put_file(NULLB "/hw_queue_depth", tags) || put_file(NULLB "/size", size) ||
+	    put_file(NULLB "/memory_backed", "1") || put_file(NULLB "/blocksize", blocksize) ||
+	    put_file(NULLB "/irqmode", usec ? "2" : "0") ||
+	    put_file(NULLB "/completion_nsec", delay) || put_file(NULLB "/power", "1"))
 		return -EIO;
 	fd = open(NULLB "/index", O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || read(fd, index, sizeof(index)) <= 0)
 		return -EIO;
 	close(fd);
-	snprintf(path, sizeof(path), "/dev/nullb%d", atoi(index));
 	/* the name when it was made through configfs, since 6.4 or so */
-	for (i = 0; i < 100; i++) {
-		fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-		if (fd < 0)
-			fd = open("/dev/vhltest", O_RDWR | O_DIRECT | O_CLOEXEC);
-		if (fd >= 0)
-			return fd;
+	for (unsigned int i = 0; i < 100; i++) {
+		snprintf(path, 32, "/dev/nullb%d", atoi(index));
+		if (!access(path, F_OK))
+			return 0;
+		strcpy(path, "/dev/vhltest");
+		if (!access(path, F_OK))
+			return 0;
 		sleep_ms(20);
 	}
 	return -ENODEV;
+}
+
+int null_disk(unsigned int mib, unsigned int block, unsigned int usec, char path[32])
+{
+	return make_null(mib, block, usec, 64, path);
+}
+
+int slow_disk(unsigned int ms)
+{
+	return slow_disk_of(ms, 64);
+}
+
+int slow_disk_of(unsigned int ms, unsigned int depth)
+{
+	char path[32];
+	int ret = make_null(16, 512, ms * 1000, depth, path);
+
+	if (ret)
+		return ret;
+	ret = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	return ret < 0 ? -errno : ret;
 }
 
 void slow_disk_remove(void)

@@ -81,8 +81,10 @@ static int open_backend(struct dut *d)
 
 static int attach(struct dut *d)
 {
-	struct vhl_blk_opts opts = { .num_queues = 2 };
+	struct vhl_blk_opts opts = { .num_queues = 2, .block_size = d->opts.block_size };
 
+	if (d->kind == DUT_BLK && d->opts.block_size)
+		return GUEST_IOCTL(d->g, VHL_BLK_SET_OPTS, &opts);
 	if (d->kind != DUT_VDPA)
 		return 0;
 	return GUEST_IOCTL(d->g, VHL_BLK_SET_OPTS, &opts) ?: guest_attach(d->g, d->backend);
@@ -341,7 +343,8 @@ int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, 
 		.type = htole32(type),
 		.sector = htole64(sector),
 	};
-	bool in = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
+	uint32_t what = type & ~VIRTIO_BLK_T_BARRIER;
+	bool in = what == VIRTIO_BLK_T_IN || what == VIRTIO_BLK_T_GET_ID;
 	struct guest_seg seg[3] = { { lane->gpa + LANE_HDR, sizeof(hdr) } };
 	unsigned int n = 1;
 	uint32_t used;

@@ -35,6 +35,7 @@ enum dut_kind {
  * @macvtap: instead of a TAP; packets are sent to VETH_NAME then, and frames arrive there
  * @regions: pieces of memory, 0 is 4
  * @memory: bytes of memory, 0 is 8 MiB
+ * @block_size: of VHL_BLK_SET_OPTS
  * @stopped: do not start
  */
 struct dut_opts {
@@ -45,6 +46,7 @@ struct dut_opts {
 	bool macvtap;
 	unsigned int regions;
 	uint64_t memory;
+	unsigned int block_size;
 	bool stopped;
 };
 
@@ -157,6 +159,13 @@ int set_link(const char *name, bool up);
 
 /* make_disk() - a file in memory with @bytes; -errno */
 int make_disk(uint64_t bytes);
+
+/*
+ * null_disk() - a block device of @mib MiB in memory, with blocks of @block bytes, whose requests
+ * take @usec.  0 with its path, -ENOENT where the kernel has no null_blk.  slow_disk_remove() after it
+ * is not in use any more.
+ */
+int null_disk(unsigned int mib, unsigned int block, unsigned int usec, char path[32]);
 
 /*
  * slow_disk() - a block device whose requests take @ms, opened with O_DIRECT.  -ENOENT where the
