@@ -7,6 +7,7 @@
  *   request.c   a chain becomes a request, and a request is answered
  *   rw.c        reads and writes
  *   bounce.c    reads and writes through pages of our own
+ *   edge.c      writes of parts of the storage's blocks, and who has to wait for whom
  *   flush.c     flushes, and what is known of lost writes
  *
  * A request is answered while the worker looks at its chain, or *taken*: its slot, which its chain's
@@ -30,12 +31,18 @@
 #include <linux/errseq.h>
 #include <linux/fs.h>
 #include <linux/list.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/uio.h>
 #include <linux/vhost_lite.h>
 #include <linux/virtio_blk.h>
 
 #include "vhl.h"
+
+struct vhl_blk_edges;
+
+/* Blocks of the storage that are written in parts, and read and written through pages of our own */
+#define VHL_BLK_STORAGE_BLOCK_MAX	SZ_64K
 
 /**
  * struct vhl_blk_disk - an attached file
@@ -47,7 +54,11 @@
  * @file: with a reference
  * @inode: that has the data: the block device's own, not the one of its node
  * @refs: the device and queues that have it attached.  dev->mutex
- * @capacity: in bytes, whole blocks.  Written with dev->mutex, read by workers: READ_ONCE()
+ * @capacity: in bytes, whole blocks.  Written with dev->mutex, read by workers: its release is the
+ *	      last of the three, and pairs with the acquire in vhl_blk_rw()
+ * @size: of the file when it was last looked at; what is behind reads as zero as long as it is not
+ *	  there.  READ_ONCE()
+ * @direct_end: bytes that direct I/O can read and write without changing the size of the file.  READ_ONCE()
  * @regular: a regular file, whose writes exclude a freeze of its file system
  * @direct: bypasses the page cache
  * @read_only: writes fail
@@ -59,7 +70,10 @@
  * @iocb_flags: for kiocbs, as the file was opened; what fcntl() does to it later is not seen
  * @block_size: of a logical block, to the driver
  * @mem_mask: address bits of a segment that have to be 0 for direct I/O
- * @len_mask: length bits of a segment that have to be 0 for direct I/O
+ * @len_mask: length bits of a segment that have to be 0 for direct I/O: a block of the storage, less
+ *	      one
+ * @tail_mask: of what @direct_end is a multiple of, less one
+ * @edges: who writes parts of the storage's blocks; NULL where the driver cannot
  * @flush_error: a flush failed and what was lost is unknown.  READ_ONCE()
  * @wb_since: errors of the page cache up to when the disk was attached
  * @flush_lock: for the next two
@@ -78,6 +92,8 @@ struct vhl_blk_disk {
 	struct inode *inode;
 	unsigned int refs;
 	u64 capacity;
+	u64 size;
+	u64 direct_end;
 	bool regular;
 	bool direct;
 	bool read_only;
@@ -88,6 +104,8 @@ struct vhl_blk_disk {
 	u32 block_size;
 	u32 mem_mask;
 	u32 len_mask;
+	u32 tail_mask;
+	struct vhl_blk_edges *edges;
 	int flush_error;
 	errseq_t wb_since;
 	spinlock_t flush_lock;
@@ -124,7 +142,7 @@ struct vhl_blk_dev {
  * @reqs: slots for all possible heads, VHL_BLK_SLOTS in a piece, NULL before it is needed. From
  *	  start to stop
  * @write_flags: for kiocbs that write, from start to stop
- * @on_lane: requests that went to the lane and are not finished
+ * @on_lane: requests that went to the lane, or stand in line for it, and are not finished
  */
 struct vhl_blk_vq {
 	struct vhl_vq vq;
@@ -154,10 +172,20 @@ enum vhl_blk_stage {
 	VHL_BLK_LAST,		/* the lane does the rest itself, or it fails */
 };
 
+/* How a write stands to others in the same blocks of the storage, in bits; 0 where that is no matter */
+enum vhl_blk_edge {
+	VHL_BLK_EDGE_COUNTED	= BIT(0),	/* whole blocks, and nobody writes parts there */
+	VHL_BLK_EDGE_IN_LINE	= BIT(1),	/* waits for its turn, or has it */
+	VHL_BLK_EDGE_PART	= BIT(2),	/* has a part of a block */
+	VHL_BLK_EDGE_STARTED	= BIT(3),	/* it is its turn */
+};
+
 /**
  * struct vhl_blk_req - a request that outlasts the worker's look at its chain
  * @iocb: of asynchronous I/O, until that has ended
  * @job: on the lane, or one of those who wait for a flush
+ * @turn: in line (VHL_BLK_EDGE_IN_LINE): such requests are done by the lane alone
+ * @blockers: those in front of it in line, that it has to wait for
  * @q: the queue, constant
  * @head: whose slot it is, constant
  * @busy: the slot is in use.  Set by the worker; the release that clears it, in
@@ -167,6 +195,7 @@ enum vhl_blk_stage {
  * @stage: of a read or write
  * @status: what to answer, once the page of the status byte has been made dirty
  * @refs: of asynchronous I/O: its submission and its completion
+ * @edge: VHL_BLK_EDGE_* of a write
  * @ret: what asynchronous I/O ended with
  * @status_page: has the status byte; pinned
  * @status_off: where it is in there
@@ -182,7 +211,11 @@ enum vhl_blk_stage {
 struct vhl_blk_req {
 	union {
 		struct kiocb iocb;
-		struct vhl_job job;
+		struct {
+			struct vhl_job job;
+			struct list_head turn;
+			unsigned int blockers;
+		};
 	};
 	struct vhl_blk_vq *q;
 	u16 head;
@@ -193,6 +226,7 @@ struct vhl_blk_req {
 	u8 status;
 	u16 status_off;
 	atomic_t refs;
+	u8 edge;
 	long ret;
 	struct page *status_page;
 	u32 used;
@@ -298,13 +332,58 @@ bool __must_check vhl_blk_wait_for_memory(unsigned int *tries);
 int __must_check vhl_blk_rw(struct vhl_blk_io *io, u64 sector);
 int __must_check vhl_blk_flush(const struct vhl_blk_io *io);
 
-/* rw.c: synchronous I/O. Context: the lane. Return: as of read_iter, or all of @iter */
+/*
+ * rw.c: synchronous I/O. Context: the lane. Return: as of read_iter, or all of @iter.
+ * vhl_blk_transfer() reads or writes, as the request does.
+ */
+ssize_t __must_check vhl_blk_read(const struct vhl_blk_disk *disk, struct iov_iter *iter,
+				  loff_t pos);
+ssize_t __must_check vhl_blk_write(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos,
+				   int iocb_flags);
 ssize_t __must_check vhl_blk_transfer(const struct vhl_blk_req *req, struct iov_iter *iter,
 				      loff_t pos);
 
-/* bounce.c: do what is left of a request. Context: the lane. Return: as above */
+/* One more of those that are waited for by whoever stops the queue. Context: any */
+static inline void vhl_blk_count_on_lane(struct vhl_blk_req *req)
+{
+	if (req->on_lane)
+		return;
+	req->on_lane = true;
+	atomic_inc(&req->q->on_lane);
+}
+
+/* rw.c: have the lane go on with a request. Context: any */
+void vhl_blk_to_lane(struct vhl_blk_req *req, enum vhl_blk_stage stage);
+
+/* bounce.c: do what is left of a request. Context: the lane. Return: as above, or a part of it */
 ssize_t __must_check vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest,
 				    loff_t pos);
+
+/* Does a request of a direct disk consist of whole blocks of the storage, of those that are there? */
+static inline bool vhl_blk_is_whole(const struct vhl_blk_req *req)
+{
+	const struct vhl_blk_disk *disk = req->q->disk;
+
+	return !((req->pos | req->len) & disk->len_mask) &&
+	       req->pos + req->len <= READ_ONCE(disk->direct_end);
+}
+
+/* edge.c: for a disk that the driver sees smaller blocks of than its storage has */
+int vhl_blk_edges_init(struct vhl_blk_disk *disk);
+void vhl_blk_edges_free(struct vhl_blk_disk *disk);
+
+/**
+ * vhl_blk_edge_begin() - see who else writes to the same blocks of the storage
+ * @req: of a direct disk; taken, and not yet begun with
+ *
+ * Context: ->run().
+ * Return: true to go on with it; false if it is not the caller's any more and goes to the lane when
+ * it is its turn.
+ */
+bool __must_check vhl_blk_edge_begin(struct vhl_blk_req *req);
+
+/* Let others go on that wait for a request, which has written what it could. Context: any */
+void vhl_blk_edge_end(struct vhl_blk_req *req);
 
 /* flush.c */
 void vhl_blk_flush_init(struct vhl_blk_disk *disk);

@@ -1,87 +1,202 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reads and writes through pages of our own: direct I/O from and to buffers that are not aligned as
- * the disk needs it. Firmware does that, and drivers of small systems.
+ * Direct I/O that the storage does not take as it is, through pages of our own:
+ *
+ * - from and to buffers that are not aligned. Firmware does that, and drivers of small systems.
+ * - of parts of the storage's blocks. A write reads the blocks at its edges and writes them back
+ *   with what is new; edge.c keeps others from these blocks meanwhile.
+ * - in the last page of a file, if that is not a whole one. To write whole blocks there would make
+ *   the file longer than what was written; so such a write takes the way through the page cache,
+ *   which also keeps it from others in the same page, and is on its way to the storage when it is
+ *   completed, like any other of a direct disk.
  */
 #include <linux/bvec.h>
 #include <linux/gfp.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "blk.h"
 
-/* Pages that a request passes through, if there are so many */
-#define VHL_BLK_BOUNCE_PAGES	32
+/* Bytes that a request passes through at a time, if there is so much memory */
+#define VHL_BLK_BOUNCE_BYTES	SZ_128K
 
-/* Copy the first @len bytes of @pages from or to the guest. */
-static bool vhl_blk_bounce_copy(const struct vhl_blk_req *req, const struct bio_vec *pages,
-				size_t len, struct iov_iter *guest)
+static_assert(VHL_BLK_BOUNCE_BYTES >= VHL_BLK_STORAGE_BLOCK_MAX);
+
+/**
+ * struct vhl_blk_pages - pages of our own
+ * @vec: pieces of @piece bytes
+ * @num: how many
+ * @piece: a page or a block of the storage, whichever is larger
+ * @block: of the storage
+ */
+struct vhl_blk_pages {
+	struct bio_vec *vec;
+	unsigned int num;
+	size_t piece;
+	size_t block;
+};
+
+static int vhl_blk_get_pages(struct vhl_blk_pages *pages, const struct vhl_blk_disk *disk,
+			     size_t bytes)
 {
-	for (; len; pages++) {
-		size_t n = min_t(size_t, len, PAGE_SIZE);
-		void *p = page_address(pages->bv_page);
+	unsigned int order, want;
+
+	pages->block = disk->len_mask + 1;
+	pages->piece = max_t(size_t, pages->block, PAGE_SIZE);
+	order = get_order(pages->piece);
+	want = DIV_ROUND_UP(min_t(size_t, bytes, VHL_BLK_BOUNCE_BYTES), pages->piece);
+	pages->vec = kcalloc(want, sizeof(*pages->vec), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!pages->vec)
+		return -ENOMEM;
+	for (pages->num = 0; pages->num < want; pages->num++) {
+		struct page *page = alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_COMP,
+						order);
+
+		if (!page)
+			break;
+		pages->vec[pages->num].bv_page = page;
+		pages->vec[pages->num].bv_len = pages->piece;
+	}
+	if (pages->num)
+		return 0;
+	kfree(pages->vec);
+	return -ENOMEM;
+}
+
+static void vhl_blk_put_pages(struct vhl_blk_pages *pages)
+{
+	while (pages->num--)
+		__free_pages(pages->vec[pages->num].bv_page, get_order(pages->piece));
+	kfree(pages->vec);
+}
+
+/* Copy what is at @offset in @pages from or to the guest. */
+static bool vhl_blk_bounce_copy(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
+				size_t offset, size_t len, struct iov_iter *guest)
+{
+	while (len) {
+		size_t at = offset & (pages->piece - 1);
+		size_t n = min(len, pages->piece - at);
+		void *p = page_address(pages->vec[offset / pages->piece].bv_page) + at;
 
 		if ((req->write ? copy_from_iter(p, n, guest) : copy_to_iter(p, n, guest)) != n)
 			return false;
+		offset += n;
 		len -= n;
 	}
 	return true;
 }
 
-/* As much as the @n pages hold. Return: as vhl_blk_transfer() */
-static ssize_t vhl_blk_bounce_once(const struct vhl_blk_req *req, const struct bio_vec *pages,
-				   unsigned int n, struct iov_iter *guest, loff_t pos)
+/*
+ * What follows moves as much as the pages hold, and returns as vhl_blk_transfer().
+ *
+ * @head: bytes in front of @pos that are in the same block of the storage
+ */
+
+static ssize_t vhl_blk_bounce_read(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
+				   struct iov_iter *guest, loff_t pos, size_t head, size_t len)
 {
-	size_t len = min_t(size_t, iov_iter_count(guest), n * PAGE_SIZE);
 	struct iov_iter iter;
 	ssize_t ret;
 
-	iov_iter_bvec(&iter, req->write ? ITER_SOURCE : ITER_DEST, pages, n, len);
-	if (req->write && !vhl_blk_bounce_copy(req, pages, len, guest))
+	iov_iter_bvec(&iter, ITER_DEST, pages->vec, pages->num, round_up(head + len, pages->block));
+	ret = vhl_blk_read(req->q->disk, &iter, pos - head);
+	if (ret < 0)
+		return ret;
+	len = min_t(size_t, len, max_t(ssize_t, ret - (ssize_t)head, 0));
+	if (!vhl_blk_bounce_copy(req, pages, head, len, guest))
 		return -EFAULT;
-	ret = vhl_blk_transfer(req, &iter, pos);
-	if (ret > 0 && !req->write && !vhl_blk_bounce_copy(req, pages, ret, guest))
+	return len;
+}
+
+/* Read the block of the storage that is at @offset in the pages, which begin at @start. */
+static int vhl_blk_read_edge(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
+			     loff_t start, size_t offset)
+{
+	struct iov_iter iter;
+	ssize_t ret;
+
+	iov_iter_bvec(&iter, ITER_DEST, pages->vec, pages->num, offset + pages->block);
+	iov_iter_advance(&iter, offset);
+	ret = vhl_blk_read(req->q->disk, &iter, start + offset);
+	if (ret < 0)
+		return ret;
+	/* less: the file was cut behind our back */
+	return ret == pages->block ? 0 : -EIO;
+}
+
+static ssize_t vhl_blk_bounce_write(const struct vhl_blk_req *req,
+				    const struct vhl_blk_pages *pages, struct iov_iter *guest,
+				    loff_t pos, size_t head, size_t len)
+{
+	size_t span = round_up(head + len, pages->block);
+	size_t last = span - pages->block;
+	struct iov_iter iter;
+	ssize_t ret = 0;
+
+	if (head)
+		ret = vhl_blk_read_edge(req, pages, pos - head, 0);
+	if (!ret && span != head + len && (last || !head))
+		ret = vhl_blk_read_edge(req, pages, pos - head, last);
+	if (ret)
+		return ret;
+	if (!vhl_blk_bounce_copy(req, pages, head, len, guest))
 		return -EFAULT;
-	return ret;
+	iov_iter_bvec(&iter, ITER_SOURCE, pages->vec, pages->num, span);
+	ret = vhl_blk_write(req, &iter, pos - head, req->q->disk->iocb_flags);
+	if (ret < 0)
+		return ret;
+	return min_t(size_t, len, max_t(ssize_t, ret - (ssize_t)head, 0));
+}
+
+static ssize_t vhl_blk_write_tail(const struct vhl_blk_req *req, struct iov_iter *guest, loff_t pos)
+{
+	const struct vhl_blk_disk *disk = req->q->disk;
+	ssize_t ret = vhl_blk_write(req, guest, pos, disk->iocb_flags & ~IOCB_DIRECT);
+	int err;
+
+	if (ret <= 0)
+		return ret;
+	err = filemap_write_and_wait_range(disk->file->f_mapping, pos, pos + ret - 1);
+	return err ?: ret;
 }
 
 ssize_t vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest, loff_t pos)
 {
-	unsigned int want = min_t(size_t, DIV_ROUND_UP(iov_iter_count(guest), PAGE_SIZE),
-				  VHL_BLK_BOUNCE_PAGES);
-	ssize_t ret = -ENOMEM, done = 0;
-	struct bio_vec *pages;
-	unsigned int n;
+	const struct vhl_blk_disk *disk = req->q->disk;
+	struct vhl_blk_pages pages;
+	ssize_t ret, done = 0;
 
-	pages = kcalloc(want, sizeof(*pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!pages)
-		return -ENOMEM;
-	for (n = 0; n < want; n++) {
-		struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (req->write) {
+		loff_t end = READ_ONCE(disk->direct_end);
 
-		if (!page)
-			break;
-		pages[n].bv_page = page;
-		pages[n].bv_len = PAGE_SIZE;
+		if (pos >= end)
+			return vhl_blk_write_tail(req, guest, pos);
+		iov_iter_truncate(guest, end - pos);
 	}
-	if (!n)
-		goto free_pages;
-
+	ret = vhl_blk_get_pages(&pages, disk,
+				(pos & disk->len_mask) + iov_iter_count(guest));
+	if (ret)
+		return ret;
 	do {
 		size_t left = iov_iter_count(guest);
+		size_t head = (pos + done) & disk->len_mask;
+		size_t len = min(left, pages.num * pages.piece - head);
 
-		ret = vhl_blk_bounce_once(req, pages, n, guest, pos + done);
+		if (req->write)
+			ret = vhl_blk_bounce_write(req, &pages, guest, pos + done, head, len);
+		else
+			ret = vhl_blk_bounce_read(req, &pages, guest, pos + done, head, len);
 		if (ret <= 0)
 			break;
 		done += ret;
 		/* less than was copied: the caller knows where to go on */
-		if (req->write && ret != left - iov_iter_count(guest))
+		if (ret != left - iov_iter_count(guest))
 			break;
 	} while (iov_iter_count(guest));
-
-	while (n--)
-		__free_page(pages[n].bv_page);
-free_pages:
-	kfree(pages);
+	vhl_blk_put_pages(&pages);
 	return done ?: ret;
 }

@@ -13,11 +13,6 @@
 
 #include "blk.h"
 
-/* Drivers know blocks up to a page, and so do bounce pages */
-#define VHL_BLK_BLOCK_MAX	4096
-
-static_assert(VHL_BLK_BLOCK_MAX <= PAGE_SIZE);
-
 /* What the backing is made of, in bytes */
 struct vhl_blk_limits {
 	u32 block;
@@ -40,17 +35,36 @@ static int vhl_blk_disk_size(const struct vhl_blk_disk *disk, u64 *size)
 	struct kstat stat;
 	int ret;
 
-	if (disk->regular) {
-		/* asks the server where there is one; allowed to whoever could open the file */
-		ret = vfs_getattr_nosec(&disk->file->f_path, &stat, STATX_SIZE, 0);
-		if (ret)
-			return ret;
-		*size = stat.size;
-	} else {
+	if (!disk->regular) {
 		*size = i_size_read(disk->inode);
+		return 0;
 	}
-	*size = round_down(*size, (u64)disk->block_size);
-	return 0;
+	/* asks the server where there is one; allowed to whoever could open the file */
+	ret = vfs_getattr_nosec(&disk->file->f_path, &stat, STATX_SIZE, 0);
+	if (!ret)
+		*size = stat.size;
+	return ret;
+}
+
+/* In whole blocks: a file gets longer when the last one is written, a device cannot. */
+static u64 vhl_blk_disk_capacity(const struct vhl_blk_disk *disk, u64 size)
+{
+	u64 block = disk->block_size;
+
+	return disk->regular ? round_up(size, block) : round_down(size, block);
+}
+
+static void vhl_blk_disk_set_size(struct vhl_blk_disk *disk, u64 size)
+{
+	u64 capacity = vhl_blk_disk_capacity(disk, size);
+	u64 end = capacity;
+
+	if (disk->regular && disk->direct)
+		end = size & ~(u64)disk->tail_mask;
+	WRITE_ONCE(disk->size, size);
+	WRITE_ONCE(disk->direct_end, end);
+	/* pairs with vhl_blk_rw(): who sees what is new of it sees the other two, too */
+	smp_store_release(&disk->capacity, capacity);
 }
 
 static void vhl_blk_bdev_limits(struct block_device *bdev, struct vhl_blk_limits *limits)
@@ -126,12 +140,26 @@ static void vhl_blk_disk_set_serial(struct vhl_blk_disk *disk, const struct vhl_
 	memcpy(disk->serial, name, sizeof(disk->serial));
 }
 
+/* The topology, as the config space has it: the driver sees smaller blocks, and aligns to these. */
+static void vhl_blk_disk_set_topology(struct vhl_blk_disk *disk, const struct vhl_blk_limits *limits)
+{
+	u32 physical = max(limits->physical, limits->block);
+	u32 min_io = max(limits->min_io, limits->block);
+
+	if (physical > disk->block_size)
+		disk->physical_exp = ilog2(physical / disk->block_size);
+	disk->align_offset = min_t(u32, limits->align_offset / disk->block_size, U8_MAX);
+	disk->min_io = min_t(u32, min_io / disk->block_size, U16_MAX);
+	disk->opt_io = limits->opt_io / disk->block_size;
+}
+
 static int vhl_blk_disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 {
 	struct file *file = disk->file;
 	struct vhl_blk_limits limits = { };
 	struct vhl_dev *dev = &blk->dev;
 	int ret = 0;
+	u64 size;
 
 	disk->inode = file->f_mapping->host;
 	disk->regular = S_ISREG(file_inode(file)->i_mode);
@@ -156,33 +184,38 @@ static int vhl_blk_disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 		vhl_blk_bdev_limits(I_BDEV(disk->inode), &limits);
 	if (ret)
 		return ret;
-	if (!is_power_of_2(limits.block) || limits.block > VHL_BLK_BLOCK_MAX) {
+	disk->block_size = blk->opts.block_size ?: SECTOR_SIZE;
+	vhl_blk_disk_set_topology(disk, &limits);
+	/* the page cache takes what comes */
+	if (!disk->direct)
+		limits.block = SECTOR_SIZE;
+	if (!is_power_of_2(limits.block) || limits.block > VHL_BLK_STORAGE_BLOCK_MAX) {
 		vhl_blk_refuse(dev, "blocks of %u bytes are too large; open it without O_DIRECT",
 			       limits.block);
 		return -EINVAL;
 	}
-	disk->block_size = blk->opts.block_size ?: limits.block;
-	if (disk->block_size < limits.block) {
-		vhl_blk_refuse(dev, "its blocks have %u bytes, the option block_size asks for %u",
-			       limits.block, disk->block_size);
-		return -EINVAL;
-	}
 	disk->mem_mask = limits.mem_mask;
 	disk->len_mask = limits.block - 1;
-	if (limits.physical > disk->block_size)
-		disk->physical_exp = ilog2(limits.physical / disk->block_size);
-	disk->align_offset = min_t(u32, limits.align_offset / disk->block_size, U8_MAX);
-	disk->min_io = min_t(u32, limits.min_io / disk->block_size, U16_MAX);
-	disk->opt_io = limits.opt_io / disk->block_size;
+	/* what the page cache and the file system would write together */
+	disk->tail_mask = max3(limits.block, (u32)PAGE_SIZE,
+			       min_t(u32, i_blocksize(disk->inode), VHL_BLK_STORAGE_BLOCK_MAX)) - 1;
 	vhl_blk_disk_set_serial(disk, &blk->opts);
 
-	ret = vhl_blk_disk_size(disk, &disk->capacity);
+	ret = vhl_blk_disk_size(disk, &size);
 	if (ret)
 		return ret;
+	vhl_blk_disk_set_size(disk, size);
 	if (!disk->capacity) {
-		vhl_blk_refuse(dev, "it is smaller than a block of %u bytes", disk->block_size);
+		vhl_blk_refuse(dev, "it is empty, or smaller than a block of %u bytes",
+			       disk->block_size);
 		return -EINVAL;
 	}
+	if (disk->capacity < size)
+		pr_notice_ratelimited("%s %llu: the last %llu bytes are less than a block of %u bytes and cannot be used\n",
+				      dev->node->name, dev->id, size - disk->capacity,
+				      disk->block_size);
+	if (disk->direct && !disk->read_only && limits.block > disk->block_size)
+		return vhl_blk_edges_init(disk);
 	return 0;
 }
 
@@ -227,6 +260,7 @@ void vhl_blk_discard(void *backing)
 	if (!disk || --disk->refs)
 		return;
 	fput(disk->file);
+	vhl_blk_edges_free(disk);
 	kfree(disk);
 }
 
@@ -303,16 +337,16 @@ void *vhl_blk_attach_dev(struct vhl_dev *dev, void *backing)
 
 static int vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed)
 {
-	u64 capacity;
+	u64 size;
 	int ret;
 
 	if (!disk)
 		return 0;
-	ret = vhl_blk_disk_size(disk, &capacity);
-	if (ret || capacity == disk->capacity)
+	ret = vhl_blk_disk_size(disk, &size);
+	if (ret)
 		return ret;
-	WRITE_ONCE(disk->capacity, capacity);
-	*changed = true;
+	*changed |= disk->capacity != vhl_blk_disk_capacity(disk, size);
+	vhl_blk_disk_set_size(disk, size);
 	return 0;
 }
 

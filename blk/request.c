@@ -194,6 +194,7 @@ int vhl_blk_take(const struct vhl_blk_io *io)
 	req->used = io->used;
 	req->len = io->len;
 	req->done = 0;
+	req->edge = 0;
 	req->pos = io->pos;
 	WRITE_ONCE(req->busy, true);
 	return 0;
@@ -269,7 +270,11 @@ static int vhl_blk_handle(struct vhl_blk_req *req, const struct vhl_chain *chain
 
 	io.iov = chain->iov + chain->out_num;
 	io.segs = chain->in_num;
-	switch (vhl32_to_cpu(hdr.type)) {
+	/*
+	 * Drivers of virtio 0.9 can make any request a barrier where that is offered, which it is not
+	 * here: some set the bit all the same, and do not rely on it.
+	 */
+	switch (vhl32_to_cpu(hdr.type) & ~VIRTIO_BLK_T_BARRIER) {
 	case VIRTIO_BLK_T_IN:
 		io.len = chain->in_len - 1;
 		return vhl_blk_rw(&io, vhl64_to_cpu(hdr.sector));
@@ -281,6 +286,7 @@ static int vhl_blk_handle(struct vhl_blk_req *req, const struct vhl_chain *chain
 		io.len = chain->out_len - sizeof(hdr);
 		return vhl_blk_rw(&io, vhl64_to_cpu(hdr.sector));
 	case VIRTIO_BLK_T_FLUSH:
+	case VIRTIO_BLK_T_FLUSH | VIRTIO_BLK_T_OUT:	/* of virtio 0.9 */
 		return vhl_blk_flush(&io);
 	case VIRTIO_BLK_T_GET_ID:
 		return vhl_blk_get_id(&io, chain->in_len - 1);

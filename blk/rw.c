@@ -21,6 +21,7 @@ static bool vhl_blk_is_dsync(const struct vhl_blk_req *req)
 /* Any context */
 static void vhl_blk_end_rw(struct vhl_blk_req *req, bool ok)
 {
+	vhl_blk_edge_end(req);
 	/* a write-through says what a flush would: nobody asks for one afterwards */
 	if (ok && vhl_blk_is_dsync(req) && !vhl_blk_is_stable(req->q->disk))
 		ok = false;
@@ -76,30 +77,61 @@ static bool vhl_blk_advance(struct vhl_blk_req *req, ssize_t ret)
  * The lane
  */
 
-ssize_t vhl_blk_transfer(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos)
+ssize_t vhl_blk_read(const struct vhl_blk_disk *disk, struct iov_iter *iter, loff_t pos)
 {
-	const struct vhl_blk_disk *disk = req->q->disk;
-	struct file *file = disk->file;
+	struct kiocb iocb;
+
+	init_sync_kiocb(&iocb, disk->file);
+	iocb.ki_flags = disk->iocb_flags;
+	iocb.ki_pos = pos;
+	return disk->file->f_op->read_iter(&iocb, iter);
+}
+
+ssize_t vhl_blk_write(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos,
+		      int iocb_flags)
+{
+	struct file *file = req->q->disk->file;
 	struct kiocb iocb;
 	ssize_t ret;
 
 	init_sync_kiocb(&iocb, file);
-	iocb.ki_flags = disk->iocb_flags;
+	iocb.ki_flags = iocb_flags | req->q->write_flags;
 	iocb.ki_pos = pos;
-	if (!req->write)
-		return file->f_op->read_iter(&iocb, iter);
-	iocb.ki_flags |= req->q->write_flags;
 	file_start_write(file);
 	ret = file->f_op->write_iter(&iocb, iter);
 	file_end_write(file);
 	return ret;
 }
 
+ssize_t vhl_blk_transfer(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos)
+{
+	const struct vhl_blk_disk *disk = req->q->disk;
+
+	if (req->write)
+		return vhl_blk_write(req, iter, pos, disk->iocb_flags);
+	return vhl_blk_read(disk, iter, pos);
+}
+
+/*
+ * A read has reached the end of the file. If it is behind the end that the disk knows of, there is
+ * nothing but zeroes; else the file was cut behind our back.
+ */
+static ssize_t vhl_blk_zero_tail(const struct vhl_blk_req *req, loff_t pos)
+{
+	size_t left = req->len - req->done;
+	struct iov_iter iter;
+
+	if (pos < READ_ONCE(req->q->disk->size))
+		return -EIO;
+	vhl_blk_iter(req, &iter);
+	return iov_iter_zero(left, &iter) == left ? left : -EFAULT;
+}
+
 /* Return: true when all is done, false when that cannot be. */
 static bool vhl_blk_do_rest(struct vhl_blk_req *req)
 {
 	bool direct = req->q->disk->direct;
-	bool bounce = direct && !vhl_blk_is_aligned(req);
+	bool bounce = direct && !(vhl_blk_is_whole(req) && vhl_blk_is_aligned(req));
 	unsigned int tries = 0;
 	struct iov_iter iter;
 	ssize_t ret;
@@ -112,6 +144,8 @@ static bool vhl_blk_do_rest(struct vhl_blk_req *req)
 			ret = vhl_blk_bounce(req, &iter, pos);
 		else
 			ret = vhl_blk_transfer(req, &iter, pos);
+		if (!ret && !req->write)
+			ret = vhl_blk_zero_tail(req, pos);
 		/* counted here: what an iterator has left may have been cut off from it */
 		if (vhl_blk_advance(req, ret))
 			return true;
@@ -121,7 +155,7 @@ static bool vhl_blk_do_rest(struct vhl_blk_req *req)
 			/* wants more of an alignment than it said */
 			bounce = true;
 		else if (ret != -ENOMEM || !vhl_blk_wait_for_memory(&tries))
-			/* 0: the file was cut behind our back, or its disk is full */
+			/* 0: its disk is full */
 			return false;
 	}
 }
@@ -154,13 +188,9 @@ static void vhl_blk_lane_rw(struct vhl_job *job, bool dead)
 	vhl_blk_end_rw(req, ok);
 }
 
-/* Any context */
-static void vhl_blk_to_lane(struct vhl_blk_req *req, enum vhl_blk_stage stage)
+void vhl_blk_to_lane(struct vhl_blk_req *req, enum vhl_blk_stage stage)
 {
-	if (!req->on_lane) {
-		req->on_lane = true;
-		atomic_inc(&req->q->on_lane);
-	}
+	vhl_blk_count_on_lane(req);
 	req->stage = stage;
 	req->job.run = vhl_blk_lane_rw;
 	vhl_submit(req->q->vq.dev, &req->job);
@@ -298,7 +328,9 @@ static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
 	ret = vhl_blk_take(io);
 	if (ret)
 		return ret;
-	if (!vhl_blk_is_aligned(req)) {
+	if (!vhl_blk_edge_begin(req))
+		return 0;
+	if (!vhl_blk_is_whole(req) || !vhl_blk_is_aligned(req)) {
 		vhl_blk_to_lane(req, VHL_BLK_LAST);
 		return 0;
 	}
@@ -392,7 +424,8 @@ static int vhl_blk_rw_cached(const struct vhl_blk_io *io)
 int vhl_blk_rw(struct vhl_blk_io *io, u64 sector)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
-	u64 sectors = READ_ONCE(disk->capacity) >> SECTOR_SHIFT;
+	/* pairs with vhl_blk_set_size(): what is in there has been looked at for the rest, too */
+	u64 sectors = smp_load_acquire(&disk->capacity) >> SECTOR_SHIFT;
 	u32 len = io->len;
 
 	/* nothing, or more than the kernel itself would read or write at once */

@@ -151,10 +151,15 @@
  * the page cache.
  *
  * EBADF   no such file, or opened with O_PATH, or write-only
- * EINVAL  neither a regular file nor a block device; opened with O_APPEND for writing; smaller
- *         than one block; its blocks are larger than 4096 bytes or than the block size that was
- *         asked for (VHL_BLK_SET_OPTS); [vDPA] @index is not 0; [vhost] ring size or addresses
- *         are missing
+ * The driver sees blocks of 512 bytes, or of what VHL_BLK_SET_OPTS asks for, whatever the storage
+ * has.  A file whose size is no multiple of that has its last block all the same: behind its end it
+ * reads as zero, and it grows to what is written there.  A block device cannot grow: what it has
+ * behind its last whole block is not shown.
+ *
+ * EINVAL  neither a regular file nor a block device; opened with O_APPEND for writing; an empty file,
+ *         or a block device smaller than one block; opened with O_DIRECT, and its storage has blocks
+ *         of more than 65536 bytes; [vDPA] @index is not 0; [vhost] ring size or addresses are
+ *         missing
  * ENOBUFS [vhost] no such queue
  * EFAULT, EOPNOTSUPP, ENOMEM, EAGAIN
  *         [vhost] as VHOST_NET_SET_BACKEND
@@ -171,8 +176,8 @@
  * struct vhl_blk_opts - what a disk cannot be asked for
  * @num_queues: request queues to show to the driver, 1..VHL_BLK_MAX_QUEUES; 0 means 1, or all of
  *              them in the vhost dialect, where the VMM shows them
- * @block_size: logical block size in bytes, a power of two of 512..4096 and no smaller than
- *              the disk's own; 0 takes the disk's own
+ * @block_size: logical block size in bytes, a power of two of 512..4096, smaller or larger than that
+ *              of the storage; 0 is 512
  * @serial:     what GET_ID answers, padded with zero bytes; all zero makes one from the device
  *              number and inode of the disk
  * @reserved:   must be zero
@@ -198,7 +203,7 @@ struct vhl_blk_opts {
  * VHL_BLK_RESIZE - take over the size of the attached file or block device
  *
  * Legal at any time for whoever has the node open, owner or not: it only reads the size anew.
- * If the size changed, requests are checked against the new one from now on, and [vDPA] the driver
+ * If the size in blocks changed, requests are checked against the new one from now on, and [vDPA] the driver
  * is told by a configuration change notification (VHOST_VDPA_SET_CONFIG_CALL).  A disk may
  * become smaller, too; requests in flight beyond its new end are not recalled.
  *
