@@ -112,8 +112,8 @@ says tap_is_none 1 "lo: neither a TAP nor a macvtap" run --net lo -- true
 says disk_missing 1 "$tmp/none: No such file or directory" run --disk "$tmp/none" -- true
 says disk_is_directory 1 "$tmp: neither a regular file nor a block device" run --disk "$tmp" -- true
 says disk_is_device 1 "/dev/null: neither a regular file nor a block device" run --disk /dev/null -- true
-printf '%0511d' 0 >"$tmp/small"
-says disk_too_small 1 "$tmp/small: smaller than one sector" run --disk "$tmp/small" -- true
+: >"$tmp/small"
+says disk_too_small 1 "$tmp/small: empty; give it a size first" run --disk "$tmp/small" -- true
 says resize_not_open 1 "device 18446744073709551615: not open" resize 18446744073709551615
 
 if [[ -e /dev/vdpa-blklite || -e /dev/vhost-netlite ]]; then

@@ -232,8 +232,8 @@ void check_disk(const struct disk_opts *disk)
 		die(EXIT_FAILED, "%s: %s", disk->file, strerror(errno));
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		die(EXIT_FAILED, "%s: neither a regular file nor a block device", disk->file);
-	if (S_ISREG(st.st_mode) && st.st_size < 512)
-		die(EXIT_FAILED, "%s: smaller than one sector of 512 bytes", disk->file);
+	if (S_ISREG(st.st_mode) && !st.st_size)
+		die(EXIT_FAILED, "%s: empty; give it a size first, e.g. truncate -s 10G", disk->file);
 	check_image(disk);
 }
 
