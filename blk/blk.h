@@ -67,6 +67,7 @@ struct vhl_blk_edges;
  * @try_flags: for kiocbs of such a trial
  * @whole_max: bytes of a request that the device takes in one piece; what has to be cut cannot be
  *	    tried without waiting
+ * @plug_sleeps: requests that were collected may sleep when they are sent to the device
  * @iocb_flags: for kiocbs, as the file was opened; what fcntl() does to it later is not seen
  * @block_size: of a logical block, to the driver
  * @mem_mask: address bits of a segment that have to be 0 for direct I/O
@@ -100,6 +101,7 @@ struct vhl_blk_disk {
 	bool nowait[2];
 	int try_flags;
 	u32 whole_max;
+	bool plug_sleeps;
 	int iocb_flags;
 	u32 block_size;
 	u32 mem_mask;
@@ -313,9 +315,6 @@ int __must_check vhl_blk_answer(const struct vhl_blk_io *io, u8 status, u32 in, 
  */
 int __must_check vhl_blk_take(const struct vhl_blk_io *io);
 
-/* Publish what is held back, before something that may sleep. Context: ->run() */
-void vhl_blk_unhold(struct vhl_blk_vq *q);
-
 /**
  * vhl_blk_finish() - answer a request that was taken
  * @req: no longer the caller's; nor is the queue, if it is being stopped
@@ -324,6 +323,9 @@ void vhl_blk_unhold(struct vhl_blk_vq *q);
  * Context: any.
  */
 void vhl_blk_finish(struct vhl_blk_req *req, u8 status);
+
+/* Was I/O interrupted by a signal that the thread survives? It has to see it, then. Context: the lane */
+bool __must_check vhl_blk_is_interrupted(long ret);
 
 /* Wait until there may be memory again. Context: the lane. Return: false after half a minute */
 bool __must_check vhl_blk_wait_for_memory(unsigned int *tries);

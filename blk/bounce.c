@@ -15,6 +15,7 @@
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -196,7 +197,7 @@ ssize_t vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest, lo
 		/* less than was copied: the caller knows where to go on */
 		if (ret != left - iov_iter_count(guest))
 			break;
-	} while (iov_iter_count(guest));
+	} while (iov_iter_count(guest) && !fatal_signal_pending(current));
 	vhl_blk_put_pages(&pages);
 	return done ?: ret;
 }

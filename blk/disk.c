@@ -2,6 +2,7 @@
 /*
  * What is attached: a regular file or a block device, and how it can be used.
  */
+#include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/err.h>
 #include <linux/file.h>
@@ -111,7 +112,7 @@ static int vhl_blk_file_limits(struct vhl_blk_disk *disk, struct vhl_blk_limits 
 }
 
 /* Every page may be a segment, and there may be one more where the first one begins in the middle */
-static u32 vhl_blk_whole_max(const struct vhl_blk_disk *disk)
+static u32 vhl_blk_whole_max(struct vhl_blk_disk *disk)
 {
 	struct block_device *bdev = disk->inode->i_sb->s_bdev;
 	struct request_queue *queue;
@@ -121,6 +122,7 @@ static u32 vhl_blk_whole_max(const struct vhl_blk_disk *disk)
 	if (!bdev)
 		return U32_MAX;
 	queue = bdev_get_queue(bdev);
+	disk->plug_sleeps = queue->tag_set && queue->tag_set->flags & BLK_MQ_F_BLOCKING;
 	return min_t(u64, (u64)queue_max_sectors(queue) << SECTOR_SHIFT,
 		     (u64)max(queue_max_segments(queue) - 1, 1) << PAGE_SHIFT);
 }

@@ -11,6 +11,7 @@
  * there was an error since it was attached, and stays bad until it is attached anew.
  */
 #include <linux/cred.h>
+#include <linux/errno.h>
 #include <linux/errseq.h>
 #include <linux/fs.h>
 #include <linux/list.h>
@@ -28,20 +29,26 @@ bool vhl_blk_is_stable(const struct vhl_blk_disk *disk)
 	       !errseq_check(&disk->file->f_mapping->wb_err, disk->wb_since);
 }
 
-/* Covers all writes that are completed: their data is in the file by then. */
-static bool vhl_blk_flush_file(struct vhl_blk_disk *disk)
+/*
+ * Covers all writes that are completed: their data is in the file by then.
+ *
+ * Return: 0, -EINTR to begin anew, else what was written may be lost.
+ */
+static int vhl_blk_flush_file(struct vhl_blk_disk *disk)
 {
 	unsigned int tries = 0;
 	int ret;
 
 	if (!vhl_blk_is_stable(disk))
-		return false;
+		return -EIO;
 	do {
 		ret = vfs_fsync(disk->file, 1);
 	} while (ret == -ENOMEM && vhl_blk_wait_for_memory(&tries));
+	if (vhl_blk_is_interrupted(ret))
+		return -EINTR;
 	if (ret)
 		WRITE_ONCE(disk->flush_error, ret);
-	return vhl_blk_is_stable(disk);
+	return vhl_blk_is_stable(disk) ? 0 : -EIO;
 }
 
 /* Answer all who wait for this flush. Afterwards the disk may be gone, if no other one waits. */
@@ -57,8 +64,9 @@ static void vhl_blk_flush_run(struct vhl_job *job, bool dead)
 {
 	struct vhl_blk_disk *disk = container_of(job, struct vhl_blk_disk, flush_job);
 	const struct cred *old_cred;
-	bool ok = false, more;
+	int ret = -EIO;
 	LIST_HEAD(reqs);
+	bool more;
 
 	spin_lock(&disk->flush_lock);
 	list_splice_init(&disk->flush_waiting, &reqs);
@@ -66,17 +74,20 @@ static void vhl_blk_flush_run(struct vhl_job *job, bool dead)
 	if (!dead) {
 		/* with the rights of who opened the disk */
 		old_cred = override_creds(disk->file->f_cred);
-		ok = vhl_blk_flush_file(disk);
+		ret = vhl_blk_flush_file(disk);
 		revert_creds(old_cred);
 	}
 	spin_lock(&disk->flush_lock);
+	/* once more when the thread has seen the signal, a stop or a freeze */
+	if (ret == -EINTR)
+		list_splice_init(&reqs, &disk->flush_waiting);
 	more = !list_empty(&disk->flush_waiting);
 	disk->flush_running = more;
 	spin_unlock(&disk->flush_lock);
 	/* not under the lock, since it may be run at once; who waits keeps the disk */
 	if (more)
 		vhl_submit(&disk->blk->dev, &disk->flush_job);
-	vhl_blk_flush_answer(&reqs, ok);
+	vhl_blk_flush_answer(&reqs, !ret);
 }
 
 int vhl_blk_flush(const struct vhl_blk_io *io)

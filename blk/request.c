@@ -114,21 +114,44 @@ bool vhl_blk_wait_for_memory(unsigned int *tries)
 	return true;
 }
 
+bool vhl_blk_is_interrupted(long ret)
+{
+	switch (ret) {
+	case -EINTR:
+	case -ERESTARTSYS:
+	case -ERESTARTNOINTR:
+	case -ERESTARTNOHAND:
+	case -ERESTART_RESTARTBLOCK:
+		return !fatal_signal_pending(current);
+	}
+	return false;
+}
+
 /*
- * Submission
+ * Submission. Completions are held back, but not while the worker sleeps: what may have to wait for a
+ * page of the guest is tried without first, then once more with nothing held.
  */
 
-void vhl_blk_unhold(struct vhl_blk_vq *q)
+static int vhl_blk_write_status(const struct vhl_blk_io *io, u8 status)
 {
-	vhl_vq_flush(&q->vq);
-	vhl_vq_hold(&q->vq);
+	int ret;
+
+	pagefault_disable();
+	ret = put_user(status, io->status);
+	pagefault_enable();
+	if (likely(!ret))
+		return 0;
+	vhl_vq_flush(&io->q->vq);
+	ret = put_user(status, io->status);
+	vhl_vq_hold(&io->q->vq);
+	return ret;
 }
 
 int vhl_blk_answer(const struct vhl_blk_io *io, u8 status, u32 in, u32 out)
 {
 	struct vhl_done done = { .head = io->head, .len = io->used };
 
-	if (put_user(status, io->status))
+	if (vhl_blk_write_status(io, status))
 		return VHL_FAULT_ACCESS;
 	vhl_vq_complete(&io->q->vq, &done, 1, 1, in, out, status != VIRTIO_BLK_S_OK);
 	return 0;
@@ -166,14 +189,16 @@ static int vhl_blk_pin_status(struct vhl_blk_req *req, const struct vhl_blk_io *
 
 	n = pin_user_pages_fast(addr & PAGE_MASK, 1, FOLL_WRITE | FOLL_NOFAULT, &page);
 	if (unlikely(n != 1)) {
-		vhl_blk_unhold(io->q);
+		vhl_vq_flush(&io->q->vq);
 		n = pin_user_pages_fast(addr & PAGE_MASK, 1, FOLL_WRITE, &page);
+		vhl_vq_hold(&io->q->vq);
 	}
 	if (unlikely(n != 1))
 		return n == -ENOMEM || n == -EAGAIN ? -ENOMEM : VHL_FAULT_ACCESS;
 	if (unlikely(!folio_test_dirty(page_folio(page)))) {
-		vhl_blk_unhold(io->q);
+		vhl_vq_flush(&io->q->vq);
 		set_page_dirty_lock(page);
+		vhl_vq_hold(&io->q->vq);
 	}
 	req->status_page = page;
 	req->status_off = offset_in_page(addr);
@@ -204,9 +229,14 @@ static int vhl_blk_get_id(const struct vhl_blk_io *io, u32 room)
 {
 	struct iov_iter iter;
 	u32 len = min_t(u32, room, VHL_BLK_ID_BYTES);
+	bool ok;
 
+	/* seldom asked for: not worth to be tried without page faults */
+	vhl_vq_flush(&io->q->vq);
 	iov_iter_init(&iter, ITER_DEST, io->iov, io->segs, len);
-	if (copy_to_iter(io->q->disk->serial, len, &iter) != len)
+	ok = copy_to_iter(io->q->disk->serial, len, &iter) == len;
+	vhl_vq_hold(&io->q->vq);
+	if (!ok)
 		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
 	return vhl_blk_answer(io, VIRTIO_BLK_S_OK, len, 0);
 }
@@ -239,8 +269,10 @@ static bool vhl_blk_read_hdr(struct vhl_blk_vq *q, struct virtio_blk_outhdr *hdr
 	pagefault_enable();
 	if (likely(ok))
 		return true;
-	vhl_blk_unhold(q);
-	return vhl_blk_copy_hdr(hdr, chain);
+	vhl_vq_flush(&q->vq);
+	ok = vhl_blk_copy_hdr(hdr, chain);
+	vhl_vq_hold(&q->vq);
+	return ok;
 }
 
 /* Return: as vhl_blk_answer() */
@@ -371,6 +403,8 @@ enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 		}
 		bytes += (u64)chain.out_len + chain.in_len;
 	}
+	if (unlikely(q->disk->plug_sleeps))
+		vhl_vq_flush(vq);
 	blk_finish_plug(&plug);
 	vhl_vq_flush(vq);
 	/* nobody tells when there is memory: tried again and again, but not in a spin */

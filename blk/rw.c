@@ -8,7 +8,9 @@
  */
 #include <linux/blkdev.h>
 #include <linux/cred.h>
+#include <linux/errno.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
 #include "blk.h"
@@ -127,8 +129,8 @@ static ssize_t vhl_blk_zero_tail(const struct vhl_blk_req *req, loff_t pos)
 	return iov_iter_zero(left, &iter) == left ? left : -EFAULT;
 }
 
-/* Return: true when all is done, false when that cannot be. */
-static bool vhl_blk_do_rest(struct vhl_blk_req *req)
+/* Return: 0 when all is done, -EINTR to begin anew, else that cannot be. */
+static int vhl_blk_do_rest(struct vhl_blk_req *req)
 {
 	bool direct = req->q->disk->direct;
 	bool bounce = direct && !(vhl_blk_is_whole(req) && vhl_blk_is_aligned(req));
@@ -136,7 +138,8 @@ static bool vhl_blk_do_rest(struct vhl_blk_req *req)
 	struct iov_iter iter;
 	ssize_t ret;
 
-	for (;;) {
+	/* whoever was killed waits for it */
+	while (!fatal_signal_pending(current)) {
 		loff_t pos = req->pos + req->done;
 
 		vhl_blk_iter(req, &iter);
@@ -148,16 +151,19 @@ static bool vhl_blk_do_rest(struct vhl_blk_req *req)
 			ret = vhl_blk_zero_tail(req, pos);
 		/* counted here: what an iterator has left may have been cut off from it */
 		if (vhl_blk_advance(req, ret))
-			return true;
+			return 0;
 		if (ret > 0)
 			continue;
+		if (vhl_blk_is_interrupted(ret))
+			return -EINTR;
 		if (ret == -EINVAL && direct && !bounce)
 			/* wants more of an alignment than it said */
 			bounce = true;
 		else if (ret != -ENOMEM || !vhl_blk_wait_for_memory(&tries))
 			/* 0: its disk is full */
-			return false;
+			return -EIO;
 	}
+	return -EIO;
 }
 
 static void vhl_blk_ended(struct vhl_blk_req *req, long ret);
@@ -166,8 +172,7 @@ static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault);
 static void vhl_blk_lane_rw(struct vhl_job *job, bool dead)
 {
 	struct vhl_blk_req *req = container_of(job, struct vhl_blk_req, job);
-	const struct cred *old_cred;
-	bool ok = false;
+	const struct cred *cred, *old_cred;
 	long ret;
 
 	if (dead) {
@@ -175,17 +180,25 @@ static void vhl_blk_lane_rw(struct vhl_job *job, bool dead)
 		return;
 	}
 	/* with the rights of who opened the disk, not with the VMM's: quotas, setuid bits */
-	old_cred = override_creds(req->q->disk->file->f_cred);
-	if (req->stage == VHL_BLK_SUBMITTED) {
+	cred = get_cred(req->q->disk->file->f_cred);
+	old_cred = override_creds(cred);
+	if (req->stage == VHL_BLK_SUBMITTED)
 		ret = vhl_blk_submit(req, 0, false);
-		revert_creds(old_cred);
-		if (ret != -EIOCBQUEUED)
-			vhl_blk_ended(req, ret);
-		return;
-	}
-	ok = vhl_blk_do_rest(req);
+	else
+		ret = vhl_blk_do_rest(req);
 	revert_creds(old_cred);
-	vhl_blk_end_rw(req, ok);
+	/* not the file's: it may be gone with the request */
+	put_cred(cred);
+
+	if (ret == -EIOCBQUEUED)
+		return;
+	if (req->stage == VHL_BLK_SUBMITTED)
+		vhl_blk_ended(req, ret);
+	else if (ret == -EINTR)
+		/* once more when the thread has seen the signal, a stop or a freeze */
+		vhl_blk_to_lane(req, VHL_BLK_LAST);
+	else
+		vhl_blk_end_rw(req, !ret);
 }
 
 void vhl_blk_to_lane(struct vhl_blk_req *req, enum vhl_blk_stage stage)
@@ -221,8 +234,17 @@ static void vhl_blk_ended(struct vhl_blk_req *req, long ret)
 			goto fail;
 		next = VHL_BLK_SUBMITTED;
 		break;
+	case -EIO:
+		/* of several pieces, all that is known is that one could not be made or failed */
+		if (req->len <= BIO_MAX_VECS * PAGE_SIZE)
+			goto fail;
+		break;
 	case -EINVAL:
 	case -ENOMEM:
+	case -EINTR:
+	case -ERESTARTSYS:
+	case -ERESTARTNOINTR:
+	case -ERESTARTNOHAND:
 		break;
 	default:
 		if (ret < 0)
@@ -322,7 +344,6 @@ static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
 	const struct vhl_blk_disk *disk = io->q->disk;
 	struct vhl_blk_req *req = io->req;
 	int flags = disk->try_flags;
-	bool nofault;
 	long ret;
 
 	ret = vhl_blk_take(io);
@@ -342,11 +363,14 @@ static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
 		return 0;
 	}
 	req->stage = VHL_BLK_TRIED;
-	nofault = vhl_vq_holds(&io->q->vq);
-	ret = vhl_blk_submit(req, flags, nofault);
-	if (ret == -EFAULT && nofault) {
-		vhl_blk_unhold(io->q);
+	ret = -EFAULT;
+	if (flags == disk->try_flags)
+		ret = vhl_blk_submit(req, flags, true);
+	if (ret == -EFAULT) {
+		/* waits for pages of the guest or, in pieces, for room; with nothing held back */
+		vhl_vq_flush(&io->q->vq);
 		ret = vhl_blk_submit(req, flags, false);
+		vhl_vq_hold(&io->q->vq);
 	}
 	if (ret != -EIOCBQUEUED)
 		vhl_blk_ended(req, ret);
@@ -393,17 +417,17 @@ static ssize_t vhl_blk_try_cached(const struct vhl_blk_io *io, bool nofault)
 static int vhl_blk_rw_cached(const struct vhl_blk_io *io)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
-	bool nofault = vhl_vq_holds(&io->q->vq);
 	ssize_t ret = -EAGAIN;
 	int err;
 
 	/* what has to be stable before it is done cannot be had without waiting */
 	if (READ_ONCE(disk->nowait[io->write]) &&
 	    !(io->write && (disk->iocb_flags | io->q->write_flags) & IOCB_DSYNC))
-		ret = vhl_blk_try_cached(io, nofault);
-	if (ret == -EFAULT && nofault) {
-		vhl_blk_unhold(io->q);
+		ret = vhl_blk_try_cached(io, true);
+	if (ret == -EFAULT) {
+		vhl_vq_flush(&io->q->vq);
 		ret = vhl_blk_try_cached(io, false);
+		vhl_vq_hold(&io->q->vq);
 	}
 	if (ret == io->len)
 		return vhl_blk_answer(io, VIRTIO_BLK_S_OK, io->write ? 0 : io->len,

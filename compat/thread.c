@@ -9,6 +9,7 @@
 
 #include <linux/rcupdate.h>
 #include <linux/sched/vhost_task.h>
+#include <linux/task_work.h>
 
 struct vhl_thread {
 	bool (*fn)(void *data);
@@ -18,10 +19,17 @@ struct vhl_thread {
 	bool is_dead;
 };
 
+/*
+ * Work that others leave for a task on its way back to user space (last references of files, the
+ * scheduler's throttling since 6.18) would wait for ever: there is no such way. The task looks for it
+ * where it looks for signals.
+ */
 static bool thread_run(void *data)
 {
 	struct vhl_thread *thread = data;
 
+	if (unlikely(task_work_pending(current)))
+		set_tsk_thread_flag(current, TIF_NOTIFY_SIGNAL);
 	return thread->fn(thread->data);
 }
 

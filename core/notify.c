@@ -327,7 +327,7 @@ int vhl_vq_set_err(struct vhl_vq *vq, int fd)
 	if (ret)
 		return ret;
 	/* a queue that waits for its ring to be mapped, and has it, is one that did not start again */
-	failed = vq->restart && vhl_ring_is_mapped(vq);
+	failed = vq->restart && !vq->dev->in_batch && vhl_ring_is_mapped(vq);
 	vhl_vq_lock(vq);
 	swap(vq->err, ctx);
 	if (vq->err && (vq->broken || failed))

@@ -222,8 +222,11 @@ static bool pool_go_idle(struct vhl_pool *pool, struct vhl_pooled *t)
 	/* one that was made just now waits until it is on the list of all, one that leaves for its end */
 	if (list_empty(&t->idle) && t->thread && !t->leaving) {
 		other = pool_shrink(pool);
-		t->since = jiffies;
-		list_add(&t->idle, &pool->idle);
+		/* idle only when that is done: whoever is woken has to come at once */
+		if (!other) {
+			t->since = jiffies;
+			list_add(&t->idle, &pool->idle);
+		}
 	}
 	spin_unlock_irq(&pool->lock);
 	if (!other)

@@ -294,7 +294,7 @@ struct vhl_vq {
 	/* The completing side: used_lock, irq-safe */
 	spinlock_t used_lock ____cacheline_aligned_in_smp;
 	bool held;			/* publish nothing until vhl_vq_flush() */
-	unsigned int unpublished;	/* chains pushed since; read by the worker without the lock */
+	unsigned int unpublished;	/* chains pushed since */
 	struct vhl_call call;
 	wait_queue_head_t drained;
 
@@ -407,8 +407,8 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
  *
  * Completions that come before vhl_vq_flush() are published there, with one signal for all; but at
  * once while the worker is not running. For a worker that submits a batch, some of which may
- * complete meanwhile. It must not sleep before it has published what is held (vhl_vq_holds()), other
- * than for memory, and returns from ->run() holding nothing.
+ * complete meanwhile. It must not sleep while it holds, other than for memory, and returns from ->run()
+ * holding nothing.
  *
  * Context: ->run().
  */
@@ -417,12 +417,6 @@ void vhl_vq_flush(struct vhl_vq *vq);
 
 /* About how many chains are taken and not completed. Context: ->run() */
 unsigned int vhl_vq_inflight(const struct vhl_vq *vq);
-
-/* Are completions held back? Context: ->run() */
-static inline bool vhl_vq_holds(const struct vhl_vq *vq)
-{
-	return READ_ONCE(vq->unpublished);
-}
 
 /**
  * vhl_vq_break() - stop using a queue whose ring is bad

@@ -231,6 +231,7 @@ void vhl_vq_run(struct vhl_vq *vq)
 
 	if (vq->running)
 		return;
+	vq->restart = false;
 	vhl_vq_lock(vq);
 	WRITE_ONCE(vq->running, true);
 	vq->again = false;
@@ -289,7 +290,7 @@ static void vq_publish(struct vhl_vq *vq)
 
 	WRITE_ONCE(vq->stats.batches, vq->stats.batches + 1);
 	trace_vhl_complete(vq, vq->unpublished);
-	WRITE_ONCE(vq->unpublished, 0);
+	vq->unpublished = 0;
 	if (vhl_ring_publish(&vq->ring))
 		vhl_vq_signal(vq);
 }
@@ -309,7 +310,7 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
 	WRITE_ONCE(stats->out, stats->out + out);
 	WRITE_ONCE(stats->errors, stats->errors + errors);
 	if (n) {
-		WRITE_ONCE(vq->unpublished, vq->unpublished + n);
+		vq->unpublished += n;
 		/* a worker that sleeps, or waits for a CPU, must not keep them back */
 		if (!vq->held || !vhl_worker_on_cpu(vq->worker))
 			vq_publish(vq);
@@ -381,10 +382,12 @@ static bool vq_grow_iov(struct vhl_vq *vq)
 }
 
 /* While completions are held back an indirect table must not be waited for to be swapped in */
-static int vq_next_held(struct vhl_vq *vq, struct vhl_chain *chain)
+static int vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
 {
 	int ret;
 
+	if (!vq->held)
+		return vhl_ring_next(&vq->ring, chain);
 	pagefault_disable();
 	ret = vhl_ring_next(&vq->ring, chain);
 	pagefault_enable();
@@ -392,8 +395,9 @@ static int vq_next_held(struct vhl_vq *vq, struct vhl_chain *chain)
 		return ret;
 	vq->ring.fault = VHL_FAULT_NONE;
 	vhl_vq_flush(vq);
+	ret = vhl_ring_next(&vq->ring, chain);
 	vhl_vq_hold(vq);
-	return vhl_ring_next(&vq->ring, chain);
+	return ret;
 }
 
 int vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
@@ -402,13 +406,13 @@ int vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
 
 	lockdep_assert_held(&vq->mutex);
 
-	ret = vq->held ? vq_next_held(vq, chain) : vhl_ring_next(&vq->ring, chain);
+	ret = vq_next(vq, chain);
 	if (likely(ret >= 0))
 		return ret;
 	if (ret == -ENOSPC) {
 		if (!vq_grow_iov(vq))
 			return -ENOMEM;
-		ret = vhl_ring_next(&vq->ring, chain);
+		ret = vq_next(vq, chain);
 	}
 	if (ret < 0)
 		vhl_vq_break(vq, vq->ring.fault);
