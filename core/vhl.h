@@ -424,8 +424,8 @@ unsigned int vhl_vq_inflight(const struct vhl_vq *vq);
  * @fault: what is wrong
  *
  * Signals the error eventfd, sets NEEDS_RESET and signals the config call (vDPA), counts, traces,
- * logs.  No turn runs until the queue is stopped and started again.  A chain that will not be completed has to be given back (vhl_vq_unget()), or the
- * stop would wait for it.
+ * logs.  No turn runs until the queue is stopped and started again.  A chain that will not be
+ * completed has to be given back (vhl_vq_unget()), or the stop would wait for it.
  *
  * Context: process, holding vq->mutex.
  */
