@@ -14,8 +14,8 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 
-#include "../compat/tested.h"
-#include "../compat/vhost_uapi.h"
+#include "compat/tested.h"
+#include "compat/vhost_uapi.h"
 #include "internal.h"
 
 #define CREATE_TRACE_POINTS

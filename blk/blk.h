@@ -2,7 +2,7 @@
 /*
  * vhost_blklite: what its files share.
  *
- *   main.c      the nodes, options, config space
+ *   vhost_blklite.c  the nodes, options, config space
  *   disk.c      what is attached: a file and what can be done with it
  *   request.c   a chain becomes a request, and a request is answered
  *   rw.c        reads and writes

@@ -2,7 +2,7 @@
 /*
  * vhost_netlite: what its files share.
  *
- *   main.c    the node, and the TAP of a queue: prepare, attach, start, stop
+ *   vhost_netlite.c  the node, and the TAP of a queue: prepare, attach, start, stop
  *   tx.c      frames from the guest to the TAP
  *   rx.c      packets from the TAP to the guest
  *   netdev.c  the network device of a TAP
@@ -141,7 +141,7 @@ static inline struct vhl_net_vq *to_net(struct vhl_vq *vq)
 	return container_of(vq, struct vhl_net_vq, vq);
 }
 
-/* main.c APIs: the worker, holding vq->mutex */
+/* vhost_netlite.c APIs: the worker, holding vq->mutex */
 void vhl_net_publish(struct vhl_net_vq *q);
 void vhl_net_complain(struct vhl_net_vq *q, int err);
 bool vhl_net_faulted(struct vhl_net_vq *q);

@@ -412,7 +412,7 @@ TEST(open_while_unloading)
 		if (unload("vhost_netlite"))
 			continue;
 		unloaded++;
-		EXPECT_EQ(0, module_load("vhost_netlite"));
+		EXPECT_EQ(0, module_load("vhost-netlite"));
 	}
 	atomic_store(&stop, true);
 	pthread_join(thread, &bad);
@@ -428,8 +428,8 @@ TEST(core_is_unloaded_last)
 	EXPECT_EQ(0, unload("vhost_lite"));
 	EXPECT_FALSE(module_loaded("vhost_lite"));
 	EXPECT_EQ(0, module_load("vhost_lite"));
-	EXPECT_EQ(0, module_load("vhost_netlite"));
-	EXPECT_EQ(0, module_load("vhost_blklite"));
+	EXPECT_EQ(0, module_load("vhost-netlite"));
+	EXPECT_EQ(0, module_load("vhost-blklite"));
 }
 
 TEST_HARNESS_MAIN

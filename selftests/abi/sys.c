@@ -442,7 +442,7 @@ bool kernel_at_least(int major, int minor)
 	       (have_major > major || (have_major == major && have_minor >= minor));
 }
 
-/* Modules are two directories above the program, unless VHL_MODULES says where */
+/* By its file, NAME.ko, two directories above the program, unless VHL_MODULES says where */
 int module_load(const char *name)
 {
 	const char *dir = getenv("VHL_MODULES");

@@ -16,7 +16,7 @@ qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device-pci || {
 	echo "1..0 # SKIP this QEMU has no vhost-vdpa-device-pci"
 	exit 0
 }
-modules_load vhost_blklite
+modules_load vhost-blklite
 { modprobe -a loop ext4 && modprobe null_blk nr_devices=0; } || bail "the test host lacks loop, null_blk or ext4"
 
 # ---- the disks; in the guest they are /dev/d0, /dev/d1, …, told by their serial numbers ----

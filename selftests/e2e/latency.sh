@@ -22,7 +22,7 @@ skip_all() {
 [[ -x $bench ]] || skip_all "no libblkio when the tree was compiled"
 qemu-storage-daemon --help 2>/dev/null | grep -q vhost-user-blk || skip_all "no qemu-storage-daemon with vhost-user-blk"
 modprobe -a loop ext4 dm-mod dm-delay 2>/dev/null || skip_all "the test host lacks loop, ext4 or dm-delay"
-modules_load vhost_blklite
+modules_load vhost-blklite
 
 # ---- the image ----
 mkdir "$WORK/ext4"

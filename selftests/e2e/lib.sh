@@ -91,16 +91,17 @@ wait_for() {
 
 # ---- modules ----
 
+# modules_load NAME…: of files, vhost-netlite and vhost-blklite
 modules_load() {
 	local module
 
 	modprobe -a tun tap vhost_iotlb || bail "the test host lacks tun, tap or vhost_iotlb"
 	for module in vhost_lite "$@"; do
-		[[ -d /sys/module/$module ]] || insmod "$E2E_SRC/$module.ko" || bail "cannot load $module.ko"
+		[[ -d /sys/module/${module/-/_} ]] || insmod "$E2E_SRC/$module.ko" || bail "cannot load $module.ko"
 	done
 	for module in "$@"; do
 		case $module in
-		vhost_netlite) set -- /dev/vhost-netlite ;;
+		vhost-netlite) set -- /dev/vhost-netlite ;;
 		*) set -- /dev/vdpa-blklite ;;
 		esac
 		[[ -c $1 ]] || wait_for 10 test -c "$1" || bail "$module has no node $1"

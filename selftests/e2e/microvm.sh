@@ -16,7 +16,7 @@ qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device || {
 	echo "1..0 # SKIP this QEMU has no vhost-vdpa-device"
 	exit 0
 }
-modules_load vhost_netlite vhost_blklite
+modules_load vhost-netlite vhost-blklite
 ip tuntap add dev $TAP mode tap vnet_hdr || bail "no TAP"
 LINKS+=("$TAP")
 ip addr add 10.9.0.1/24 dev $TAP && ip link set $TAP up

@@ -13,7 +13,7 @@ set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/netlib.sh"
 
-modules_load vhost_netlite
+modules_load vhost-netlite
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 has() { qemu-system-x86_64 -device virtio-net-pci,help | grep -q "^  $1="; }

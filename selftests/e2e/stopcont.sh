@@ -21,7 +21,7 @@ qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device-pci || {
 	echo "1..0 # SKIP this QEMU has no vhost-vdpa-device-pci"
 	exit 0
 }
-modules_load vhost_blklite
+modules_load vhost-blklite
 # what is found without a wake was found by a nap then
 echo 0 >/sys/module/vhost_lite/parameters/poll_max_us
 echo $LONGEST_NAP >/sys/module/vhost_lite/parameters/nap_max_us

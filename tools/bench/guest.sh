@@ -278,7 +278,7 @@ measure() {
 # ---- all of it ----
 
 mkdir -p "$BENCH_OUT"
-modules_load vhost_netlite vhost_blklite
+modules_load vhost-netlite vhost-blklite
 modprobe -a vhost_net loop ext4 || bail "the test host lacks modules"
 modprobe null_blk nr_devices=4 gb=1 queue_mode=2 submit_queues=1 || bail "the test host lacks null_blk"
 {

@@ -13,7 +13,7 @@ declare -A NODE=([netlite]=/dev/vhost-netlite [vhost-net]=/dev/vhost-net
 err=$(mktemp)
 
 modprobe -a tun tap vhost_net vhost_iotlb
-for module in vhost_lite vhost_netlite vhost_blklite; do
+for module in vhost_lite vhost-netlite vhost-blklite; do
 	insmod "$BENCH_SRC/$module.ko" || exit 1
 done
 # the TAPs are the tests' own

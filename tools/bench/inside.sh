@@ -19,7 +19,7 @@ modules() {
 
 	# the kernel's own takes 64 regions unless told otherwise
 	modprobe vhost max_mem_regions=512 && modprobe -a tun tap vhost_net vhost_iotlb loop ext4 || return
-	for module in vhost_lite vhost_netlite vhost_blklite; do
+	for module in vhost_lite vhost-netlite vhost-blklite; do
 		insmod "$BENCH_SRC/$module.ko" || return
 	done
 }

@@ -29,12 +29,12 @@ shown() {
 	must "$@"
 }
 
-for file in vhost_lite.ko vhost_netlite.ko vhost_blklite.ko tools/vhostlite/vhostlite; do
+for file in vhost_lite.ko vhost-netlite.ko vhost-blklite.ko tools/vhostlite/vhostlite; do
 	[[ -e $E2E_SRC/$file ]] || fail "$file has not been built"
 done
 
 step "The modules, on Linux $(uname -r)"
-modules_load vhost_netlite vhost_blklite
+modules_load vhost-netlite vhost-blklite
 lsmod | grep -E '^(Module|vhost_)' | sed 's/^/   /'
 shown stat -c '%A %U %n' /dev/vhost-netlite /dev/vhost-blklite /dev/vdpa-blklite
 

@@ -24,9 +24,9 @@
 #include <linux/virtio_ids.h>
 #include <net/sock.h>
 
-#include "../compat/tun.h"
-#include "../compat/vhost_uapi.h"
-#include "net.h"
+#include "compat/tun.h"
+#include "compat/vhost_uapi.h"
+#include "net/net.h"
 
 void vhl_net_publish(struct vhl_net_vq *q)
 {

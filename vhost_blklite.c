@@ -15,7 +15,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 
-#include "blk.h"
+#include "blk/blk.h"
 
 /*
  * Segments of a request as drivers are told; more and larger ones are served as well.  Clients
