@@ -16,6 +16,13 @@ struct vhl_thread;
 /* fdinfo.c */
 void vhl_show_fdinfo(struct seq_file *m, struct file *file);
 
+/* idle.c APIs: holding vq->mutex, but for vhl_idle_init() */
+void vhl_idle_init(struct vhl_vq *vq);
+void vhl_idle_start(struct vhl_vq *vq);
+void vhl_idle_stop(struct vhl_vq *vq);
+void vhl_idle_awake(struct vhl_vq *vq);		/* the worker, before a turn and after it */
+bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken);
+
 /* mem.c APIs: holding dev->mutex */
 void vhl_mem_init(struct vhl_mem *mem);		/* before there is anybody else */
 int vhl_mem_set_table(struct vhl_dev *dev, void __user *argp);

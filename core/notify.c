@@ -39,7 +39,7 @@ static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 		trace_vhl_kick(vq);
 	} else {
 		/*
-		 * What there is to see before the look at the flags; pairs with vq_awake() and
+		 * What there is to see before the look at the flags; pairs with vhl_idle_awake() and
 		 * vhl_poll_listen(). A nap that has not ended yet is followed by a turn that sees
 		 * it, and so is a wait for the driver. The lock is that of the wait queue.
 		 */

@@ -284,6 +284,7 @@ struct vhl_vq {
 	bool napping;			/* nobody need kick; read without the mutex by who would */
 	bool nap_over;			/* the timer's */
 	bool nap_idle;			/* the timer's: it found the CPU idle */
+	bool napped;			/* the end of a nap led to this turn */
 
 	/* The worker's queue */
 	struct vhl_worker *worker;

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a queue does between two turns: its worker polls for a moment, leaves the CPU to others for a
+ * nap, or sleeps until it is kicked.
+ */
+#include <linux/hrtimer.h>
+#include <linux/ktime.h>
+#include <linux/moduleparam.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
+
+#include "internal.h"
+#include "trace.h"
+
+/*
+ * The longest that a worker polls before it sleeps, unless the client said how long. Waking a
+ * thread costs some microseconds on an idle host; polling much longer than that cannot win.
+ */
+static unsigned int poll_max_us = 50;
+module_param(poll_max_us, uint, 0644);
+MODULE_PARM_DESC(poll_max_us,
+		 "Limit of the self-tuning poll in microseconds, 0 to never poll (default 50)");
+
+/* The first poll after a spell of none */
+#define VHL_POLL_START_NS	5000
+
+/*
+ * Who shares a CPU may have to wait for as long as the scheduler's slice for others, a millisecond
+ * or more. Only streams have naps, and only while they hardly lose by it (pace.h).
+ */
+#define VHL_NAP_MAX_US		1000
+#define VHL_NAP_LIMIT_US	100000
+
+static unsigned int nap_max_us = VHL_NAP_MAX_US;
+
+static int set_nap_max(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 0, VHL_NAP_LIMIT_US);
+}
+
+static const struct kernel_param_ops nap_max_ops = {
+	.set	= set_nap_max,
+	.get	= param_get_uint,
+};
+
+module_param_cb(nap_max_us, &nap_max_ops, &nap_max_us, 0644);
+MODULE_PARM_DESC(nap_max_us,
+		 "Longest nap of a queue on a CPU that others want, in microseconds, 0 for none (default 1000)");
+
+static u64 nap_max_ns(void)
+{
+	return (u64)READ_ONCE(nap_max_us) * NSEC_PER_USEC;
+}
+
+/* With a coarser clock a nap would last until the next tick */
+#define VHL_NAP_RESOLUTION_NS	20000
+
+static enum hrtimer_restart vq_end_nap(struct hrtimer *timer)
+{
+	struct vhl_vq *vq = container_of(timer, struct vhl_vq, nap);
+
+	WRITE_ONCE(vq->nap_idle, is_idle_task(current));
+	/* after the other flag; pairs with vhl_idle_awake(), whoever woke it */
+	smp_store_release(&vq->nap_over, true);
+	vhl_vq_kick(vq);
+	return HRTIMER_NORESTART;
+}
+
+void vhl_idle_init(struct vhl_vq *vq)
+{
+	vhl_hrtimer_setup(&vq->nap, vq_end_nap);
+}
+
+void vhl_idle_start(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	vq->again = false;
+	vhl_pace_init(&vq->pace);
+	vq->poll_ns = 0;
+}
+
+void vhl_idle_stop(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	hrtimer_cancel(&vq->nap);
+	WRITE_ONCE(vq->napping, false);
+}
+
+/*
+ * The self-tuning poll, after the scheduler's and KVM's halt polling: what a poll of at most
+ * poll_max_us would have caught makes the next one longer, a longer sleep ends polling.
+ */
+static void vq_tune_poll(struct vhl_vq *vq, u64 slept)
+{
+	u64 max = (u64)READ_ONCE(poll_max_us) * NSEC_PER_USEC;
+
+	if (slept > max || slept + vq->poll_ns > max)
+		vq->poll_ns = 0;
+	else
+		vq->poll_ns = min_t(u64, max, max_t(u64, vq->poll_ns * 2, VHL_POLL_START_NS));
+}
+
+static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
+{
+	switch (run) {
+	case VHL_RUN_RING:
+		return !vhl_ring_empty(&vq->ring);
+	case VHL_RUN_SHORT:
+		return vhl_ring_grown(&vq->ring);
+	case VHL_RUN_BACKEND:
+		return vq->dev->node->ops->pending && vq->dev->node->ops->pending(vq);
+	case VHL_RUN_MORE:
+		break;
+	}
+	return true;
+}
+
+enum vq_poll {
+	VQ_POLL_WORK,		/* there is work again */
+	VQ_POLL_UNWANTED,	/* others want the CPU */
+	VQ_POLL_NOTHING,
+};
+
+/* Gives up at once when the CPU, the worker or the queue is wanted by somebody else. */
+static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
+{
+	u64 by_hand = (u64)READ_ONCE(vq->busyloop_us) * NSEC_PER_USEC;
+	u64 limit = by_hand ?: vq->poll_ns;
+	u64 end = 0;
+
+	for (;;) {
+		if (signal_pending(current) || READ_ONCE(vq->yield) ||
+		    vhl_worker_has_work(vq->worker))
+			return VQ_POLL_NOTHING;
+		if (need_resched() || (!by_hand && !single_task_running()))
+			return VQ_POLL_UNWANTED;
+		if (!limit)
+			return VQ_POLL_NOTHING;
+		if (vq_has_work(vq, run)) {
+			WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
+			return VQ_POLL_WORK;
+		}
+		if (!end)
+			end = ktime_get_ns() + limit;
+		else if (ktime_get_ns() >= end)
+			return VQ_POLL_NOTHING;
+		cpu_relax();
+	}
+}
+
+/* A sleep or a nap begins. */
+static void vq_asleep(struct vhl_vq *vq)
+{
+	/* a call is written by who completes; one more or less does not matter */
+	u64 notes = vq->stats.wakes + READ_ONCE(vq->stats.calls);
+
+	vhl_pace_sleep(&vq->pace, ktime_get_ns(), notes, nap_max_ns());
+}
+
+/*
+ * The CPU is wanted, perhaps by who is about to make more chains or packets: leave it to him for a
+ * while, and have a timer give the queue a turn. Until then nobody need kick.
+ */
+static bool vq_nap(struct vhl_vq *vq)
+{
+	u64 ns = vq->pace.nap;
+
+	if (!ns || ns > nap_max_ns() || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
+		return false;
+	/* would be over at once */
+	if (vhl_vq_backlog(vq) != VHL_BACKLOG_SMALL)
+		return false;
+	vq->nap_over = false;
+	WRITE_ONCE(vq->napping, true);
+	trace_vhl_nap(vq, ns);
+	hrtimer_start(&vq->nap, ns_to_ktime(ns), HRTIMER_MODE_REL_PINNED_HARD);
+	vq_asleep(vq);
+	return true;
+}
+
+/* Arrange to be kicked. Return: true when there is work already. */
+static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
+{
+	switch (run) {
+	case VHL_RUN_RING:
+		if (vhl_ring_enable_notify(&vq->ring))
+			return true;
+		break;
+	case VHL_RUN_SHORT:
+		if (vhl_ring_enable_notify_grown(&vq->ring))
+			return true;
+		break;
+	case VHL_RUN_BACKEND:
+		break;
+	case VHL_RUN_MORE:
+		return true;
+	}
+	vq_asleep(vq);
+	return false;
+}
+
+/* A turn begins, for whatever reason. */
+void vhl_idle_awake(struct vhl_vq *vq)
+{
+	enum vhl_woke woke = VHL_WOKE_KICK;
+	u64 slept;
+
+	lockdep_assert_held(&vq->mutex);
+
+	vq->napped = false;
+	if (vq->again) {
+		vq->again = false;
+		return;
+	}
+	if (vq->napping) {
+		/* a driver may kick all the same; the timer's function waits for nothing */
+		hrtimer_cancel(&vq->nap);
+		woke = VHL_WOKE_EARLY;
+		if (smp_load_acquire(&vq->nap_over))
+			woke = vq->nap_idle ? VHL_WOKE_IDLE : VHL_WOKE_NAP;
+		WRITE_ONCE(vq->napping, false);
+		/* before the look at the backend; pairs with poll_wake() */
+		smp_mb();
+	}
+	slept = vhl_pace_wake(&vq->pace, ktime_get_ns(), current->se.sum_exec_runtime, woke);
+	if (woke != VHL_WOKE_KICK && vhl_vq_backlog(vq) == VHL_BACKLOG_FULL)
+		vhl_pace_lost(&vq->pace);
+	if (woke == VHL_WOKE_NAP || woke == VHL_WOKE_IDLE) {
+		vq->napped = true;
+		return;
+	}
+	WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
+	trace_vhl_wake(vq);
+	vq_tune_poll(vq, slept);
+}
+
+/* A turn that took so many chains ended with @run. Return: true when there is work already. */
+bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	vhl_pace_took(&vq->pace, taken);
+	if (vq->napped && taken)
+		WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
+
+	/* a nap in vain is followed by sleep */
+	if (run != VHL_RUN_MORE && !vhl_pace_in_vain(&vq->pace)) {
+		switch (vq_poll(vq, run)) {
+		case VQ_POLL_WORK:
+			run = VHL_RUN_MORE;
+			break;
+		case VQ_POLL_UNWANTED:
+			if (vq_nap(vq))
+				return false;
+			break;
+		case VQ_POLL_NOTHING:
+			break;
+		}
+	}
+	vq->again = vq_sleep(vq, run);
+	return vq->again;
+}
