@@ -60,14 +60,11 @@ static int vhl_blk_features(struct vhl_dev *dev, u64 *features)
 {
 	struct vhl_blk_disk *disk = vhl_blk_current(to_blk_dev(dev));
 
-	*features = BIT_ULL(VIRTIO_F_VERSION_1) |
-		    BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-		    BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |
-		    BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) |
-		    BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
-		    BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |
-		    BIT_ULL(VIRTIO_BLK_F_FLUSH) |
-		    BIT_ULL(VIRTIO_BLK_F_TOPOLOGY);
+	*features |= BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) |
+		     BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
+		     BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |
+		     BIT_ULL(VIRTIO_BLK_F_FLUSH) |
+		     BIT_ULL(VIRTIO_BLK_F_TOPOLOGY);
 	if (vhl_blk_num_vqs(dev) > 1)
 		*features |= BIT_ULL(VIRTIO_BLK_F_MQ);
 	if (disk && disk->read_only)

@@ -76,6 +76,9 @@ static bool vhl_is_running(struct vhl_dev *dev)
 int vhl_get_features(struct vhl_dev *dev, u64 *features)
 {
 	memset(features, 0, VHL_FEATURE_WORDS * sizeof(*features));
+	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) |
+		      BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
+		      BIT_ULL(VIRTIO_RING_F_EVENT_IDX);
 	return dev->node->ops->features(dev, features);
 }
 

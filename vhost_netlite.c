@@ -31,12 +31,17 @@
 void vhl_net_publish(struct vhl_net_vq *q)
 {
 	bool rx = q->vq.index == VHL_NET_RX;
+	struct vhl_count count = {
+		.reqs = q->reqs,
+		.errors = q->errors,
+		.in = rx ? q->bytes : 0,
+		.out = rx ? 0 : q->bytes,
+	};
 
 	if (!q->reqs)
 		return;
 	vhl_netdev_count(q);
-	vhl_vq_complete(&q->vq, q->done, q->done_num, q->reqs, rx ? q->bytes : 0,
-			rx ? 0 : q->bytes, q->errors);
+	vhl_vq_complete(&q->vq, q->done, q->done_num, &count);
 	q->done_num = 0;
 	q->reqs = 0;
 	q->bytes = 0;
@@ -90,12 +95,9 @@ static enum vhl_backlog vhl_net_backlog(struct vhl_vq *vq)
 
 static int vhl_net_features(struct vhl_dev *dev, u64 *features)
 {
-	features[0] = BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) |
-		      BIT_ULL(VHOST_NET_F_VIRTIO_NET_HDR) |
-		      BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-		      BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |
-		      BIT_ULL(VIRTIO_F_VERSION_1) |
-		      BIT_ULL(VIRTIO_F_RING_RESET);
+	features[0] |= BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) |
+		       BIT_ULL(VHOST_NET_F_VIRTIO_NET_HDR) |
+		       BIT_ULL(VIRTIO_F_RING_RESET);
 	/* the only offloads that the device has a part in: they make the header longer */
 	if (vhl_tun_has_tunnels())
 		features[1] = BIT_ULL(VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO - 64) |
@@ -143,7 +145,7 @@ static void *vhl_net_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file
 	tap->file = get_file(file);
 
 	/* a queue that goes over to it must not find out then that there is no interface */
-	if (vq->running) {
+	if (vhl_vq_started(vq)) {
 		ret = vhl_net_poll_start(vq, tap);
 		if (ret) {
 			vhl_net_discard(tap);
@@ -169,7 +171,7 @@ static void *vhl_net_attach(struct vhl_vq *vq, void *backing)
 	struct vhl_net_vq *q = to_net(vq);
 	struct vhl_net_tap *tap = backing, *old = q->tap;
 
-	if (vq->running)
+	if (vhl_vq_started(vq))
 		vhl_net_forget(q);
 	q->tap = tap;
 	/* compared by the other queue's worker, and used by whoever wakes this one from a nap */
@@ -177,7 +179,7 @@ static void *vhl_net_attach(struct vhl_vq *vq, void *backing)
 	WRITE_ONCE(q->ring, tap ? tap->ring : NULL);
 	q->is_tun = tap && tap->is_tun;
 	/* who woke it by the new TAP may have seen the old ring */
-	if (vq->running)
+	if (vhl_vq_started(vq))
 		vhl_poll_sync(&tap->poll);
 	return old;
 }
@@ -215,7 +217,7 @@ static int vhl_net_start(struct vhl_vq *vq)
 
 	q->done_max = VHL_NET_BATCH;
 	if (rx)
-		q->done_max = clamp_t(unsigned int, vq->ring.cfg.num, VHL_NET_BATCH,
+		q->done_max = clamp_t(unsigned int, vhl_vq_size(vq), VHL_NET_BATCH,
 				      VHL_NET_MAX_HEADS);
 	q->done = kvmalloc_array(q->done_max, sizeof(*q->done), GFP_KERNEL);
 	if (rx) {

@@ -275,7 +275,7 @@ static struct vhl_blk_disk *vhl_blk_running_disk(struct vhl_blk_dev *blk,
 	for (i = 0; i < blk->dev.node->num_vqs; i++) {
 		struct vhl_vq *vq = blk->dev.vqs[i];
 
-		if (vq != except && vq->running)
+		if (vq != except && vhl_vq_started(vq))
 			return to_blk_vq(vq)->disk;
 	}
 	return NULL;
@@ -321,7 +321,7 @@ void *vhl_blk_attach(struct vhl_vq *vq, void *backing)
 	lockdep_assert_held(&vq->dev->mutex);
 
 	q->attached = backing;
-	if (vq->running)
+	if (vhl_vq_started(vq))
 		q->disk = q->attached;
 	return old;
 }

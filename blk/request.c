@@ -54,12 +54,16 @@ static void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 {
 	struct vhl_vq *vq = &req->q->vq;
 	struct vhl_done done = {
-		.head = req->head,
+		.id = req->head,
 		.len = req->used,
 	};
 	bool ok = status == VIRTIO_BLK_S_OK;
-	u64 out = ok && req->write ? req->len : 0;
-	u64 in = ok && !req->write ? req->len : 0;
+	struct vhl_count count = {
+		.reqs = 1,
+		.errors = !ok,
+		.in = ok && !req->write ? req->len : 0,
+		.out = ok && req->write ? req->len : 0,
+	};
 
 	unpin_user_page(req->status_page);
 	if (unlikely(req->room > VHL_BLK_KEPT_SEGS))
@@ -75,7 +79,7 @@ static void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 	 * the worker the slot. Pairs with vhl_blk_handle().
 	 */
 	smp_store_release(&req->busy, false);
-	vhl_vq_complete(vq, &done, 1, 1, in, out, !ok);
+	vhl_vq_complete(vq, &done, 1, &count);
 }
 
 /* All is done, but the page of the status byte is clean */
@@ -149,11 +153,17 @@ static int vhl_blk_write_status(const struct vhl_blk_io *io, u8 status)
 
 int vhl_blk_answer(const struct vhl_blk_io *io, u8 status, u32 in, u32 out)
 {
-	struct vhl_done done = { .head = io->head, .len = io->used };
+	struct vhl_done done = { .id = io->head, .len = io->used };
+	struct vhl_count count = {
+		.reqs = 1,
+		.errors = status != VIRTIO_BLK_S_OK,
+		.in = in,
+		.out = out,
+	};
 
 	if (vhl_blk_write_status(io, status))
 		return VHL_FAULT_ACCESS;
-	vhl_vq_complete(&io->q->vq, &done, 1, 1, in, out, status != VIRTIO_BLK_S_OK);
+	vhl_vq_complete(&io->q->vq, &done, 1, &count);
 	return 0;
 }
 
@@ -282,7 +292,7 @@ static int vhl_blk_handle(struct vhl_blk_req *req, const struct vhl_chain *chain
 	struct vhl_blk_io io = {
 		.q = req->q,
 		.req = req,
-		.head = chain->head,
+		.head = chain->id,
 		/*
 		 * The status byte is written and it is the last one, so all of them count as
 		 * written, as drivers know it from other devices.
@@ -376,6 +386,7 @@ enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 	bool starved = false;
 	unsigned int n;
 	u64 bytes = 0;
+	u32 mark;
 	int ret;
 
 	vhl_vq_hold(vq);
@@ -385,20 +396,21 @@ enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 			run = VHL_RUN_BACKEND;
 			break;
 		}
-		ret = vhl_vq_next(vq, &chain);
+		mark = vhl_vq_mark(vq);
+		ret = vhl_vq_take(vq, &chain);
 		if (ret <= 0) {
 			if (!ret)
 				run = VHL_RUN_RING;
 			break;
 		}
-		req = vhl_blk_slot(q, chain.head);
+		req = vhl_blk_slot(q, chain.id);
 		ret = req ? vhl_blk_handle(req, &chain) : -ENOMEM;
 		if (unlikely(ret)) {
-			/* not in flight, or a stop would wait for it */
-			vhl_vq_unget(vq, 1);
 			starved = ret == -ENOMEM;
-			if (!starved)
-				vhl_vq_break(vq, ret);
+			if (starved)
+				vhl_vq_rewind(vq, mark);
+			else
+				vhl_vq_reject(vq, mark, ret);
 			break;
 		}
 		bytes += (u64)chain.out_len + chain.in_len;
@@ -419,7 +431,7 @@ enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 
 static unsigned int vhl_blk_pieces(const struct vhl_vq *vq)
 {
-	return DIV_ROUND_UP(vq->ring.cfg.num, VHL_BLK_SLOTS);
+	return DIV_ROUND_UP(vhl_vq_size(vq), VHL_BLK_SLOTS);
 }
 
 int vhl_blk_start(struct vhl_vq *vq)

@@ -9,18 +9,11 @@
 
 #include "internal.h"
 
-static const char *vq_state(const struct vhl_vq *vq)
-{
-	if (!READ_ONCE(vq->running))
-		return "stopped";
-	return READ_ONCE(vq->broken) ? "broken" : "running";
-}
-
 static void show_vq(struct seq_file *m, const struct vhl_vq *vq)
 {
 	const struct vhl_stats *s = &vq->stats;
 
-	seq_printf(m, "vhl-queue:\t%u %s %u", vq->index, vq_state(vq), vq->num);
+	seq_printf(m, "vhl-queue:\t%u %s %u", vq->index, vhl_vq_state_name(vq), vq->num);
 	seq_printf(m, " kicks=%llu wakes=%llu polls=%llu reqs=%llu in=%llu out=%llu",
 		   READ_ONCE(s->kicks), READ_ONCE(s->wakes), READ_ONCE(s->polls),
 		   READ_ONCE(s->reqs), READ_ONCE(s->in), READ_ONCE(s->out));

@@ -68,18 +68,14 @@ int vhl_vq_start(struct vhl_vq *vq);
 int vhl_vq_prepare(struct vhl_vq *vq);		/* these two together are a start */
 void vhl_vq_run(struct vhl_vq *vq);
 void vhl_vq_stop(struct vhl_vq *vq);
+void vhl_vq_unmap(struct vhl_vq *vq);		/* stop, until its ring is mapped again */
+const char *vhl_vq_state_name(const struct vhl_vq *vq);
 void vhl_vq_lock(struct vhl_vq *vq);
 void vhl_vq_unlock(struct vhl_vq *vq);
 void vhl_lock_vqs(struct vhl_dev *dev);
 void vhl_unlock_vqs(struct vhl_dev *dev);
 void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides */
 void vhl_vq_turn(struct vhl_vq *vq);		/* the worker, holding nothing */
-
-static inline bool vhl_vq_started(const struct vhl_vq *vq)
-{
-	lockdep_assert_held(&vq->dev->mutex);
-	return vq->pins;
-}
 
 /* As struct vhl_ops says of its backlog() */
 static inline enum vhl_backlog vhl_vq_backlog(struct vhl_vq *vq)

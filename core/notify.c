@@ -52,7 +52,7 @@ static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 		}
 	}
 	/* takes no turns until it is started again, which kicks */
-	if (READ_ONCE(vq->broken))
+	if (READ_ONCE(vq->state) == VHL_VQ_BROKEN)
 		return 0;
 	vhl_vq_kick(vq);
 	return 0;
@@ -327,10 +327,10 @@ int vhl_vq_set_err(struct vhl_vq *vq, int fd)
 	if (ret)
 		return ret;
 	/* a queue that waits for its ring to be mapped, and has it, is one that did not start again */
-	failed = vq->restart && !vq->dev->in_batch && vhl_ring_is_mapped(vq);
+	failed = vq->state == VHL_VQ_UNMAPPED && !vq->dev->in_batch && vhl_ring_is_mapped(vq);
 	vhl_vq_lock(vq);
 	swap(vq->err, ctx);
-	if (vq->err && (vq->broken || failed))
+	if (vq->err && (vq->state == VHL_VQ_BROKEN || failed))
 		vhl_eventfd_signal(vq->err);
 	vhl_vq_unlock(vq);
 	eventfd_put(ctx);

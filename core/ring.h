@@ -9,7 +9,7 @@
  *
  * Two sides, each with one user at a time:
  *
- *   taking      vhl_ring_next(), _unget(), _empty(), _grown(), _enable_notify(), ...
+ *   taking      vhl_ring_next(), _rewind(), _empty(), _grown(), _enable_notify(), ...
  *               the worker, under the mutex of the virtqueue
  *   completing  vhl_ring_push(), vhl_ring_publish(), vhl_ring_owes_call()
  *               any context, under the irq-safe lock of the used side
@@ -120,7 +120,7 @@ struct vhl_ring {
  * struct vhl_chain - a descriptor chain, translated
  * @iov: segments, in the ring's room for them; addresses are of the owner's space.  The
  *       device-readable ones come first
- * @head: names the chain when it is completed
+ * @id: names the chain when it is completed; below the size of the ring
  * @out_num: segments that the device reads
  * @in_num: segments that the device writes, from @iov[@out_num] on
  * @out_len: bytes that the device reads
@@ -128,7 +128,7 @@ struct vhl_ring {
  */
 struct vhl_chain {
 	struct iovec *iov;
-	u16 head;
+	u16 id;
 	unsigned int out_num;
 	unsigned int in_num;
 	u32 out_len;
@@ -170,12 +170,27 @@ static inline void vhl_ring_set_room(struct vhl_ring *ring, struct iovec *iov, u
  */
 int __must_check vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain);
 
+/* Chains that can be in flight at most */
+static inline u32 vhl_ring_size(const struct vhl_ring *ring)
+{
+	return ring->cfg.num;
+}
+
 /**
- * vhl_ring_unget() - give back chains that were taken last and not pushed
+ * vhl_ring_mark() - where the next chain will be taken from
  * @ring: the ring
- * @n: how many
  */
-void vhl_ring_unget(struct vhl_ring *ring, u16 n);
+static inline u32 vhl_ring_mark(const struct vhl_ring *ring)
+{
+	return ring->last_avail;
+}
+
+/**
+ * vhl_ring_rewind() - give back chains that were taken last and not pushed
+ * @ring: the ring
+ * @mark: before the first of them
+ */
+void vhl_ring_rewind(struct vhl_ring *ring, u32 mark);
 
 /**
  * vhl_ring_empty() - is there no chain to take

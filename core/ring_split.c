@@ -71,7 +71,7 @@ static int split_refill(struct vhl_ring *ring)
 static int split_walk(struct vhl_ring *ring, struct vhl_chain *chain)
 {
 	u16 num = ring->cfg.num;
-	u16 i = chain->head;
+	u16 i = chain->id;
 	u16 walked = 0;
 	int ret;
 
@@ -124,13 +124,13 @@ int vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain)
 			return ret;
 	}
 
-	chain->head = vhl16_to_cpu(READ_ONCE(ring->cfg.avail->ring[ring->last_avail & (num - 1)]));
-	if (unlikely(chain->head >= num)) {
+	chain->id = vhl16_to_cpu(READ_ONCE(ring->cfg.avail->ring[ring->last_avail & (num - 1)]));
+	if (unlikely(chain->id >= num)) {
 		ring->fault = VHL_FAULT_HEAD;
 		return -EINVAL;
 	}
 	/* backends index with it, too */
-	chain->head = array_index_nospec(chain->head, num);
+	chain->id = array_index_nospec(chain->id, num);
 	chain->iov = ring->cfg.iov;
 	chain->out_num = 0;
 	chain->in_num = 0;
@@ -145,9 +145,9 @@ int vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain)
 	return 1;
 }
 
-void vhl_ring_unget(struct vhl_ring *ring, u16 n)
+void vhl_ring_rewind(struct vhl_ring *ring, u32 mark)
 {
-	ring->last_avail -= n;
+	ring->last_avail = mark;
 }
 
 bool vhl_ring_empty(const struct vhl_ring *ring)

@@ -333,10 +333,8 @@ static void vdpa_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
 	for (i = 0; i < dev->node->num_vqs; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
 
-		if (vhl_vq_started(vq) && vhl_ring_touches(vq, first, last)) {
-			vhl_vq_stop(vq);
-			vq->restart = true;
-		}
+		if (vhl_vq_started(vq) && vhl_ring_touches(vq, first, last))
+			vhl_vq_unmap(vq);
 	}
 }
 
@@ -353,13 +351,11 @@ static int vdpa_restart_rings(struct vhl_dev *dev, u64 first, u64 last)
 		struct vhl_vq *vq = dev->vqs[i];
 		int err;
 
-		if (!vq->restart || !vhl_ring_is_mapped(vq))
+		if (vq->state != VHL_VQ_UNMAPPED || !vhl_ring_is_mapped(vq))
 			continue;
 		err = vhl_vq_start(vq);
-		if (!err) {
-			vq->restart = false;
+		if (!err)
 			continue;
-		}
 		if (vq->err)
 			vhl_eventfd_signal(vq->err);
 		if (vhl_ring_touches(vq, first, last))

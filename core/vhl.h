@@ -94,8 +94,8 @@ enum vhl_backlog {
  *
  * @release:	device is closed, all queues are stopped and nothing is attached to them; drop what
  *		@attach_dev took.  Optional
- * @features:	fill the VHL_FEATURE_WORDS words of bits to offer, which are zero before; -ENXIO
- *		where they depend on a backing that is missing
+ * @features:	add bits of the device type to the VHL_FEATURE_WORDS words to offer, which have those of
+ *		the ring already; -ENXIO where they depend on a backing that is missing
  * @prepare:	find out whether the file that VHOST_*_SET_BACKEND named is any good, and make a
  *		backing of it (the caller keeps its own reference), or an ERR_PTR.  Changes nothing
  *		that is attached.  @vq is the queue, which may be running; NULL where the whole
@@ -218,13 +218,58 @@ struct vhl_call {
 
 /**
  * struct vhl_done - a completed chain
- * @head: its name
+ * @id: its name, of struct vhl_chain
  * @len: bytes written to the device-writable part
  */
 struct vhl_done {
-	u16 head;
+	u16 id;
 	u32 len;
 };
+
+/**
+ * struct vhl_count - what completions add to the counters of their queue
+ * @reqs: packets or requests, some of which may have taken no chain
+ * @errors: those that failed
+ * @in: bytes written to the guest
+ * @out: bytes read from it
+ */
+struct vhl_count {
+	unsigned int reqs;
+	unsigned int errors;
+	u64 in;
+	u64 out;
+};
+
+/* What a queue is; fdinfo prints it */
+enum vhl_vq_state {
+	VHL_VQ_STOPPED,		/* has no ring */
+	VHL_VQ_UNMAPPED,	/* likewise, until the ring is in the map of guest memory again (vDPA) */
+	VHL_VQ_READY,		/* the ring is mapped, the backend has started; no turns yet */
+	VHL_VQ_RUNNING,		/* has turns */
+	VHL_VQ_BROKEN,		/* the ring is bad: no more turns */
+	VHL_VQ_STATES
+};
+
+/*
+ * vhl_vq_may_become() - the transitions
+ *
+ * All of them with vq->mutex and, but for the one that vhl_vq_break() makes, dev->mutex held.
+ */
+static inline bool vhl_vq_may_become(enum vhl_vq_state from, enum vhl_vq_state to)
+{
+	static const u8 next[VHL_VQ_STATES] = {
+		/*                    vhl_vq_prepare()     otherwise */
+		[VHL_VQ_STOPPED]  = BIT(VHL_VQ_READY),
+		[VHL_VQ_UNMAPPED] = BIT(VHL_VQ_READY)   | BIT(VHL_VQ_STOPPED),
+		/*                    vhl_vq_run()         vhl_vq_stop()         vhl_vq_unmap() */
+		[VHL_VQ_READY]    = BIT(VHL_VQ_RUNNING) | BIT(VHL_VQ_STOPPED),
+		/*                    vhl_vq_break() */
+		[VHL_VQ_RUNNING]  = BIT(VHL_VQ_BROKEN)  | BIT(VHL_VQ_STOPPED) | BIT(VHL_VQ_UNMAPPED),
+		[VHL_VQ_BROKEN]   =			  BIT(VHL_VQ_STOPPED) | BIT(VHL_VQ_UNMAPPED),
+	};
+
+	return next[from] & BIT(to);
+}
 
 /*
  * Counters since open, each with one writer at a time; readers may see them in any order.  Their
@@ -262,7 +307,6 @@ struct vhl_vq {
 	u16 base;
 	bool have_addr;
 	bool enabled;			/* vDPA: SET_VRING_ENABLE */
-	bool restart;			/* vDPA: stopped only because its ring was unmapped */
 	bool ever_started;
 	u64 desc_addr;
 	u64 avail_addr;
@@ -272,9 +316,8 @@ struct vhl_vq {
 	struct vhl_poll kick_poll;
 	struct vhl_pin *pins;		/* the mapped ring areas, while started */
 
-	/* The taking side: mutex.  running and broken are read without it, too */
-	bool running;
-	bool broken;
+	/* The taking side: mutex.  The state is read without it, too */
+	enum vhl_vq_state state;
 	bool again;			/* the next turn was asked for by the last one */
 	struct vhl_ring ring;
 	struct eventfd_ctx *err;
@@ -336,6 +379,12 @@ static inline bool vhl_has_feature(const struct vhl_dev *dev, unsigned int bit)
 	return dev->features[bit / 64] & BIT_ULL(bit % 64);
 }
 
+/* Has a queue a ring and a backend that was started? Context: holding dev->mutex or vq->mutex */
+static inline bool vhl_vq_started(const struct vhl_vq *vq)
+{
+	return READ_ONCE(vq->state) >= VHL_VQ_READY;
+}
+
 /* vhost_core.c */
 
 /**
@@ -361,7 +410,7 @@ void vhl_config_changed(struct vhl_dev *dev);
 /* core/vq.c */
 
 /**
- * vhl_vq_next() - take the next chain of a queue
+ * vhl_vq_take() - take the next chain of a queue
  * @vq: the queue
  * @chain: filled; its segments are good until the next call
  *
@@ -372,35 +421,59 @@ void vhl_config_changed(struct vhl_dev *dev);
  * no memory for an unusually long chain (-ENOMEM). ->run() then ends with VHL_RUN_MORE: there may be
  * some the next time, and a broken queue does not run.
  */
-int __must_check vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain);
+int __must_check vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain);
 
 /**
- * vhl_vq_unget() - give back the chains that were taken last and not completed
+ * vhl_vq_mark() - where the next chain will be taken from
  * @vq: the queue
- * @n: how many
+ *
+ * Context: ->run().
+ * Return: a position for vhl_vq_rewind().
+ */
+static inline u32 vhl_vq_mark(const struct vhl_vq *vq)
+{
+	return vhl_ring_mark(&vq->ring);
+}
+
+/**
+ * vhl_vq_rewind() - give back the chains that were taken last and not completed
+ * @vq: the queue
+ * @mark: before the first of them
  *
  * Context: ->run().
  */
-void vhl_vq_unget(struct vhl_vq *vq, u16 n);
+void vhl_vq_rewind(struct vhl_vq *vq, u32 mark);
+
+/**
+ * vhl_vq_reject() - give back what is no request of the device, and break the queue
+ * @vq: the queue
+ * @mark: before the chain, or the first one of several
+ * @fault: what is wrong
+ *
+ * Context: ->run().
+ */
+void vhl_vq_reject(struct vhl_vq *vq, u32 mark, enum vhl_ring_fault fault);
+
+/* Size of the ring of a queue that has started: as many chains can be in flight at most */
+static inline u32 vhl_vq_size(const struct vhl_vq *vq)
+{
+	return vhl_ring_size(&vq->ring);
+}
 
 /**
  * vhl_vq_complete() - complete chains
  * @vq: the queue
  * @done: the chains, in the order in which the driver shall see them
- * @n: how many; they appear to the driver together
- * @reqs: what to add to the counters: packets or requests,
- * @in: bytes written to the guest,
- * @out: bytes read from it,
- * @errors: those of @reqs that failed
+ * @n: how many; they appear to the driver together. 0 to count requests that took no chain
+ * @count: what to add to the counters
  *
- * @n may be 0, to count requests that took no chain. The driver is signalled if it asked to be,
- * unless the queue is held.  After the last
- * completion of a queue that is being stopped its backend must not touch the queue any more.
+ * The driver is signalled if it asked to be, unless the queue is held.  After the last completion of
+ * a queue that is being stopped its backend must not touch the queue any more.
  *
  * Context: any.
  */
 void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned int n,
-		     unsigned int reqs, u64 in, u64 out, unsigned int errors);
+		     const struct vhl_count *count);
 
 /**
  * vhl_vq_hold() - collect completions
@@ -426,7 +499,7 @@ unsigned int vhl_vq_inflight(const struct vhl_vq *vq);
  *
  * Signals the error eventfd, sets NEEDS_RESET and signals the config call (vDPA), counts, traces,
  * logs.  No turn runs until the queue is stopped and started again.  A chain that will not be
- * completed has to be given back (vhl_vq_unget()), or the stop would wait for it.
+ * completed has to be given back first (vhl_vq_reject()), or the stop would wait for it.
  *
  * Context: process, holding vq->mutex.
  */

@@ -58,6 +58,27 @@ void vhl_unlock_vqs(struct vhl_dev *dev)
 		vhl_vq_unlock(dev->vqs[i]);
 }
 
+const char *vhl_vq_state_name(const struct vhl_vq *vq)
+{
+	static const char * const names[VHL_VQ_STATES] = {
+		[VHL_VQ_STOPPED]	= "stopped",
+		[VHL_VQ_UNMAPPED]	= "unmapped",
+		[VHL_VQ_READY]		= "ready",
+		[VHL_VQ_RUNNING]	= "running",
+		[VHL_VQ_BROKEN]		= "broken",
+	};
+
+	return names[READ_ONCE(vq->state)];
+}
+
+static void vq_become(struct vhl_vq *vq, enum vhl_vq_state state)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	WARN_ON_ONCE(!vhl_vq_may_become(vq->state, state));
+	WRITE_ONCE(vq->state, state);
+}
+
 static bool vq_is_drained(struct vhl_vq *vq)
 {
 	bool drained;
@@ -81,13 +102,19 @@ unsigned int vhl_vq_inflight(const struct vhl_vq *vq)
 }
 EXPORT_SYMBOL_GPL(vhl_vq_inflight);
 
-/* Wait for the chains in flight; the mutex keeps the worker from taking more. */
-void vhl_vq_drain(struct vhl_vq *vq)
+/* The mutex keeps the worker from taking more */
+static void vq_wait_for_chains(struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->mutex);
 
+	wait_event(vq->drained, vq_is_drained(vq));
+}
+
+/* Wait for the chains in flight, if there can be any */
+void vhl_vq_drain(struct vhl_vq *vq)
+{
 	if (vhl_vq_started(vq))
-		wait_event(vq->drained, vq_is_drained(vq));
+		vq_wait_for_chains(vq);
 }
 
 static int vq_prepare(struct vhl_vq *vq)
@@ -134,6 +161,9 @@ static int vq_prepare(struct vhl_vq *vq)
 		if (ret)
 			goto stop_backend;
 	}
+	vhl_vq_lock(vq);
+	vq_become(vq, VHL_VQ_READY);
+	vhl_vq_unlock(vq);
 	return 0;
 
 stop_backend:
@@ -171,11 +201,10 @@ void vhl_vq_run(struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->dev->mutex);
 
-	if (vq->running)
+	if (vq->state != VHL_VQ_READY)
 		return;
-	vq->restart = false;
 	vhl_vq_lock(vq);
-	WRITE_ONCE(vq->running, true);
+	vq_become(vq, VHL_VQ_RUNNING);
 	vhl_idle_start(vq);
 	vhl_vq_unlock(vq);
 	vq->ever_started = true;
@@ -194,6 +223,21 @@ int vhl_vq_start(struct vhl_vq *vq)
 	return ret;
 }
 
+static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
+{
+	vhl_poll_stop(&vq->kick_poll);
+	vhl_vq_lock(vq);
+	vq_become(vq, state);
+	vhl_idle_stop(vq);
+	vq_wait_for_chains(vq);
+	vq->base = vq->ring.last_avail;
+	vq->dev->node->ops->stop(vq);
+	vhl_vq_unlock(vq);
+
+	vhl_unpin_ring(vq);
+	kvfree(vq->ring.cfg.iov);
+}
+
 /*
  * After this nothing touches the ring or guest memory on behalf of the queue, and a start goes on
  * where it stopped. Never fails; waits for the requests in flight.
@@ -202,22 +246,21 @@ void vhl_vq_stop(struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->dev->mutex);
 
-	vq->restart = false;
-	if (!vhl_vq_started(vq))
-		return;
+	if (vhl_vq_started(vq)) {
+		vq_stop(vq, VHL_VQ_STOPPED);
+	} else if (vq->state == VHL_VQ_UNMAPPED) {
+		vhl_vq_lock(vq);
+		vq_become(vq, VHL_VQ_STOPPED);
+		vhl_vq_unlock(vq);
+	}
+}
 
-	vhl_poll_stop(&vq->kick_poll);
-	vhl_vq_lock(vq);
-	WRITE_ONCE(vq->running, false);
-	WRITE_ONCE(vq->broken, false);
-	vhl_idle_stop(vq);
-	vhl_vq_drain(vq);
-	vq->base = vq->ring.last_avail;
-	vq->dev->node->ops->stop(vq);
-	vhl_vq_unlock(vq);
+/* The memory of its ring goes: as a stop, but it is started again when the ring is mapped again. */
+void vhl_vq_unmap(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->dev->mutex);
 
-	vhl_unpin_ring(vq);
-	kvfree(vq->ring.cfg.iov);
+	vq_stop(vq, VHL_VQ_UNMAPPED);
 }
 
 /* Completing side */
@@ -235,7 +278,7 @@ static void vq_publish(struct vhl_vq *vq)
 }
 
 void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned int n,
-		     unsigned int reqs, u64 in, u64 out, unsigned int errors)
+		     const struct vhl_count *count)
 {
 	struct vhl_stats *stats = &vq->stats;
 	unsigned long flags;
@@ -243,11 +286,11 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
 
 	spin_lock_irqsave(&vq->used_lock, flags);
 	for (i = 0; i < n; i++)
-		vhl_ring_push(&vq->ring, done[i].head, done[i].len);
-	WRITE_ONCE(stats->reqs, stats->reqs + reqs);
-	WRITE_ONCE(stats->in, stats->in + in);
-	WRITE_ONCE(stats->out, stats->out + out);
-	WRITE_ONCE(stats->errors, stats->errors + errors);
+		vhl_ring_push(&vq->ring, done[i].id, done[i].len);
+	WRITE_ONCE(stats->reqs, stats->reqs + count->reqs);
+	WRITE_ONCE(stats->in, stats->in + count->in);
+	WRITE_ONCE(stats->out, stats->out + count->out);
+	WRITE_ONCE(stats->errors, stats->errors + count->errors);
 	if (n) {
 		vq->unpublished += n;
 		/* a worker that sleeps, or waits for a CPU, must not keep them back */
@@ -289,9 +332,9 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault)
 {
 	lockdep_assert_held(&vq->mutex);
 
-	if (vq->broken)
+	if (vq->state == VHL_VQ_BROKEN)
 		return;
-	WRITE_ONCE(vq->broken, true);
+	vq_become(vq, VHL_VQ_BROKEN);
 	WRITE_ONCE(vq->stats.breaks, vq->stats.breaks + 1);
 	trace_vhl_break(vq, fault);
 	if (vq->err)
@@ -311,7 +354,7 @@ static bool vq_grow_iov(struct vhl_vq *vq)
 					   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 
 	if (!iov) {
-		/* nobody tells when there is some: tried again and again, but not in a spin */
+		/* no wake-up when memory is freed: back off, then the queue is run again */
 		usleep_range(1000, 2000);
 		return false;
 	}
@@ -321,7 +364,7 @@ static bool vq_grow_iov(struct vhl_vq *vq)
 }
 
 /* While completions are held back an indirect table must not be waited for to be swapped in */
-static int vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
+static int vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 {
 	int ret;
 
@@ -339,33 +382,40 @@ static int vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
 	return ret;
 }
 
-int vhl_vq_next(struct vhl_vq *vq, struct vhl_chain *chain)
+int vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 {
 	int ret;
 
 	lockdep_assert_held(&vq->mutex);
 
-	ret = vq_next(vq, chain);
+	ret = vq_take(vq, chain);
 	if (likely(ret >= 0))
 		return ret;
 	if (ret == -ENOSPC) {
 		if (!vq_grow_iov(vq))
 			return -ENOMEM;
-		ret = vq_next(vq, chain);
+		ret = vq_take(vq, chain);
 	}
 	if (ret < 0)
 		vhl_vq_break(vq, vq->ring.fault);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(vhl_vq_next);
+EXPORT_SYMBOL_GPL(vhl_vq_take);
 
-void vhl_vq_unget(struct vhl_vq *vq, u16 n)
+void vhl_vq_rewind(struct vhl_vq *vq, u32 mark)
 {
 	lockdep_assert_held(&vq->mutex);
 
-	vhl_ring_unget(&vq->ring, n);
+	vhl_ring_rewind(&vq->ring, mark);
 }
-EXPORT_SYMBOL_GPL(vhl_vq_unget);
+EXPORT_SYMBOL_GPL(vhl_vq_rewind);
+
+void vhl_vq_reject(struct vhl_vq *vq, u32 mark, enum vhl_ring_fault fault)
+{
+	vhl_vq_rewind(vq, mark);
+	vhl_vq_break(vq, fault);
+}
+EXPORT_SYMBOL_GPL(vhl_vq_reject);
 
 void vhl_vq_turn(struct vhl_vq *vq)
 {
@@ -373,14 +423,14 @@ void vhl_vq_turn(struct vhl_vq *vq)
 	u16 taken;
 
 	mutex_lock(&vq->mutex);
-	if (!vq->running || vq->broken || vq->dev->in_batch)
+	if (vq->state != VHL_VQ_RUNNING || vq->dev->in_batch)
 		goto unlock;
 
 	vhl_idle_awake(vq);
 	taken = vq->ring.last_avail;
 	vhl_ring_disable_notify(&vq->ring);
 	run = vq->dev->node->ops->run(vq);
-	if (vq->broken)
+	if (vq->state == VHL_VQ_BROKEN)
 		goto unlock;
 	taken = vq->ring.last_avail - taken;
 	/* a turn of its own, so that others on this worker and clients come in between */

@@ -33,11 +33,13 @@ static u32 vhl_net_rx_len(void *packet)
  * @iov: segments, of the ring's room or copied to that of the struct vhl_net_vq
  * @segs: how many
  * @heads: chains, which are in done, behind those that are counted
+ * @mark: before the first of them
  */
 struct vhl_net_room {
 	struct iovec *iov;
 	unsigned int segs;
 	unsigned int heads;
+	u32 mark;
 };
 
 enum vhl_net_gather {
@@ -60,52 +62,52 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 
 	room->segs = 0;
 	room->heads = 0;
+	room->mark = vhl_vq_mark(vq);
 	do {
 		result = VHL_NET_TOO_BIG;
 		/* the driver's whole ring is not enough: there is nothing to wait for */
-		if (room->heads == vq->ring.cfg.num)
-			goto unget;
+		if (room->heads == vhl_vq_size(vq))
+			goto rewind;
 		if (q->done_num + room->heads == q->done_max) {
 			/* those of other packets come first */
 			if (q->done_num)
 				result = VHL_NET_AGAIN;
-			goto unget;
+			goto rewind;
 		}
-		ret = vhl_vq_next(vq, &chain);
+		ret = vhl_vq_take(vq, &chain);
 		if (ret <= 0) {
 			result = ret ? VHL_NET_AGAIN : room->heads ? VHL_NET_SHORT : VHL_NET_NONE;
-			goto unget;
+			goto rewind;
 		}
 		room->heads++;
 		if (chain.out_num || !chain.in_num) {
-			vhl_vq_break(vq, VHL_FAULT_REQUEST);
-			result = VHL_NET_AGAIN;
-			goto unget;
+			vhl_vq_reject(vq, room->mark, VHL_FAULT_REQUEST);
+			return VHL_NET_AGAIN;
 		}
 		if (room->heads == 1 && chain.in_len >= need) {
 			/* as a rule */
 			room->iov = chain.iov;
 		} else {
 			if (!q->mergeable || chain.in_num > VHL_IOV_MAX - room->segs)
-				goto unget;
+				goto rewind;
 			if (!q->iov)
 				q->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->iov),
 							GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 			if (!q->iov)
-				goto unget;
+				goto rewind;
 			room->iov = q->iov;
 			memcpy(&q->iov[room->segs], chain.iov, chain.in_num * sizeof(*q->iov));
 		}
 		room->segs += chain.in_num;
-		done->head = chain.head;
+		done->id = chain.id;
 		done->len = min(chain.in_len, need);
 		need -= done->len;
 		done++;
 	} while (need);
 	return VHL_NET_GOT;
 
-unget:
-	vhl_vq_unget(vq, room->heads);
+rewind:
+	vhl_vq_rewind(vq, room->mark);
 	return result;
 }
 
@@ -445,7 +447,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		case VHL_NET_GOT:
 			ret = vhl_net_rx_copy(q, &q->packets[q->packet_next], need, &room);
 			if (ret)
-				vhl_vq_unget(vq, room.heads);
+				vhl_vq_rewind(vq, room.mark);
 			break;
 		case VHL_NET_TOO_BIG:
 			/* the driver's doing, nothing to complain of */

@@ -217,18 +217,19 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 	unsigned int packets = 0;
 	struct vhl_chain chain;
 	u64 bytes = 0;
+	u32 mark;
 	int ret;
 
 	while (packets < VHL_NET_TURN_CHAINS && bytes < VHL_NET_TURN_BYTES) {
-		ret = vhl_vq_next(vq, &chain);
+		mark = vhl_vq_mark(vq);
+		ret = vhl_vq_take(vq, &chain);
 		if (ret <= 0) {
 			if (!ret)
 				run = VHL_RUN_RING;
 			break;
 		}
 		if (chain.in_num || chain.out_len < q->hdr_len) {
-			vhl_vq_unget(vq, 1);
-			vhl_vq_break(vq, VHL_FAULT_REQUEST);
+			vhl_vq_reject(vq, mark, VHL_FAULT_REQUEST);
 			break;
 		}
 
@@ -236,13 +237,13 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 		if (ret == -EAGAIN || ret == -ENOBUFS || ret == -ENOMEM) {
 			ret = vhl_net_tx_full(q, ret);
 			if (ret >= 0) {
-				vhl_vq_unget(vq, 1);
+				vhl_vq_rewind(vq, mark);
 				run = ret;
 				break;
 			}
 		}
 		if (ret == -EFAULT && vhl_net_faulted(q)) {
-			vhl_vq_unget(vq, 1);
+			vhl_vq_rewind(vq, mark);
 			break;
 		}
 		if (ret) {
@@ -252,7 +253,7 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 			q->faults = 0;
 		}
 
-		q->done[q->done_num++] = (struct vhl_done) { .head = chain.head };
+		q->done[q->done_num++] = (struct vhl_done) { .id = chain.id };
 		q->reqs++;
 		packets++;
 		bytes += chain.out_len;

@@ -251,7 +251,7 @@ TEST_F(run, ring_is_unmapped)
 		int64_t breaks = dut_counter(d, 1, "breaks");
 
 		ASSERT_EQ(0, invalidate(self->fd, r->gpa + r->size / 2, 1));
-		EXPECT_TRUE(queue_is(self->fd, 1, "stopped"));
+		EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 		/* it is asked to run all the same */
 		ASSERT_EQ(0, gq_kick(d->q[1]));
 		EXPECT_EQ(d->q[1]->used_next, gq_used_idx(d->q[1]));
@@ -406,7 +406,7 @@ TEST_F(run, permission_of_ring)
 
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	ASSERT_EQ(0, update(self->fd, r->gpa, r->size, (uintptr_t)r->hva, RO));
-	EXPECT_TRUE(queue_is(self->fd, 1, "stopped"));
+	EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	ASSERT_EQ(0, update(self->fd, r->gpa, r->size, (uintptr_t)r->hva, RW));
 	EXPECT_TRUE(queue_is(self->fd, 1, "running"));
@@ -423,7 +423,7 @@ TEST_F(run, permissions)
 	ASSERT_EQ(0, update(self->fd, r->gpa, r->size, (uintptr_t)r->hva, RO));
 	r = region_of(d, d->q[1]->used);
 	if (r == region_of(d, d->lane[1].p)) {
-		EXPECT_TRUE(queue_is(self->fd, 1, "stopped"));
+		EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 		return;
 	}
 	d->timeout_ms = 5000;
@@ -446,12 +446,12 @@ TEST_F(run, ring_behind_other_offset_or_end)
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	/* a page cannot be mapped shifted */
 	ASSERT_EQ(0, update(self->fd, r->gpa, r->size - 64, (uintptr_t)r->hva + 64, RW));
-	EXPECT_TRUE(queue_is(self->fd, 1, "stopped"));
+	EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	/* nor is what is behind the end of a region in the same page */
 	end = r->gpa + ((unsigned char *)d->q[1]->desc - r->hva) + 24;
 	ASSERT_EQ(0, update(self->fd, r->gpa, end - r->gpa, (uintptr_t)r->hva, RW));
-	EXPECT_TRUE(queue_is(self->fd, 1, "stopped"));
+	EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	ASSERT_EQ(0, remap(d, r));
 	EXPECT_TRUE(queue_is(self->fd, 1, "running"));

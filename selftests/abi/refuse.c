@@ -416,7 +416,7 @@ TEST_F(refuse, ring_cannot_come_back)
 			EXPECT_TRUE(logged(self->kmsg, "queue 1", "does not start"));
 		}
 		EXPECT_TRUE(complained(d, 1));
-		EXPECT_TRUE(queue_is(d->g->fd, 1, "stopped"));
+		EXPECT_TRUE(queue_is(d->g->fd, 1, "unmapped"));
 		ASSERT_EQ(0, get_info(d->g->fd, &after));
 		EXPECT_EQ(before.regions, after.regions);
 		/* tried again with what is not its own: that is no error of the message */
@@ -435,7 +435,7 @@ TEST_F(refuse, ring_cannot_come_back)
 	ASSERT_EQ(0, map(d, r, nothing));
 	EXPECT_EQ(-EFAULT, batch(d, false));
 	EXPECT_TRUE(complained(d, 1));
-	EXPECT_TRUE(queue_is(d->g->fd, 1, "stopped"));
+	EXPECT_TRUE(queue_is(d->g->fd, 1, "unmapped"));
 	EXPECT_EQ(0, map(d, &elsewhere, r->hva));
 	EXPECT_EQ(-EFAULT, batch(d, false));
 	ASSERT_EQ(0, unmap(d, r));

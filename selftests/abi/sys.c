@@ -133,7 +133,8 @@ static int parse_queue(char *value, struct dev_info *info)
 	if (sscanf(value, "%u %15s %u %n", &index, state, &size, &at) != 3 ||
 	    index >= VHL_BLK_MAX_QUEUES || info->q[index].present)
 		return -EINVAL;
-	if (strcmp(state, "running") && strcmp(state, "stopped") && strcmp(state, "broken"))
+	if (strcmp(state, "running") && strcmp(state, "stopped") && strcmp(state, "unmapped") &&
+	    strcmp(state, "broken"))
 		return -EINVAL;
 	info->q[index].present = true;
 	strcpy(info->q[index].state, state);

@@ -157,7 +157,7 @@ int rig_take(struct rig *r)
 {
 	/* nothing of an older chain may shine through */
 	r->chain.iov = NULL;
-	r->chain.head = 0xa5a5;
+	r->chain.id = 0xa5a5;
 	r->chain.out_num = r->chain.in_num = r->chain.out_len = r->chain.in_len = 0xa5a5a5;
 	return vhl_ring_next(r->ring, &r->chain);
 }
@@ -261,8 +261,8 @@ bool rig_expect(const char *file, int line, struct rig *r, u16 head, const struc
 		tap_fail(file, line, "take: %d, fault: %s", ret, vhl_ring_fault_name(r->ring->fault));
 		return false;
 	}
-	if (r->chain.head != head) {
-		tap_fail(file, line, "head is %u, not %u", r->chain.head, head);
+	if (r->chain.id != head) {
+		tap_fail(file, line, "head is %u, not %u", r->chain.id, head);
 		return false;
 	}
 	return rig_compare(file, line, r, bufs, n);
@@ -290,7 +290,7 @@ void rig_fault(const char *file, int line, struct rig *r, enum vhl_ring_fault fa
 			tap_fail(file, line, "the index moved past a bad chain");
 		/* a driver that mends its ring does not mend the queue */
 		if (i == 1)
-			drv_desc(r, r->chain.head & (r->num - 1), RAM, 1, 0, 0);
+			drv_desc(r, r->chain.id & (r->num - 1), RAM, 1, 0, 0);
 	}
 	faults_seen[fault] = true;
 }
@@ -303,7 +303,7 @@ const char *rig_wrong(const struct rig *r)
 
 	if (r->ring->fault)
 		return "a chain from a ring with a fault";
-	if (chain->head >= r->num)
+	if (chain->id >= r->num)
 		return "head is outside of the ring";
 	if (chain->out_num > VHL_IOV_MAX || chain->in_num > VHL_IOV_MAX - chain->out_num)
 		return "too many segments";

@@ -109,7 +109,7 @@ TEST(driver_rewrites_everything)
 				tap_fail(__FILE__, __LINE__, "%s", wrong);
 				break;
 			}
-			vhl_ring_push(r->ring, r->chain.head, 0);
+			vhl_ring_push(r->ring, r->chain.id, 0);
 			/* another turn only for what was shown */
 			if (!CHECK((u16)(idx - r->ring->last_avail) <= NUM))
 				break;

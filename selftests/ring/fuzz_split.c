@@ -188,7 +188,7 @@ static void script(struct input *in, struct rig *r)
 		case 6:
 			if (!held)
 				break;
-			vhl_ring_push(r->ring, r->chain.head, bits(in, 1));
+			vhl_ring_push(r->ring, r->chain.id, bits(in, 1));
 			held--;
 			break;
 		case 7:
@@ -199,7 +199,7 @@ static void script(struct input *in, struct rig *r)
 		case 8:
 			arg = arg > held ? held : arg;
 			/* the driver may have moved its index back meanwhile */
-			vhl_ring_unget(r->ring, arg);
+			vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - arg));
 			held -= arg;
 			break;
 		case 9:

@@ -233,7 +233,7 @@ static void take(struct world *w)
 	if (i && !below(w, 4)) {
 		u16 back = below(w, i + 1);
 
-		vhl_ring_unget(r->ring, back);
+		vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - back));
 		w->got -= back;
 		w->nr_taken -= back;
 	}

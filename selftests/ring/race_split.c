@@ -67,7 +67,7 @@ static void *device(void *arg)
 					 wrong ? wrong : "another chain");
 				return NULL;
 			}
-			vhl_ring_push(r->ring, r->chain.head, r->chain.out_len);
+			vhl_ring_push(r->ring, r->chain.id, r->chain.out_len);
 			got++;
 			if (++pushed % (1 + got % 7) == 0 && vhl_ring_publish(r->ring))
 				ring_bell(&p->calls);

@@ -634,7 +634,7 @@ TEST(cache_stale_after_unget)
 	guest_add(&r->guest, HI, 0x1000, RW);
 	post(r, &b, 1);
 	TAKE(r, 0, &b, 1);
-	vhl_ring_unget(r->ring, 1);
+	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 1));
 	guest_del(&r->guest, HI);
 	guest_add(&r->guest, HI, 0x2000, RW);
 	TAKE(r, 0, &b, 1);

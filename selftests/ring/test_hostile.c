@@ -212,7 +212,7 @@ TEST(avail_jump_later)
 	/* it was told of these; of the jump it finds out no later than with the next look */
 	for (i = 2; i < 4 && !r->ring->fault; i++)
 		if (rig_take(r) == 1)
-			CHECK_EQ(r->chain.head, i);
+			CHECK_EQ(r->chain.id, i);
 	FAULT(r, VHL_FAULT_AVAIL_JUMP);
 	rig_free(r);
 }
@@ -266,7 +266,7 @@ TEST(fault_then_everything_else)
 	CHECK(!vhl_ring_empty(r->ring));
 	vhl_ring_disable_notify(r->ring);
 	CHECK(vhl_ring_enable_notify(r->ring));
-	vhl_ring_unget(r->ring, 0);
+	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 0));
 	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
 	FAULT(r, VHL_FAULT_HEAD);
 	rig_free(r);

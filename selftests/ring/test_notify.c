@@ -27,7 +27,7 @@ static bool add(struct rig *r, unsigned int n)
 static void drain(struct rig *r)
 {
 	while (rig_take(r) == 1)
-		vhl_ring_push(r->ring, r->chain.head, 0);
+		vhl_ring_push(r->ring, r->chain.id, 0);
 	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
 }
 
@@ -134,7 +134,7 @@ TEST(enable_notify_sees_late_chain)
 			add(r, 1);
 			CHECK_EQ(rig_take(r), 1);
 			CHECK(!vhl_ring_enable_notify(r->ring));
-			vhl_ring_unget(r->ring, 1);
+			vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 1));
 			CHECK(vhl_ring_enable_notify(r->ring));
 			rig_free(r);
 		}
@@ -155,7 +155,7 @@ TEST(enable_notify_grown)
 				for (i = 0; i < seen; i++)
 					CHECK_EQ(rig_take(r), 1);
 				CHECK_EQ(rig_take(r), 0);
-				vhl_ring_unget(r->ring, seen);
+				vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - seen));
 				vhl_ring_disable_notify(r->ring);
 				CHECK(!vhl_ring_enable_notify_grown(r->ring));
 				/* the very next one kicks */

@@ -123,7 +123,7 @@ TEST(sizes_and_wrap)
 				const struct buf b = { RAM + i, 1 + round, (i + round) & 1 };
 
 				TAKE(r, num - 1 - i, &b, 1);
-				vhl_ring_push(r->ring, r->chain.head, i + round);
+				vhl_ring_push(r->ring, r->chain.id, i + round);
 			}
 			CHECK_EQ(rig_take(r), 0);
 			CHECK_EQ(vhl_ring_inflight(r->ring), 0);
@@ -221,19 +221,19 @@ TEST(unget)
 			TAKE(r, i, &bufs[i], 1);
 		CHECK_EQ(rig_take(r), 0);
 		CHECK(vhl_ring_empty(r->ring));
-		vhl_ring_unget(r->ring, n);
+		vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - n));
 		CHECK_EQ(vhl_ring_inflight(r->ring), 4 - n);
 		CHECK_EQ(vhl_ring_empty(r->ring), !n);
 		for (i = 4 - n; i < 4; i++)
 			TAKE(r, i, &bufs[i], 1);
 		CHECK_EQ(rig_take(r), 0);
-		vhl_ring_unget(r->ring, 4);
+		vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 4));
 		CHECK_EQ(vhl_ring_inflight(r->ring), 0);
 	}
 
 	/* what is given back is read anew: the driver may rewrite a chain it has not lost */
 	TAKE(r, 0, &bufs[0], 1);
-	vhl_ring_unget(r->ring, 1);
+	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 1));
 	drv_chain(r, 0, &bufs[3], 1);
 	TAKE(r, 0, &bufs[3], 1);
 	rig_free(r);
@@ -252,7 +252,7 @@ TEST(unget_after_push)
 	for (i = 0; i < 3; i++)
 		TAKE(r, i, &one, 1);
 	vhl_ring_push(r->ring, 0, 1);
-	vhl_ring_unget(r->ring, 2);
+	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 2));
 	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
 	CHECK(vhl_ring_publish(r->ring));
 	USED(r, 0, 1);
@@ -282,7 +282,7 @@ TEST(grown)
 	CHECK(!vhl_ring_grown(r->ring));
 	TAKE(r, 1, &one, 1);
 	CHECK_EQ(rig_take(r), 0);
-	vhl_ring_unget(r->ring, 2);
+	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 2));
 	CHECK(!vhl_ring_empty(r->ring));
 	CHECK(!vhl_ring_grown(r->ring));
 	drv_post(r, 2);

@@ -226,7 +226,7 @@ struct vhl_blk_opts {
  *   vhl-status:   device status (vDPA) as VHOST_VDPA_GET_STATUS tells it, hexadecimal
  *   vhl-backing:  what is attached, "-" for nothing
  *   vhl-queue:    one line a queue that was ever started:
- *                 index state(running|stopped|broken) size name=value ...
+ *                 index state(running|stopped|unmapped|broken) size name=value ...
  *
  * The names of the counters, all of them since the node was opened: kicks, wakes, polls (times
  * that work was found without a wake, by polling or after a nap), reqs (packets or requests), in (bytes written to the
