@@ -43,7 +43,7 @@ static void vhl_put_owner(struct vhl_dev *dev)
 	dev->mm = NULL;
 }
 
-/* The threads of the device are like the one that is here, whoever comes later. */
+/* The threads of the device inherit from the calling one, whichever starts the queues later. */
 int vhl_set_owner(struct vhl_dev *dev)
 {
 	int ret;

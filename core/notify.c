@@ -5,8 +5,8 @@
  *
  * What the driver is owed outlives the eventfd that it was told by. A client may set one when there
  * is something to tell already (QEMU sets those of the guest after DRIVER_OK, when what waited for
- * the start may be completed), may have none for a while, or may replace one of which nobody has
- * taken the last signal. So an eventfd that is set is signalled at once when there is anything that
+ * the start may be completed), may have none for a while, or may replace one whose last signal was
+ * not taken yet. So an eventfd that is set is signalled at once when there is anything that
  * the driver may not know. One signal too many does no harm; one too few, and with an event index
  * the next request gets none either.
  *
@@ -14,8 +14,8 @@
  * each interrupt, VMMs alternate two eventfds: the interrupt would cause the next one, without end.
  * The ring shows with an event index what the driver waits for. For all else, an eventfd that comes
  * back after another one is not signalled again when there was nothing new: it has its signal, or
- * whoever reads it had it. A client that removes an eventfd (-1) has nobody who reads it; nothing
- * counts as told then.
+ * whoever reads it had it. A client that removes an eventfd (-1) reads none; nothing counts as
+ * told then.
  */
 #include <linux/eventfd.h>
 #include <linux/file.h>
@@ -30,7 +30,7 @@ static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 	struct vhl_poll *poll = container_of(wait, struct vhl_poll, wait);
 	struct vhl_vq *vq = poll->vq;
 
-	/* who wakes without a key means any event */
+	/* a wake-up without a key means any event */
 	if (key && !(key_to_poll(key) & poll->events))
 		return 0;
 	if (poll->is_kick) {
@@ -261,7 +261,7 @@ int vhl_vq_set_kick(struct vhl_vq *vq, int fd)
 	}
 	vq->kick = new;
 	/*
-	 * A kick on the old file that nobody has seen yet is not lost: its turn is queued, or the
+	 * A kick on the old file that was not served yet is not lost: its turn is queued, or the
 	 * new file is found ready, or the turn that is queued here sees the chain.
 	 */
 	if (vhl_vq_started(vq))

@@ -3,10 +3,9 @@
  * The pool: threads of a device that may block, for what its workers must not wait for.
  *
  * They are made one by another, so that all of them are like the device's first worker. The first
- * one is made when a queue first starts: from then on nobody who has a job depends on there being
- * memory for a thread. Whoever takes a job first sees to it that somebody else is idle, as long as
- * there may be more threads; so a job waits for others only if that many of them block, or no
- * thread could be made.
+ * one is made when a queue first starts: from then on no job depends on there being memory for a
+ * thread. A thread that takes a job first sees to it that another one is idle, as long as there may
+ * be more; so a job waits for others only if that many of them block, or no thread could be made.
  *
  * Most jobs hardly block, and to wake a thread for each would cost more than they do. So one thread
  * at a time is woken. When it takes a job and there are more, it wakes the next one; if that comes to
@@ -33,7 +32,7 @@
  * @dev: the device
  * @max: threads that it may have
  * @lock: irq-safe, for all below
- * @jobs: that nobody has taken yet
+ * @jobs: that no thread has taken yet
  * @idle: threads, the one that was busy last comes first
  * @threads: all, but those that are being stopped
  * @num: of them, and one that is being made
@@ -118,7 +117,7 @@ static bool pool_may_grow(struct vhl_pool *pool)
 {
 	lockdep_assert_held(&pool->lock);
 
-	/* who was woken sees to it himself when he takes a job */
+	/* a thread that was woken sees to that when it takes a job */
 	if (pool->growing || pool->waking || pool->stopping || pool->num == pool->max ||
 	    !list_empty(&pool->idle))
 		return false;
@@ -191,7 +190,7 @@ static void pool_leave(struct vhl_pooled *t)
 		pool->alive--;
 }
 
-/* A thread that is not needed any more, off all lists; for who goes idle */
+/* A thread that is not needed any more, off all lists. Called by one that goes idle */
 static struct vhl_pooled *pool_shrink(struct vhl_pool *pool)
 {
 	struct vhl_pooled *t;
@@ -222,7 +221,7 @@ static bool pool_go_idle(struct vhl_pool *pool, struct vhl_pooled *t)
 	/* one that was made just now waits until it is on the list of all, one that leaves for its end */
 	if (list_empty(&t->idle) && t->thread && !t->leaving) {
 		other = pool_shrink(pool);
-		/* idle only when that is done: whoever is woken has to come at once */
+		/* idle only when that is done: an idle thread that is woken has to come at once */
 		if (!other) {
 			t->since = jiffies;
 			list_add(&t->idle, &pool->idle);
@@ -274,7 +273,7 @@ static void pool_killed(void *data)
 	list_del_init(&t->idle);
 	pool_woken(t);
 	pool_wake(pool);
-	/* nobody may be left for what waits */
+	/* there may be no thread left for the jobs that wait */
 	if (!t->leaving && !--pool->alive)
 		list_splice_init(&pool->jobs, &jobs);
 	t->dead = true;

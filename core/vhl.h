@@ -22,8 +22,8 @@
  *                   taken by a signal inside used_lock or config_lock, and held by whoever kicks when
  *                   vhl_vq_kick() is called; that takes no lock.
  *
- * What a backend takes in ->run() comes after vq->mutex and is never waited for by those who hold
- * it: net tries RTNL, under which it takes a lock of its own (net/netdev.c).
+ * Locks that a backend takes in ->run() come after vq->mutex, and it must not wait for what holders of
+ * vq->mutex may wait for: net only tries RTNL, under which it takes a lock of its own (net/netdev.c).
  *
  * Who runs what
  * -------------
@@ -116,8 +116,8 @@ enum vhl_backlog {
  *		holding vq->mutex; cheap, used for polling.  Optional
  * @backlog:	for a queue that naps: how much waits in the backend that it would lose, were there
  *		more.  Worker, holding vq->mutex, or under the lock of the wait queue of a file that
- *		is polled (vhl_poll_start()): takes only locks that those who wake there may
- *		take.  Optional
+ *		is polled (vhl_poll_start()): takes only locks that a wake-up there
+ *		may take.  Optional
  * @ioctl:	requests of this backend alone, -ENOIOCTLCMD for others.  Holding dev->mutex, the
  *		owner not checked.  Optional
  * @num_vqs:	queues to show (vDPA).  Optional: all
@@ -276,7 +276,7 @@ static inline bool vhl_vq_may_become(enum vhl_vq_state from, enum vhl_vq_state t
  * names in fdinfo are in the uapi header.
  */
 struct vhl_stats {
-	/* whoever kicks */
+	/* kicks: under the eventfd's lock */
 	u64 kicks;
 	/* the worker */
 	u64 wakes;
@@ -533,7 +533,7 @@ int vhl_poll_start(struct vhl_poll *poll, struct vhl_vq *vq, struct file *file, 
 void vhl_poll_stop(struct vhl_poll *poll);
 
 /**
- * vhl_poll_sync() - wait for who is in the middle of a wake-up by a file
+ * vhl_poll_sync() - wait for wake-ups by a file that have begun
  * @poll: the poll, started
  *
  * Context: process.

@@ -84,8 +84,8 @@ static bool vq_is_drained(struct vhl_vq *vq)
 	bool drained;
 
 	/*
-	 * The lock also waits for the last completion to leave the queue: who sees that nothing is
-	 * in flight may free it.
+	 * The lock also waits for the last completion to leave the queue: once nothing is seen in
+	 * flight, it may be freed.
 	 */
 	spin_lock_irq(&vq->used_lock);
 	drained = !vhl_ring_inflight(&vq->ring);
@@ -208,9 +208,9 @@ void vhl_vq_run(struct vhl_vq *vq)
 	vhl_idle_start(vq);
 	vhl_vq_unlock(vq);
 	vq->ever_started = true;
-	/* who kicked before now, or made chains available without, has not been heard */
+	/* kicks before now, and chains that were made available without one, were not noticed */
 	vhl_vq_kick(vq);
-	/* and what was used may have called nobody */
+	/* and the driver may not have been called for what was used */
 	vhl_vq_signal_owed(vq);
 }
 

@@ -5,9 +5,9 @@
  * A queue is on the list of its worker at most once; VHL_VQ_QUEUED says so. The bit is cleared
  * before the turn begins, so a kick during a turn brings another one, and none is lost.
  *
- * The first worker is made by the thread that sets the owner, and is like it. It makes all other
- * threads of the device when they are needed, so that these are like that one, too, whoever asks for
- * them: under QEMU it is a vCPU that starts the queues. All live until the device has no owner any
+ * The first worker is made by the thread that sets the owner, and inherits from it: affinity, policy,
+ * nice, cgroup. It makes all other threads of the device when they are needed, so that these inherit
+ * the same, whichever thread asks for them: under QEMU it is a vCPU that starts the queues. All live until the device has no owner any
  * more: whatever could kick (eventfds, backing files, completions, naps) is gone before they are.
  */
 #include <linux/completion.h>
@@ -86,7 +86,7 @@ void vhl_vq_kick(struct vhl_vq *vq)
 }
 EXPORT_SYMBOL_GPL(vhl_vq_kick);
 
-/* Take the order, if there is one; nobody else has it then. */
+/* Take the order, if there is one; it is the caller's alone then. */
 static struct vhl_order *worker_take_order(struct vhl_worker *worker)
 {
 	struct vhl_order *order;
@@ -255,7 +255,7 @@ int vhl_worker_get(struct vhl_vq *vq)
 	return 0;
 }
 
-/* All queues are stopped: nobody kicks any more. */
+/* All queues are stopped, so there are no kicks any more. */
 void vhl_workers_stop(struct vhl_dev *dev)
 {
 	unsigned int i;

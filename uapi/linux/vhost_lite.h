@@ -27,7 +27,7 @@
  *   ENOTTY   this node does not know the request
  * All may sleep, and are serialised per device.  A request that fails has changed nothing, but for
  * what is said of VHOST_IOTLB_BATCH_END: queues that run go on as before.  Who waits for another
- * request of the device can be killed; who waits for a disk that has requests in flight cannot.
+ * request of the device can be killed; one that waits for requests in flight of a disk cannot.
  *
  * Requests of <linux/vhost.h>, both dialects unless marked
  * --------------------------------------------------------
@@ -202,7 +202,7 @@ struct vhl_blk_opts {
 /**
  * VHL_BLK_RESIZE - take over the size of the attached file or block device
  *
- * Legal at any time for whoever has the node open, owner or not: it only reads the size anew.
+ * Legal at any time for every process that has the node open, owner or not: it only reads the size anew.
  * If the size in blocks changed, requests are checked against the new one from now on, and [vDPA] the driver
  * is told by a configuration change notification (VHOST_VDPA_SET_CONFIG_CALL).  A disk may
  * become smaller, too; requests in flight beyond its new end are not recalled.
