@@ -13,6 +13,37 @@ struct vhost_memory;
 struct vhl_ring_cfg;
 struct vhl_thread;
 
+/* A worker may be polling with the mutex held: have it let go. Clients exclude each other. */
+static inline void vhl_vq_lock(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->dev->mutex);
+
+	WRITE_ONCE(vq->yield, true);
+	mutex_lock_nest_lock(&vq->mutex, &vq->dev->mutex);
+	WRITE_ONCE(vq->yield, false);
+}
+
+static inline void vhl_vq_unlock(struct vhl_vq *vq)
+{
+	mutex_unlock(&vq->mutex);
+}
+
+static inline void vhl_lock_vqs(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_lock(dev->vqs[i]);
+}
+
+static inline void vhl_unlock_vqs(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_unlock(dev->vqs[i]);
+}
+
 /* fdinfo.c */
 void vhl_show_fdinfo(struct seq_file *m, struct file *file);
 
@@ -70,12 +101,7 @@ void vhl_vq_run(struct vhl_vq *vq);
 void vhl_vq_stop(struct vhl_vq *vq);
 void vhl_vq_unmap(struct vhl_vq *vq);		/* stop, until its ring is mapped again */
 const char *vhl_vq_state_name(const struct vhl_vq *vq);
-void vhl_vq_lock(struct vhl_vq *vq);
-void vhl_vq_unlock(struct vhl_vq *vq);
-void vhl_lock_vqs(struct vhl_dev *dev);
-void vhl_unlock_vqs(struct vhl_dev *dev);
 void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides */
-void vhl_vq_turn(struct vhl_vq *vq);		/* the worker, holding nothing */
 
 /* As struct vhl_ops says of its backlog() */
 static inline enum vhl_backlog vhl_vq_backlog(struct vhl_vq *vq)

@@ -299,6 +299,7 @@ struct vhl_stats {
 struct vhl_vq {
 	struct vhl_dev *dev;
 	unsigned int index;
+	void (*turn)(struct vhl_vq *vq);	/* for the worker, holding nothing */
 
 	struct mutex mutex;
 

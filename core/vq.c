@@ -17,47 +17,6 @@
  */
 #define VHL_VQ_IOV_MIN		32
 
-void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index)
-{
-	vq->dev = dev;
-	vq->index = index;
-	mutex_init(&vq->mutex);
-	spin_lock_init(&vq->used_lock);
-	init_waitqueue_head(&vq->drained);
-	vhl_idle_init(vq);
-}
-
-/* A worker may be polling with the mutex held: have it let go. Clients exclude each other. */
-void vhl_vq_lock(struct vhl_vq *vq)
-{
-	lockdep_assert_held(&vq->dev->mutex);
-
-	WRITE_ONCE(vq->yield, true);
-	mutex_lock_nest_lock(&vq->mutex, &vq->dev->mutex);
-	WRITE_ONCE(vq->yield, false);
-}
-
-void vhl_vq_unlock(struct vhl_vq *vq)
-{
-	mutex_unlock(&vq->mutex);
-}
-
-void vhl_lock_vqs(struct vhl_dev *dev)
-{
-	unsigned int i;
-
-	for (i = 0; i < dev->node->num_vqs; i++)
-		vhl_vq_lock(dev->vqs[i]);
-}
-
-void vhl_unlock_vqs(struct vhl_dev *dev)
-{
-	unsigned int i;
-
-	for (i = 0; i < dev->node->num_vqs; i++)
-		vhl_vq_unlock(dev->vqs[i]);
-}
-
 const char *vhl_vq_state_name(const struct vhl_vq *vq)
 {
 	static const char * const names[VHL_VQ_STATES] = {
@@ -417,7 +376,7 @@ void vhl_vq_reject(struct vhl_vq *vq, u32 mark, enum vhl_ring_fault fault)
 }
 EXPORT_SYMBOL_GPL(vhl_vq_reject);
 
-void vhl_vq_turn(struct vhl_vq *vq)
+static void vq_turn(struct vhl_vq *vq)
 {
 	enum vhl_run run;
 	u16 taken;
@@ -438,4 +397,15 @@ void vhl_vq_turn(struct vhl_vq *vq)
 		vhl_vq_kick(vq);
 unlock:
 	mutex_unlock(&vq->mutex);
+}
+
+void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index)
+{
+	vq->dev = dev;
+	vq->index = index;
+	vq->turn = vq_turn;
+	mutex_init(&vq->mutex);
+	spin_lock_init(&vq->used_lock);
+	init_waitqueue_head(&vq->drained);
+	vhl_idle_init(vq);
 }

@@ -129,7 +129,7 @@ static bool worker_run(void *data)
 		clear_bit(VHL_VQ_QUEUED, &vq->flags);
 		/* the bit before everything that the turn looks at; pairs with vhl_vq_kick() */
 		smp_mb__after_atomic();
-		vhl_vq_turn(vq);
+		vq->turn(vq);
 		/* a worker that never sleeps would keep Tasks RCU waiting */
 		cond_resched_tasks_rcu_qs();
 	}
