@@ -367,7 +367,7 @@ static int unload(const char *name)
 
 TEST_F_TIMEOUT(life, load_and_unload, 120)
 {
-	const char *module = self->kind == DUT_NET ? "vhost_netlite" : "vhost_blklite";
+	const char *module = self->kind == DUT_NET ? "vhost-netlite" : "vhost-blklite";
 
 	for (unsigned int i = 0; i < many(3); i++) {
 		struct dut d;
@@ -409,7 +409,7 @@ TEST(open_while_unloading)
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, open_and_close, &stop));
 	for (unsigned int i = 0; i < many(20); i++) {
-		if (unload("vhost_netlite"))
+		if (unload("vhost-netlite"))
 			continue;
 		unloaded++;
 		EXPECT_EQ(0, module_load("vhost-netlite"));
@@ -422,9 +422,9 @@ TEST(open_while_unloading)
 
 TEST(core_is_unloaded_last)
 {
-	ASSERT_EQ(0, unload("vhost_netlite"));
+	ASSERT_EQ(0, unload("vhost-netlite"));
 	EXPECT_EQ(-EWOULDBLOCK, module_unload("vhost_lite"));
-	ASSERT_EQ(0, unload("vhost_blklite"));
+	ASSERT_EQ(0, unload("vhost-blklite"));
 	EXPECT_EQ(0, unload("vhost_lite"));
 	EXPECT_FALSE(module_loaded("vhost_lite"));
 	EXPECT_EQ(0, module_load("vhost_lite"));

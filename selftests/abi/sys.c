@@ -466,8 +466,15 @@ int module_load(const char *name)
 	return ret;
 }
 
-int module_unload(const char *name)
+int module_unload(const char *file)
 {
+	char name[NAME_MAX + 1];
+
+	/* the kernel's name of it has no hyphen */
+	snprintf(name, sizeof(name), "%s", file);
+	for (char *c = name; *c; c++)
+		if (*c == '-')
+			*c = '_';
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
 }
 

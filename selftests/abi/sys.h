@@ -157,7 +157,7 @@ long mem_available_kb(void);
 /* kernel_at_least() - version of the running kernel */
 bool kernel_at_least(int major, int minor);
 
-/* module_load(), module_unload() - by name, of the tree that this program is in.  0 or -errno */
+/* module_load(), module_unload() - by the name of the file, of the tree that this program is in.  0 or -errno */
 int module_load(const char *name);
 int module_unload(const char *name);
 bool module_loaded(const char *name);
