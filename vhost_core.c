@@ -18,9 +18,6 @@
 #include "compat/vhost_uapi.h"
 #include "internal.h"
 
-#define CREATE_TRACE_POINTS
-#include "trace.h"
-
 /* Words of feature bits that a client may have room for */
 #define VHL_FEATURE_WORDS_MAX	64
 
