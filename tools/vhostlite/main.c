@@ -9,34 +9,52 @@
 
 #include "vhostlite.h"
 
-static const char usage_text[] =
-"usage: vhostlite run [--net TAP[,OPTION…]]… [--disk FILE[,OPTION…]]… [--bus pci|mmio] [--print]\n"
-"                     -- COMMAND…\n"
-"       vhostlite info [--json] [-w SECONDS]\n"
-"       vhostlite resize DEVICE\n"
-"       vhostlite --help | --version\n"
-"\n"
-"run     starts COMMAND, a QEMU, with network cards and disks that the host kernel serves\n"
-"  --net TAP      a card on the TAP or macvtap interface TAP\n"
-"      queues=N           queue pairs, 1..16 (default 1)\n"
-"      mac=ADDRESS        the card's address\n"
-"      bootindex=N        place in the boot order\n"
-"  --disk FILE    a disk on the raw file or block device FILE (a comma in its name is ',,')\n"
-"      ro                 read-only\n"
-"      direct=on|off      bypass the page cache (default: on where FILE can)\n"
-"      queues=N           queues, 1..16 (default 1)\n"
-"      blocksize=N        block size for the guest, 512, 1024, 2048 or 4096 (default: 512)\n"
-"      format=raw         FILE is a raw disk although it looks like an image of another format\n"
-"      serial=S           serial number, at most 20 bytes\n"
-"      bootindex=N        place in the boot order\n"
-"  --bus pci|mmio what the devices are plugged into (default: mmio with -M microvm, else pci)\n"
-"  --print        show the command that would run, open nothing\n"
-"\n"
-"info    shows modules, nodes, and every open device with its counters\n"
-"  --json         as JSON\n"
-"  -w SECONDS     again every SECONDS, as rates per second (with --json: the counters)\n"
-"\n"
-"resize  tells the guest of DEVICE (its number in `vhostlite info`) that its disk has grown\n";
+/**
+ * struct command - a subcommand
+ * @name: its word on the command line
+ * @run: gets the arguments from that word on. Return: the exit status
+ * @synopsis: its arguments, lines of which all but the first are indented by usage()
+ * @help: what it does and its options, for usage()
+ */
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *synopsis;
+	const char *help;
+} commands[] = {
+	{
+		"run", cmd_run,
+		"[--net TAP[,OPTION…]]… [--disk FILE[,OPTION…]]… [--bus pci|mmio] [--print]\n"
+		"-- COMMAND…",
+		"starts COMMAND, a QEMU, with network cards and disks that the host kernel serves\n"
+		"  --net TAP      a card on the TAP or macvtap interface TAP\n"
+		"      queues=N           queue pairs, 1..16 (default 1)\n"
+		"      mac=ADDRESS        the card's address\n"
+		"      bootindex=N        place in the boot order\n"
+		"  --disk FILE    a disk on the raw file or block device FILE (a comma in its name is ',,')\n"
+		"      ro                 read-only\n"
+		"      direct=on|off      bypass the page cache (default: on where FILE can)\n"
+		"      queues=N           queues, 1..16 (default 1)\n"
+		"      blocksize=N        block size for the guest, 512, 1024, 2048 or 4096 (default: 512)\n"
+		"      format=raw         FILE is a raw disk although it looks like an image of another format\n"
+		"      serial=S           serial number, at most 20 bytes\n"
+		"      bootindex=N        place in the boot order\n"
+		"  --bus pci|mmio what the devices are plugged into (default: mmio with -M microvm, else pci)\n"
+		"  --print        show the command that would run, open nothing\n",
+	}, {
+		"info", cmd_info,
+		"[--json] [-w SECONDS]",
+		"shows modules, nodes, and every open device with its counters\n"
+		"  --json         as JSON\n"
+		"  -w SECONDS     again every SECONDS, as rates per second (with --json: the counters)\n",
+	}, {
+		"resize", cmd_resize,
+		"DEVICE",
+		"tells the guest of DEVICE (its number in `vhostlite info`) that its disk has grown\n",
+	},
+};
+
+#define NUM_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
 
 static void vsay(const char *fmt, va_list ap)
 {
@@ -147,24 +165,50 @@ char *read_line(const char *fmt, ...)
 	return line;
 }
 
+static void usage(FILE *to)
+{
+	const char *lead = "usage:";
+
+	for (size_t i = 0; i < NUM_COMMANDS; i++) {
+		const char *line = commands[i].synopsis, *end;
+
+		fprintf(to, "%-6s vhostlite %s ", lead, commands[i].name);
+		for (; (end = strchr(line, '\n')); line = end + 1)
+			fprintf(to, "%.*s\n%21s", (int)(end - line), line, "");
+		fprintf(to, "%s\n", line);
+		lead = "";
+	}
+	fprintf(to, "%-6s vhostlite --help | --version\n", lead);
+	for (size_t i = 0; i < NUM_COMMANDS; i++)
+		fprintf(to, "\n%-7s %s", commands[i].name, commands[i].help);
+}
+
+/* No such command: say which there are */
+static void die_unknown(const char *name)
+{
+	char *names = xstrdup(commands[0].name);
+
+	for (size_t i = 1; i < NUM_COMMANDS; i++) {
+		char *more = xasprintf("%s, %s", names, commands[i].name);
+
+		free(names);
+		names = more;
+	}
+	die(EXIT_USAGE, "no command '%s' (there are: %s; see vhostlite --help)", name, names);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		int (*func)(int argc, char **argv);
-	} commands[] = {
-		{ "run", cmd_run }, { "info", cmd_info }, { "resize", cmd_resize },
-	};
 	int rc;
 
 	if (argc < 2) {
-		fputs(usage_text, stderr);
+		usage(stderr);
 		return EXIT_USAGE;
 	}
 	/* Also `vhostlite run --help`, but not what stands behind `--` */
 	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			fputs(usage_text, stdout);
+			usage(stdout);
 			return fflush(stdout) ? EXIT_FAILED : 0;
 		}
 	}
@@ -172,14 +216,14 @@ int main(int argc, char **argv)
 		puts("vhostlite " VHOSTLITE_VERSION);
 		return fflush(stdout) ? EXIT_FAILED : 0;
 	}
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+	for (size_t i = 0; i < NUM_COMMANDS; i++) {
 		if (strcmp(argv[1], commands[i].name))
 			continue;
-		rc = commands[i].func(argc - 1, argv + 1);
+		rc = commands[i].run(argc - 1, argv + 1);
 		if (fflush(stdout) || ferror(stdout))
 			die(EXIT_FAILED, "cannot write to stdout: %s", strerror(errno));
 		return rc;
 	}
-	die(EXIT_USAGE, "no command '%s' (there are: run, info, resize; see vhostlite --help)",
-	    argv[1]);
+	die_unknown(argv[1]);
+	return EXIT_USAGE;
 }
