@@ -141,7 +141,7 @@ static void vhl_dev_reset(struct vhl_dev *dev)
 	}
 	vhl_pool_stop(dev);
 	vhl_workers_stop(dev);
-	vhl_mem_clear(dev);
+	vhl_umem_clear(dev);
 	memset(dev->features, 0, sizeof(dev->features));
 	dev->backend_features = 0;
 	vhl_put_owner(dev);
@@ -305,7 +305,7 @@ static long vhl_vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *
 		vhl_dev_reset(dev);
 		return 0;
 	case VHOST_SET_MEM_TABLE:
-		return vhl_mem_set_table(dev, argp);
+		return vhl_umem_set_table(dev, argp);
 	}
 	return vhl_vring_ioctl(dev, cmd, argp);
 }

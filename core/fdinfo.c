@@ -50,7 +50,7 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 		seq_printf(m, "vhl-features:\t%#llx%016llx\n", dev->features[1], dev->features[0]);
 	else
 		seq_printf(m, "vhl-features:\t%#llx\n", dev->features[0]);
-	seq_printf(m, "vhl-regions:\t%u\n", dev->mem.iotlb ? dev->mem.iotlb->nmaps : 0);
+	seq_printf(m, "vhl-regions:\t%u\n", vhl_mem_regions(&dev->mem));
 	if (dev->node->dialect == VHL_DIALECT_VDPA)
 		seq_printf(m, "vhl-status:\t%#x\n", vhl_vdpa_status(dev));
 	seq_puts(m, "vhl-backing:\t");

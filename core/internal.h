@@ -54,12 +54,11 @@ void vhl_idle_stop(struct vhl_vq *vq);
 void vhl_idle_awake(struct vhl_vq *vq);		/* the worker, before a turn and after it */
 bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken);
 
-/* mem.c APIs: holding dev->mutex */
-void vhl_mem_init(struct vhl_mem *mem);		/* before there is anybody else */
-int vhl_mem_set_table(struct vhl_dev *dev, void __user *argp);
-int vhl_mem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
-void vhl_mem_unmap(struct vhl_dev *dev, u64 first, u64 last);
-void vhl_mem_clear(struct vhl_dev *dev);
+/* umem.c APIs: holding dev->mutex */
+int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp);
+int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
+void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last);
+void vhl_umem_clear(struct vhl_dev *dev);
 
 /* notify.c APIs */
 void vhl_vq_signal(struct vhl_vq *vq);		/* holding vq->used_lock */

@@ -25,7 +25,7 @@ static __always_inline bool region_translate(const struct vhost_iotlb_map *regio
 	return true;
 }
 
-/* The same in the region used last, which it mostly is, or in the one that the hints name. */
+/* The same in the region used last, which it mostly is, or in the one that the cache names. */
 static __always_inline bool ring_translate_known(struct vhl_ring *ring, u64 addr, u32 len,
 						 u32 perm, struct iovec *iov)
 {
@@ -33,7 +33,7 @@ static __always_inline bool ring_translate_known(struct vhl_ring *ring, u64 addr
 
 	if (likely(region_translate(ring->region, addr, len, perm, iov)))
 		return true;
-	region = vhl_hint(&ring->hints, addr);
+	region = vhl_cache_first(&ring->cache, addr);
 	if (unlikely(!region_translate(region, addr, len, perm, iov)))
 		return false;
 	ring->region = region;
@@ -47,16 +47,16 @@ static const struct vhost_iotlb_map *ring_find(struct vhl_ring *ring, u64 addr)
 
 	if (vhl_region_has(region, addr))
 		return region;
-	region = vhl_hint(&ring->hints, addr);
+	region = vhl_cache_first(&ring->cache, addr);
 	if (!vhl_region_has(region, addr))
-		region = vhl_hint_else(&ring->hints, addr);
+		region = vhl_cache_second(&ring->cache, addr);
 	if (!vhl_region_has(region, addr)) {
 		region = vhl_mem_find(ring->cfg.mem, addr);
 		if (unlikely(!region)) {
 			ring->fault = VHL_FAULT_ADDRESS;
 			return NULL;
 		}
-		vhl_hints_add(&ring->hints, addr, region);
+		vhl_cache_add(&ring->cache, addr, region);
 	}
 	ring->region = region;
 	return region;

@@ -90,8 +90,8 @@ struct vhl_ring_cfg {
  * @used_start: @used_next when the ring was made
  * @notify_on: the driver was last told to kick
  * @fault: why the ring is unusable
- * @region: where the last address was found, or &vhl_nowhere
- * @hints: of the map, to find others
+ * @region: where the last address was found, or &vhl_no_region
+ * @cache: of the map, to find others
  * @map_gen: generation of the map that both are of
  * @used_next: index of the next used entry to write; entries up to it may be unpublished
  * @used_told: index up to which entries are published
@@ -107,7 +107,7 @@ struct vhl_ring {
 	bool notify_on;
 	enum vhl_ring_fault fault;
 	const struct vhost_iotlb_map *region;
-	struct vhl_hints hints;
+	struct vhl_region_cache cache;
 	u64 map_gen;
 
 	/* the completing side */
@@ -306,8 +306,8 @@ int __must_check vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain 
 /* Forget what is remembered of the map */
 static inline void vhl_ring_forget(struct vhl_ring *ring)
 {
-	ring->region = &vhl_nowhere;
-	ring->hints = ring->cfg.mem->hints;
+	ring->region = &vhl_no_region;
+	ring->cache = ring->cfg.mem->cache;
 	ring->map_gen = ring->cfg.mem->gen;
 }
 

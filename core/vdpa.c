@@ -102,7 +102,7 @@ static void vdpa_reset(struct vhl_dev *dev)
 	/* no worker sets it any more, all queues are stopped */
 	WRITE_ONCE(dev->needs_reset, false);
 	if (!(dev->backend_features & BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST)))
-		vhl_mem_clear(dev);
+		vhl_umem_clear(dev);
 }
 
 /* A queue may break at any time, in a worker: what the device adds to the status is kept apart */
@@ -367,7 +367,7 @@ static int vdpa_restart_rings(struct vhl_dev *dev, u64 first, u64 last)
 static void vdpa_unmap(struct vhl_dev *dev, u64 first, u64 last)
 {
 	vdpa_stop_rings(dev, first, last);
-	vhl_mem_unmap(dev, first, last);
+	vhl_umem_unmap(dev, first, last);
 }
 
 /* The queues whose rings it completes go on, or nothing is mapped. */
@@ -376,7 +376,7 @@ static int vdpa_map(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 	u64 last = msg->iova + (msg->size - 1);
 	int ret;
 
-	ret = vhl_mem_map(dev, msg->iova, msg->size, msg->uaddr, msg->perm);
+	ret = vhl_umem_map(dev, msg->iova, msg->size, msg->uaddr, msg->perm);
 	if (ret || dev->in_batch)
 		return ret;
 	ret = vdpa_restart_rings(dev, msg->iova, last);

@@ -21,7 +21,7 @@
 #define HUGE_AT		(1ULL << 40)
 #define HUGE_SIZE	(6ULL << 30)
 
-/* More regions, for the hints; in pairs of neighbours */
+/* More regions, for the cache; in pairs of neighbours */
 #define MANY		(1ULL << 41)
 #define MANY_SIZE	0x100
 #define MANY_REGIONS	8

@@ -29,7 +29,7 @@ void guest_init(struct guest *g)
 {
 	memset(g, 0, sizeof(*g));
 	g->mem.iotlb = &g->map;
-	(void)vhl_hints_init(&g->mem.hints, 0);
+	(void)vhl_cache_init(&g->mem.cache, 0);
 	live = g;
 }
 
@@ -43,7 +43,7 @@ void guest_fini(struct guest *g)
 {
 	while (g->map.n)
 		region_free(g->map.regions[--g->map.n]);
-	vhl_hints_free(&g->mem.hints);
+	vhl_cache_free(&g->mem.cache);
 	live = NULL;
 }
 
@@ -51,7 +51,7 @@ void guest_fini(struct guest *g)
 static void map_changed(struct guest *g)
 {
 	g->mem.gen++;
-	vhl_hints_forget(&g->mem.hints, g->map.n ? g->mem.log_sizes / g->map.n : 0);
+	vhl_cache_clear(&g->mem.cache, g->map.n ? g->mem.log_sizes / g->map.n : 0);
 }
 
 static unsigned int log_size(const struct guest_region *region)
@@ -74,9 +74,9 @@ static struct guest_region *region_new(struct guest *g, u64 addr, u64 last, u64 
 	};
 	g->map.regions[g->map.n++] = region;
 	g->mem.log_sizes += log_size(region);
-	if (!vhl_hints_suffice(&g->mem.hints, g->map.n)) {
-		vhl_hints_free(&g->mem.hints);
-		if (vhl_hints_init(&g->mem.hints, g->map.n))
+	if (!vhl_cache_suffices(&g->mem.cache, g->map.n)) {
+		vhl_cache_free(&g->mem.cache);
+		if (vhl_cache_init(&g->mem.cache, g->map.n))
 			die("no memory");
 	}
 	map_changed(g);
@@ -172,12 +172,12 @@ bool guest_owns(const struct guest *g, u64 hva, u64 len, u32 perm)
 	return false;
 }
 
-bool guest_is_hint(const volatile void *p)
+bool guest_is_cached(const volatile void *p)
 {
-	const struct vhl_hints *hints = &live->mem.hints;
+	const struct vhl_region_cache *cache = &live->mem.cache;
 	const struct vhost_iotlb_map **slot = (const struct vhost_iotlb_map **)p;
 
-	return slot >= hints->slot && slot <= hints->slot + (U32_MAX >> hints->down);
+	return slot >= cache->slot && slot <= cache->slot + (U32_MAX >> cache->down);
 }
 
 const struct vhost_iotlb_map *vhl_mem_find(const struct vhl_mem *mem, u64 addr)

@@ -54,8 +54,8 @@ const struct vhost_iotlb_map *guest_find(const struct guest *g, u64 addr);
 /* Is [hva, hva + len) within a region that has @perm? */
 bool guest_owns(const struct guest *g, u64 hva, u64 len, u32 perm);
 
-/* Is this a slot of the hints of the guest that lives? */
-bool guest_is_hint(const volatile void *p);
+/* Is this a slot of the cache of the guest that lives? */
+bool guest_is_cached(const volatile void *p);
 
 /* Pseudo-random numbers that are the same everywhere */
 struct rng {

@@ -293,7 +293,7 @@ static void spoil(const volatile void *p, unsigned long size)
 	volatile u8 *byte = (volatile u8 *)p;
 
 	/* what the rings of a device share is no driver's */
-	if (guest_is_hint(p))
+	if (guest_is_cached(p))
 		return;
 	while (size--)
 		*byte++ = 0xff;

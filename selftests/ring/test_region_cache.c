@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Maps of many regions: what the hints remember, and that it is never believed without a look */
+/* Maps of many regions: what the cache remembers, and that it is never believed without a look */
 #include <linux/kernel.h>
 
 #include "driver.h"
@@ -39,7 +39,7 @@ static void many_regions(struct rig *r, unsigned int n, u64 size, u64 pitch)
 }
 
 /* No search twice, wherever in the regions the buffers are */
-TEST(hints_many_regions)
+TEST(cache_of_many_regions)
 {
 	static const struct {
 		unsigned int n;
@@ -76,7 +76,7 @@ TEST(hints_many_regions)
 	}
 }
 
-TEST(hints_indirect_tables)
+TEST(cache_of_indirect_tables)
 {
 	struct rig *r = rig_new(4, 0, 0);
 	unsigned int i, k, finds = 0;
@@ -106,8 +106,8 @@ static u64 page_like(u64 like, u64 from, unsigned int bits)
 	return from;
 }
 
-/* 16 pages that all want the same hint */
-TEST(hints_collide)
+/* 16 pages that all want the same slot */
+TEST(cache_of_collide)
 {
 	struct rig *r = rig_new(4, 0, RIG_NO_RAM);
 	unsigned int i, k, finds;
@@ -118,8 +118,8 @@ TEST(hints_collide)
 		guest_add_at(&r->guest, page[i], page[i] + 0xfff, (1ULL << 45) + i * 0x10000, RW);
 	}
 	for (i = 1; i < ARRAY_SIZE(page); i++)
-		REQUIRE_EQ(vhl_hints_index(&r->guest.mem.hints, page[i]),
-			   vhl_hints_index(&r->guest.mem.hints, page[0]));
+		REQUIRE_EQ(vhl_cache_index(&r->guest.mem.cache, page[i]),
+			   vhl_cache_index(&r->guest.mem.cache, page[0]));
 	for (k = 0; k < 4; k++)
 		for (i = 0; i < ARRAY_SIZE(page); i++)
 			take_one(r, page[i] + 0xfff - i, 1);
@@ -135,7 +135,7 @@ TEST(hints_collide)
 	rig_free(r);
 }
 
-TEST(hints_borders)
+TEST(cache_of_borders)
 {
 	struct rig *r = rig_new(4, 0, RIG_NO_RAM);
 	unsigned int i, k;
@@ -163,7 +163,7 @@ TEST(hints_borders)
 	rig_free(r);
 }
 
-TEST(hints_end_of_addresses)
+TEST(cache_of_end_of_addresses)
 {
 	static const struct buf bad[] = {
 		{ ~0ULL, 2, true }, { ~0ULL - 0xfff, 0x1001, true }, { ~0ULL - 0xfff, ~0U, true },
@@ -191,7 +191,7 @@ TEST(hints_end_of_addresses)
 	}
 }
 
-TEST(hints_permission)
+TEST(cache_of_permission)
 {
 	struct rig *r = rig_new(4, 0, RIG_NO_RAM);
 	unsigned int i, k;
@@ -216,7 +216,7 @@ TEST(hints_permission)
 }
 
 /* After each change of the map: the same addresses, other memory, the old one gone */
-TEST(hints_stale_moved)
+TEST(cache_of_stale_moved)
 {
 	struct rig *r = rig_new(4, 0, RIG_NO_RAM);
 	unsigned int i, k;
@@ -237,7 +237,7 @@ TEST(hints_stale_moved)
 }
 
 /* Regions shrink, hand their addresses to their neighbours, and lose permissions */
-TEST(hints_stale_other_bounds)
+TEST(cache_of_stale_other_bounds)
 {
 	struct rig *r = rig_new(4, 0, RIG_NO_RAM);
 	unsigned int i, k;
@@ -264,7 +264,7 @@ TEST(hints_stale_other_bounds)
 }
 
 /* From one region to more than the table grows for, and back; taken chains in between */
-TEST(hints_map_grows)
+TEST(cache_of_map_grows)
 {
 	struct rig *r = rig_new(4, 0, RIG_NO_RAM);
 	unsigned int i, k;

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A device's memory: what clients make of its map, while queues use it.
+ *
+ * The map changes with the mutexes of all queues held. Where a translation goes away, the queues are
+ * drained first: after an invalidation or a new table nothing is read from or written to memory that
+ * is no longer the guest's.
+ */
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vhost.h>
+
+#include "internal.h"
+
+/*
+ * A region costs some 100 bytes and its part of the cache up to 64. VMMs keep tens; those that
+ * hot-plug memory in small pieces some hundreds.
+ */
+static unsigned int max_regions = 4096;
+module_param(max_regions, uint, 0444);
+MODULE_PARM_DESC(max_regions, "Regions of guest memory that a device may have (default 4096)");
+
+/*
+ * Put another map in the place of the present one. No turn runs meanwhile, and no request that
+ * was translated with the old map is in flight when it goes.
+ */
+static void umem_replace(struct vhl_dev *dev, struct vhl_mem *mem)
+{
+	unsigned int i;
+
+	vhl_lock_vqs(dev);
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_drain(dev->vqs[i]);
+	mem->gen = dev->mem.gen;
+	swap(dev->mem, *mem);
+	vhl_mem_changed(&dev->mem);
+	vhl_unlock_vqs(dev);
+	vhl_mem_free(mem);
+}
+
+int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp)
+{
+	struct vhost_memory_region *regions;
+	struct vhost_memory head;
+	struct vhl_mem mem;
+	unsigned int i;
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (copy_from_user(&head, argp, sizeof(head)))
+		return -EFAULT;
+	if (head.padding)
+		return -EOPNOTSUPP;
+	if (head.nregions > max_regions)
+		return -E2BIG;
+
+	regions = vmemdup_user(argp + sizeof(head), array_size(head.nregions, sizeof(*regions)));
+	if (IS_ERR(regions))
+		return PTR_ERR(regions);
+	ret = vhl_mem_alloc(&mem, head.nregions, max_regions);
+	if (ret)
+		goto free_regions;
+	for (i = 0; i < head.nregions; i++) {
+		ret = vhl_mem_add(&mem, regions[i].guest_phys_addr, regions[i].memory_size,
+			      regions[i].userspace_addr, VHOST_MAP_RW);
+		if (ret)
+			goto free_mem;
+	}
+	umem_replace(dev, &mem);
+	kvfree(regions);
+	return 0;
+
+free_mem:
+	vhl_mem_free(&mem);
+free_regions:
+	kvfree(regions);
+	return ret;
+}
+
+int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
+{
+	struct vhl_mem *mem = &dev->mem;
+	struct vhl_region_cache more;
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (!perm || (perm & ~VHOST_MAP_RW))
+		return -EINVAL;
+	if (!mem->iotlb) {
+		struct vhl_mem empty;
+
+		ret = vhl_mem_alloc(&empty, 0, max_regions);
+		if (ret)
+			return ret;
+		umem_replace(dev, &empty);
+	}
+	if (vhl_cache_suffices(&mem->cache, mem->iotlb->nmaps + 1)) {
+		(void)vhl_cache_init(&more, 0);
+	} else {
+		ret = vhl_cache_init(&more, mem->iotlb->nmaps + 1);
+		if (ret)
+			return ret;
+	}
+	vhl_lock_vqs(dev);
+	ret = vhl_mem_add(mem, iova, size, uaddr, perm);
+	if (!vhl_cache_suffices(&mem->cache, mem->iotlb->nmaps))
+		swap(mem->cache, more);
+	vhl_mem_changed(mem);
+	vhl_unlock_vqs(dev);
+	vhl_cache_free(&more);
+	return ret;
+}
+
+void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (!dev->mem.iotlb)
+		return;
+	vhl_lock_vqs(dev);
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_drain(dev->vqs[i]);
+	vhl_mem_del(&dev->mem, first, last);
+	vhl_mem_changed(&dev->mem);
+	vhl_unlock_vqs(dev);
+}
+
+void vhl_umem_clear(struct vhl_dev *dev)
+{
+	struct vhl_mem none;
+
+	if (!dev->mem.iotlb)
+		return;
+	vhl_mem_init(&none);
+	umem_replace(dev, &none);
+}
