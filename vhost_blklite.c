@@ -52,14 +52,16 @@ static unsigned int vhl_blk_num_vqs(struct vhl_dev *dev)
 
 	if (n)
 		return n;
-	/* in the vhost dialect it is the VMM that tells the driver, and it may use them all */
-	return dev->node->dialect == VHL_DIALECT_VDPA ? 1 : VHL_BLK_MAX_QUEUES;
+	/* where it is the VMM that tells the driver, it may use them all */
+	return dev->node->attach_first ? 1 : VHL_BLK_MAX_QUEUES;
 }
 
 static int vhl_blk_features(struct vhl_dev *dev, u64 *features)
 {
 	struct vhl_blk_disk *disk = vhl_blk_current(to_blk_dev(dev));
 
+	if (!disk && dev->node->attach_first)
+		return -ENXIO;
 	*features |= BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) |
 		     BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
 		     BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |
@@ -69,11 +71,6 @@ static int vhl_blk_features(struct vhl_dev *dev, u64 *features)
 		*features |= BIT_ULL(VIRTIO_BLK_F_MQ);
 	if (disk && disk->read_only)
 		*features |= BIT_ULL(VIRTIO_BLK_F_RO);
-	if (dev->node->dialect == VHL_DIALECT_VDPA) {
-		if (!disk)
-			return -ENXIO;
-		*features |= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM);
-	}
 	return 0;
 }
 
@@ -161,11 +158,12 @@ static const struct vhl_ops vhl_blk_ops = {
 	.show		= vhl_blk_show,
 };
 
-#define VHL_BLK_NODE(_name, _dialect) {				\
+#define VHL_BLK_NODE(_name, _dialect, _attach_first) {		\
 	.name		= (_name),				\
 	.owner		= THIS_MODULE,				\
 	.ops		= &vhl_blk_ops,				\
 	.dialect	= (_dialect),				\
+	.attach_first	= (_attach_first),			\
 	.backend_cmd	= VHOST_BLK_SET_BACKEND,		\
 	.device_id	= VIRTIO_ID_BLOCK,			\
 	.config_size	= VHL_BLK_CONFIG_SIZE,			\
@@ -176,8 +174,8 @@ static const struct vhl_ops vhl_blk_ops = {
 	.pool_max	= VHL_BLK_LANE_MAX,			\
 }
 
-static struct vhl_node vhl_blk_vhost_node = VHL_BLK_NODE("vhost-blklite", VHL_DIALECT_VHOST);
-static struct vhl_node vhl_blk_vdpa_node = VHL_BLK_NODE("vdpa-blklite", VHL_DIALECT_VDPA);
+static struct vhl_node vhl_blk_vhost_node = VHL_BLK_NODE("vhost-blklite", &vhl_dialect_vhost, false);
+static struct vhl_node vhl_blk_vdpa_node = VHL_BLK_NODE("vdpa-blklite", &vhl_dialect_vdpa, true);
 
 static int __init vhl_blk_module_init(void)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vhost_lite: open and close of device nodes, requests of the vhost dialect, owners.
+ * vhost_lite: devices. Nodes, open and release, owners, features, what is attached, reset.
  */
 #include <linux/atomic.h>
 #include <linux/compat.h>
@@ -15,20 +15,9 @@
 #include <linux/virtio_config.h>
 
 #include "compat/tested.h"
-#include "compat/vhost_uapi.h"
 #include "internal.h"
 
-/* Words of feature bits that a client may have room for */
-#define VHL_FEATURE_WORDS_MAX	64
-
 static atomic64_t last_id = ATOMIC64_INIT(0);
-
-bool vhl_is_owner(const struct vhl_dev *dev)
-{
-	lockdep_assert_held(&dev->mutex);
-
-	return dev->mm && dev->mm == current->mm;
-}
 
 static void vhl_put_owner(struct vhl_dev *dev)
 {
@@ -75,8 +64,8 @@ int vhl_get_features(struct vhl_dev *dev, u64 *features)
 	memset(features, 0, VHL_FEATURE_WORDS * sizeof(*features));
 	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) |
 		      BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-		      BIT_ULL(VIRTIO_RING_F_EVENT_IDX);
-	return dev->node->ops->features(dev, features);
+		      BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | dev->node->dialect->features;
+	return dev->node->ops->features ? dev->node->ops->features(dev, features) : 0;
 }
 
 int vhl_set_features(struct vhl_dev *dev, const u64 *features)
@@ -115,14 +104,15 @@ static void vhl_detach_vq(struct vhl_vq *vq)
 	const struct vhl_ops *ops = vq->dev->node->ops;
 
 	vhl_vq_stop(vq);
-	ops->discard(ops->attach(vq, NULL));
+	if (ops->attach)
+		ops->discard(ops->attach(vq, NULL));
 }
 
 /*
  * Back to the state after open but for what is attached to the whole device: queues idle first,
  * then what they used, then the threads, the memory and the owner.
  */
-static void vhl_dev_reset(struct vhl_dev *dev)
+void vhl_dev_reset(struct vhl_dev *dev)
 {
 	unsigned int i;
 
@@ -136,7 +126,7 @@ static void vhl_dev_reset(struct vhl_dev *dev)
 		vq->num = 0;
 		vq->base = 0;
 		vq->have_addr = false;
-		vq->enabled = false;
+		vq->enabled = !dev->node->dialect->enables;
 		vq->busyloop_us = 0;
 	}
 	vhl_pool_stop(dev);
@@ -197,7 +187,7 @@ static int vhl_attach_dev(struct vhl_dev *dev, struct file *file)
 
 static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 {
-	bool vdpa = dev->node->dialect == VHL_DIALECT_VDPA;
+	bool whole = dev->node->dialect->attaches_devices;
 	struct vhost_vring_file backend;
 	struct file *file = NULL;
 	struct vhl_vq *vq;
@@ -207,7 +197,7 @@ static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 		return -EPERM;
 	if (copy_from_user(&backend, argp, sizeof(backend)))
 		return -EFAULT;
-	if (vdpa && backend.index)
+	if (whole && backend.index)
 		return -EINVAL;
 	vq = vhl_vq_get(dev, backend.index);
 	if (IS_ERR(vq))
@@ -218,7 +208,7 @@ static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 		if (!file)
 			return -EBADF;
 	}
-	if (vdpa || !dev->mm)
+	if (whole || !dev->mm)
 		ret = vhl_attach_dev(dev, file);
 	else if (file)
 		ret = vhl_attach_vq(vq, file);
@@ -229,101 +219,18 @@ static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 	return ret;
 }
 
-/* Offered features in @count words, all those that a client has room for: it may know of more */
-static int vhost_get_features(struct vhl_dev *dev, u64 __user *words, u64 count)
-{
-	u64 features[VHL_FEATURE_WORDS];
-	u64 n = min_t(u64, count, VHL_FEATURE_WORDS);
-	int ret;
-
-	ret = vhl_get_features(dev, features);
-	if (ret)
-		return ret;
-	if (copy_to_user(words, features, n * sizeof(u64)))
-		return -EFAULT;
-	return clear_user(words + n, (count - n) * sizeof(u64)) ? -EFAULT : 0;
-}
-
-/* The bits of words that are not given are not set */
-static int vhost_set_features(struct vhl_dev *dev, const u64 __user *words, u64 count)
-{
-	u64 features[VHL_FEATURE_WORDS] = { };
-	u64 n = min_t(u64, count, VHL_FEATURE_WORDS);
-	u64 word;
-
-	if (copy_from_user(features, words, n * sizeof(u64)))
-		return -EFAULT;
-	for (; n < count; n++) {
-		if (copy_from_user(&word, words + n, sizeof(word)))
-			return -EFAULT;
-		if (word)
-			return -EOPNOTSUPP;
-	}
-	return vhl_set_features(dev, features);
-}
-
-/* Features behind their number of words, a struct vhost_features_array */
-static int vhost_features_array(struct vhl_dev *dev, unsigned int cmd, u64 __user *array)
-{
-	u64 count;
-
-	if (copy_from_user(&count, array, sizeof(count)))
-		return -EFAULT;
-	if (count > VHL_FEATURE_WORDS_MAX)
-		return -E2BIG;
-	if (cmd == VHOST_GET_FEATURES_ARRAY)
-		return vhost_get_features(dev, array + 1, count);
-	return vhost_set_features(dev, array + 1, count);
-}
-
-static long vhl_vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
-{
-	u64 features = 0;
-
-	switch (cmd) {
-	case VHOST_GET_FEATURES:
-		return vhost_get_features(dev, argp, 1);
-	case VHOST_SET_FEATURES:
-		return vhost_set_features(dev, argp, 1);
-	case VHOST_GET_FEATURES_ARRAY:
-	case VHOST_SET_FEATURES_ARRAY:
-		return vhost_features_array(dev, cmd, argp);
-	case VHOST_GET_BACKEND_FEATURES:
-		return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
-	case VHOST_SET_BACKEND_FEATURES:
-		if (copy_from_user(&features, argp, sizeof(features)))
-			return -EFAULT;
-		return vhl_set_backend_features(dev, features, 0);
-	case VHOST_SET_OWNER:
-		return vhl_set_owner(dev);
-	}
-
-	if (!vhl_is_owner(dev))
-		return -EPERM;
-	switch (cmd) {
-	case VHOST_RESET_OWNER:
-		vhl_dev_reset(dev);
-		return 0;
-	case VHOST_SET_MEM_TABLE:
-		return vhl_umem_set_table(dev, argp);
-	}
-	return vhl_vring_ioctl(dev, cmd, argp);
-}
-
 static long vhl_dev_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	const struct vhl_node *node = dev->node;
 	long ret = -ENOIOCTLCMD;
 
-	if (cmd == node->backend_cmd)
+	if (node->backend_cmd && cmd == node->backend_cmd)
 		return vhl_set_backend(dev, argp);
 	if (node->ops->ioctl)
 		ret = node->ops->ioctl(dev, cmd, argp);
 	if (ret != -ENOIOCTLCMD)
 		return ret;
-	if (node->dialect == VHL_DIALECT_VDPA)
-		return vhl_vdpa_ioctl(dev, cmd, argp);
-	return vhl_vhost_ioctl(dev, cmd, argp);
+	return node->dialect->ioctl(dev, cmd, argp);
 }
 
 static long vhl_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -347,7 +254,7 @@ static ssize_t vhl_write_iter(struct kiocb *iocb, struct iov_iter *from)
 
 	if (mutex_lock_killable(&dev->mutex))
 		return -EINTR;
-	ret = vhl_vdpa_write(dev, from);
+	ret = vhl_iotlb_write(dev, from);
 	mutex_unlock(&dev->mutex);
 	return ret ?: len;
 }
@@ -383,6 +290,7 @@ static int vhl_open(struct inode *inode, struct file *file)
 			return -ENOMEM;
 		}
 		vhl_vq_init(dev->vqs[i], dev, i);
+		dev->vqs[i]->enabled = !node->dialect->enables;
 	}
 	file->private_data = dev;
 	return 0;
@@ -414,7 +322,7 @@ int vhl_node_register(struct vhl_node *node)
 		.show_fdinfo	= vhl_show_fdinfo,
 		.llseek		= noop_llseek,
 	};
-	if (node->dialect == VHL_DIALECT_VDPA)
+	if (node->dialect->takes_messages)
 		node->fops.write_iter = vhl_write_iter;
 	node->misc.minor = MISC_DYNAMIC_MINOR;
 	node->misc.name = node->name;

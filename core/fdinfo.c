@@ -51,10 +51,13 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 	else
 		seq_printf(m, "vhl-features:\t%#llx\n", dev->features[0]);
 	seq_printf(m, "vhl-regions:\t%u\n", vhl_mem_regions(&dev->mem));
-	if (dev->node->dialect == VHL_DIALECT_VDPA)
-		seq_printf(m, "vhl-status:\t%#x\n", vhl_vdpa_status(dev));
+	if (dev->node->dialect->show)
+		dev->node->dialect->show(dev, m);
 	seq_puts(m, "vhl-backing:\t");
-	dev->node->ops->show(dev, m);
+	if (dev->node->ops->show)
+		dev->node->ops->show(dev, m);
+	else
+		seq_putc(m, '-');
 	seq_putc(m, '\n');
 	for (i = 0; i < dev->node->num_vqs; i++)
 		if (dev->vqs[i]->ever_started)

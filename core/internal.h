@@ -13,6 +13,43 @@ struct vhost_memory;
 struct vhl_ring_cfg;
 struct vhl_thread;
 
+/**
+ * struct vhl_dialect - what clients speak
+ *
+ * @ioctl:	requests other than the backend's, -ENOIOCTLCMD for unknown ones.  Holding dev->mutex
+ * @broken:	a queue of the device broke.  Process context, holding its vq->mutex.  Optional
+ * @show:	lines of its own for fdinfo.  Holding dev->mutex.  Optional
+ * @features:	bits that it offers besides those of the rings and the device type
+ * @no_such_queue: errno of requests about a queue that the device does not have
+ * @enables:	a queue is used only when the client has enabled it
+ * @takes_messages: clients change the memory map by IOTLB messages, with write()
+ * @rings_are_iova: ring addresses go through the memory map; else they are the owner's
+ * @attaches_devices: SET_BACKEND is about the whole device, which stands as queue 0
+ */
+struct vhl_dialect {
+	long (*ioctl)(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
+	void (*broken)(struct vhl_dev *dev);
+	void (*show)(struct vhl_dev *dev, struct seq_file *m);
+	u64 features;
+	int no_such_queue;
+	bool enables;
+	bool takes_messages;
+	bool rings_are_iova;
+	bool attaches_devices;
+};
+
+/* Are ring addresses IOVAs? */
+static inline bool vhl_rings_are_iova(const struct vhl_dev *dev)
+{
+	return dev->node->dialect->rings_are_iova;
+}
+
+/* Queues that clients know of */
+static inline unsigned int vhl_num_vqs(struct vhl_dev *dev)
+{
+	return dev->node->ops->num_vqs ? dev->node->ops->num_vqs(dev) : dev->node->num_vqs;
+}
+
 /* A worker may be polling with the mutex held: have it let go. Clients exclude each other. */
 static inline void vhl_vq_lock(struct vhl_vq *vq)
 {
@@ -60,6 +97,9 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
 void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last);
 void vhl_umem_clear(struct vhl_dev *dev);
 
+/* iotlb.c: holding dev->mutex. Return: 0 or a negative errno (uapi header) */
+int vhl_iotlb_write(struct vhl_dev *dev, struct iov_iter *from);
+
 /* notify.c APIs */
 void vhl_vq_signal(struct vhl_vq *vq);		/* holding vq->used_lock */
 void vhl_vq_signal_owed(struct vhl_vq *vq);
@@ -80,13 +120,8 @@ bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last);
 int vhl_pool_start(struct vhl_dev *dev);
 void vhl_pool_stop(struct vhl_dev *dev);
 
-/* vdpa.c APIs: holding dev->mutex */
-u8 vhl_vdpa_status(const struct vhl_dev *dev);
-long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
-int vhl_vdpa_write(struct vhl_dev *dev, struct iov_iter *from);
-
 /* vhost_core.c APIs: holding dev->mutex */
-bool vhl_is_owner(const struct vhl_dev *dev);
+void vhl_dev_reset(struct vhl_dev *dev);
 int vhl_set_owner(struct vhl_dev *dev);
 int vhl_get_features(struct vhl_dev *dev, u64 *features);
 int vhl_set_features(struct vhl_dev *dev, const u64 *features);
@@ -112,6 +147,7 @@ static inline enum vhl_backlog vhl_vq_backlog(struct vhl_vq *vq)
 
 /* vring.c APIs: holding dev->mutex */
 long vhl_vring_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
+long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);
 
 /* worker.c APIs: holding dev->mutex; the last two anybody */

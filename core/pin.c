@@ -65,14 +65,14 @@ static size_t used_size(const struct vhl_vq *vq)
 }
 
 /*
- * The owner's address of a piece of a ring area that lies within one page. The vhost dialect
- * names rings by that address already, vDPA by IOVA.
+ * The owner's address of a piece of a ring area that lies within one page. Where rings are not named by
+ * IOVA they are by that address already.
  */
 static int ring_hva(const struct vhl_dev *dev, u64 addr, size_t len, u32 perm, unsigned long *hva)
 {
 	const struct vhost_iotlb_map *region;
 
-	if (dev->node->dialect == VHL_DIALECT_VHOST) {
+	if (!vhl_rings_are_iova(dev)) {
 		*hva = addr;
 		return access_ok((void __user *)*hva, len) ? 0 : -EFAULT;
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The vhost-vDPA dialect: device status, config space, memory by IOTLB messages.
+ * The vhost-vDPA dialect: device status, config space, memory by IOTLB messages (iotlb.c).
  *
  * Lenient where clients differ: the status may skip steps (one goes to DRIVER_OK in one call,
  * another without ACKNOWLEDGE), queues without addresses may be enabled and stay idle, memory may
@@ -8,7 +8,6 @@
  */
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/uio.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 
@@ -28,54 +27,14 @@
 	 BIT_ULL(VHOST_BACKEND_F_RESUME) |				\
 	 BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST))
 
-/* IOTLB messages of both versions are of one size, and have their body in one place */
-static_assert(sizeof(struct vhost_msg) == sizeof(struct vhost_msg_v2));
-static_assert(offsetof(struct vhost_msg, iotlb) == offsetof(struct vhost_msg_v2, iotlb));
-
-static unsigned int vdpa_num_vqs(struct vhl_dev *dev)
-{
-	return dev->node->ops->num_vqs ? dev->node->ops->num_vqs(dev) : dev->node->num_vqs;
-}
-
 static bool vdpa_is_live(const struct vhl_dev *dev)
 {
 	return (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) && !dev->suspended;
 }
 
-static void vdpa_stop(struct vhl_dev *dev)
-{
-	unsigned int i;
-
-	for (i = 0; i < dev->node->num_vqs; i++)
-		vhl_vq_stop(dev->vqs[i]);
-}
-
-/*
- * Start the queues that the driver uses: enabled, and with addresses. All or none: no request is
- * taken before it is certain that all of them start.
- */
 static int vdpa_start(struct vhl_dev *dev)
 {
-	unsigned int i;
-	int ret;
-
-	if (!vhl_is_owner(dev))
-		return -EPERM;
-	for (i = 0; i < vdpa_num_vqs(dev); i++) {
-		struct vhl_vq *vq = dev->vqs[i];
-
-		if (!vq->enabled || !vq->have_addr)
-			continue;
-		ret = vhl_vq_prepare(vq);
-		if (ret) {
-			vdpa_stop(dev);
-			return ret;
-		}
-	}
-	for (i = 0; i < vdpa_num_vqs(dev); i++)
-		if (vhl_vq_started(dev->vqs[i]))
-			vhl_vq_run(dev->vqs[i]);
-	return 0;
+	return vhl_is_owner(dev) ? vhl_vqs_start(dev) : -EPERM;
 }
 
 /*
@@ -86,7 +45,7 @@ static void vdpa_reset(struct vhl_dev *dev)
 {
 	unsigned int i;
 
-	vdpa_stop(dev);
+	vhl_vqs_stop(dev);
 	for (i = 0; i < dev->node->num_vqs; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
 
@@ -106,7 +65,7 @@ static void vdpa_reset(struct vhl_dev *dev)
 }
 
 /* A queue may break at any time, in a worker: what the device adds to the status is kept apart */
-u8 vhl_vdpa_status(const struct vhl_dev *dev)
+static u8 vdpa_status(const struct vhl_dev *dev)
 {
 	return dev->status | (READ_ONCE(dev->needs_reset) ? VIRTIO_CONFIG_S_NEEDS_RESET : 0);
 }
@@ -138,7 +97,7 @@ static int vdpa_suspend(struct vhl_dev *dev)
 {
 	if (!(dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
 		return 0;
-	vdpa_stop(dev);
+	vhl_vqs_stop(dev);
 	dev->suspended = true;
 	return 0;
 }
@@ -241,13 +200,13 @@ static long vdpa_get_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 	case VHOST_VDPA_GET_DEVICE_ID:
 		return put_user(dev->node->device_id, (u32 __user *)argp);
 	case VHOST_VDPA_GET_STATUS:
-		return put_user(vhl_vdpa_status(dev), (u8 __user *)argp);
+		return put_user(vdpa_status(dev), (u8 __user *)argp);
 	case VHOST_VDPA_GET_CONFIG:
 		return vdpa_config(dev, cmd, argp);
 	case VHOST_VDPA_GET_CONFIG_SIZE:
 		return put_user((u32)dev->node->config_size, (u32 __user *)argp);
 	case VHOST_VDPA_GET_VQS_COUNT:
-		return put_user((u32)vdpa_num_vqs(dev), (u32 __user *)argp);
+		return put_user((u32)vhl_num_vqs(dev), (u32 __user *)argp);
 	case VHOST_VDPA_GET_VRING_NUM:
 		/* 16 bits: there are clients with just so much room */
 		return put_user((u16)VHL_VDPA_VRING_NUM, (u16 __user *)argp);
@@ -309,7 +268,7 @@ static long vdpa_owner_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user 
 	return vhl_vring_ioctl(dev, cmd, argp);
 }
 
-long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+static long vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	long ret;
 
@@ -325,117 +284,21 @@ long vhl_vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 	return vdpa_owner_ioctl(dev, cmd, argp);
 }
 
-/* Queues lose their rings with the memory that these are in, and come back with it. */
-static void vdpa_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
+static void vdpa_show(struct vhl_dev *dev, struct seq_file *m)
 {
-	unsigned int i;
-
-	for (i = 0; i < dev->node->num_vqs; i++) {
-		struct vhl_vq *vq = dev->vqs[i];
-
-		if (vhl_vq_started(vq) && vhl_ring_touches(vq, first, last))
-			vhl_vq_unmap(vq);
-	}
+	seq_printf(m, "vhl-status:\t%#x\n", vdpa_status(dev));
 }
 
-/*
- * A ring that is not all there yet is no error. Of a queue that does not start although it is, the
- * error eventfd tells, and whoever mapped any of @first to @last; all that comes tries it again.
- */
-static int vdpa_restart_rings(struct vhl_dev *dev, u64 first, u64 last)
-{
-	unsigned int i;
-	int ret = 0;
-
-	for (i = 0; i < dev->node->num_vqs; i++) {
-		struct vhl_vq *vq = dev->vqs[i];
-		int err;
-
-		if (vq->state != VHL_VQ_UNMAPPED || !vhl_ring_is_mapped(vq))
-			continue;
-		err = vhl_vq_start(vq);
-		if (!err)
-			continue;
-		if (vq->err)
-			vhl_eventfd_signal(vq->err);
-		if (vhl_ring_touches(vq, first, last))
-			ret = ret ?: err;
-	}
-	return ret;
-}
-
-static void vdpa_unmap(struct vhl_dev *dev, u64 first, u64 last)
-{
-	vdpa_stop_rings(dev, first, last);
-	vhl_umem_unmap(dev, first, last);
-}
-
-/* The queues whose rings it completes go on, or nothing is mapped. */
-static int vdpa_map(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
-{
-	u64 last = msg->iova + (msg->size - 1);
-	int ret;
-
-	ret = vhl_umem_map(dev, msg->iova, msg->size, msg->uaddr, msg->perm);
-	if (ret || dev->in_batch)
-		return ret;
-	ret = vdpa_restart_rings(dev, msg->iova, last);
-	if (ret)
-		vdpa_unmap(dev, msg->iova, last);
-	return ret;
-}
-
-/* Until the end of a batch no queue has a turn: it would miss what is only being moved. */
-static int vdpa_set_batch(struct vhl_dev *dev, bool on)
-{
-	unsigned int i;
-	int ret;
-
-	vhl_lock_vqs(dev);
-	dev->in_batch = on;
-	vhl_unlock_vqs(dev);
-	if (on)
-		return 0;
-
-	ret = vdpa_restart_rings(dev, 0, U64_MAX);
-	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_started(dev->vqs[i]))
-			vhl_vq_kick(dev->vqs[i]);
-	return ret;
-}
-
-static int vdpa_iotlb_msg(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
-{
-	switch (msg->type) {
-	case VHOST_IOTLB_UPDATE:
-		return vdpa_map(dev, msg);
-	case VHOST_IOTLB_INVALIDATE:
-		if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
-			return -EINVAL;
-		vdpa_unmap(dev, msg->iova, msg->iova + (msg->size - 1));
-		return 0;
-	case VHOST_IOTLB_BATCH_BEGIN:
-		return vdpa_set_batch(dev, true);
-	case VHOST_IOTLB_BATCH_END:
-		return vdpa_set_batch(dev, false);
-	}
-	return -EINVAL;
-}
-
-int vhl_vdpa_write(struct vhl_dev *dev, struct iov_iter *from)
-{
-	struct vhost_msg_v2 msg;
-
-	lockdep_assert_held(&dev->mutex);
-
-	if (iov_iter_count(from) != sizeof(msg))
-		return -EINVAL;
-	if (!copy_from_iter_full(&msg, sizeof(msg), from))
-		return -EFAULT;
-	/* version 1 comes also from a client that acknowledged nothing */
-	if (msg.type != VHOST_IOTLB_MSG && msg.type != VHOST_IOTLB_MSG_V2)
-		return -EINVAL;
-	if (!vhl_is_owner(dev))
-		return -EPERM;
-	return vdpa_iotlb_msg(dev, &msg.iotlb);
-}
+const struct vhl_dialect vhl_dialect_vdpa = {
+	.ioctl			= vdpa_ioctl,
+	.broken			= vhl_needs_reset,
+	.show			= vdpa_show,
+	/* the driver's addresses are IOVAs, and go through the map: it has to negotiate this */
+	.features		= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
+	.no_such_queue		= -EINVAL,
+	.enables		= true,
+	.takes_messages		= true,
+	.rings_are_iova		= true,
+	.attaches_devices	= true,
+};
+EXPORT_SYMBOL_GPL(vhl_dialect_vdpa);

@@ -48,6 +48,7 @@
 #include <linux/mm_types.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -58,6 +59,7 @@
 
 struct file;
 struct vhl_dev;
+struct vhl_dialect;
 struct vhl_pin;
 struct vhl_pool;
 struct vhl_vq;
@@ -69,10 +71,9 @@ struct vhl_worker;
 /* Feature bits are in so many words; the vhost-vDPA dialect knows the first one alone */
 #define VHL_FEATURE_WORDS	2
 
-enum vhl_dialect {
-	VHL_DIALECT_VHOST,
-	VHL_DIALECT_VDPA,
-};
+/* What the clients of a node speak: <linux/vhost.h> as for vhost-net, or as for vhost-vdpa */
+extern const struct vhl_dialect vhl_dialect_vhost;
+extern const struct vhl_dialect vhl_dialect_vdpa;
 
 /* What a turn of a queue ended with */
 enum vhl_run {
@@ -92,8 +93,10 @@ enum vhl_backlog {
 /**
  * struct vhl_ops - what a backend does
  *
+ * All but @run are optional. @prepare, @attach and @discard come together, with a node's @backend_cmd.
+ *
  * @release:	device is closed, all queues are stopped and nothing is attached to them; drop what
- *		@attach_dev took.  Optional
+ *		@attach_dev took
  * @features:	add bits of the device type to the VHL_FEATURE_WORDS words to offer, which have those of
  *		the ring already; -ENXIO where they depend on a backing that is missing
  * @prepare:	find out whether the file that VHOST_*_SET_BACKEND named is any good, and make a
@@ -104,8 +107,7 @@ enum vhl_backlog {
  *		returned.  Cannot fail.  Holding dev->mutex and, where the queue is running,
  *		vq->mutex, with nothing in flight
  * @attach_dev:	the same for the whole device, none of whose queues is running.  What VHOST_*_SET_BACKEND
- *		means in the vhost-vDPA dialect, and, if there is such a thing, before there is an owner.
- *		Optional
+ *		means in the vhost-vDPA dialect, and, where it is given, before there is an owner
  * @discard:	let go of a backing, or NULL, that is not attached (any more).  Holding dev->mutex
  * @start:	the queue is about to run: its ring is mapped.  Holding dev->mutex and vq->mutex
  * @stop:	the queue will not run again and has nothing in flight; undo @start.  Holding
@@ -113,16 +115,16 @@ enum vhl_backlog {
  * @run:	take chains until the budget is used, the ring is empty or the backend is.
  *		Worker, holding vq->mutex
  * @pending:	for a queue that waits with VHL_RUN_BACKEND: would a turn find work?  Worker,
- *		holding vq->mutex; cheap, used for polling.  Optional
+ *		holding vq->mutex; cheap, used for polling
  * @backlog:	for a queue that naps: how much waits in the backend that it would lose, were there
  *		more.  Worker, holding vq->mutex, or under the lock of the wait queue of a file that
  *		is polled (vhl_poll_start()): takes only locks that a wake-up there
- *		may take.  Optional
+ *		may take
  * @ioctl:	requests of this backend alone, -ENOIOCTLCMD for others.  Holding dev->mutex, the
- *		owner not checked.  Optional
- * @num_vqs:	queues to show (vDPA).  Optional: all
- * @config:	fill the config space, node->config_size bytes (vDPA).  Optional
- * @show:	write what is attached to fdinfo, one word.  Holding dev->mutex
+ *		owner not checked (vhl_is_owner())
+ * @num_vqs:	queues to show; without it, all
+ * @config:	fill the config space, node->config_size bytes (vDPA)
+ * @show:	write what is attached to fdinfo, one word; without it, "-".  Holding dev->mutex
  */
 struct vhl_ops {
 	void (*release)(struct vhl_dev *dev);
@@ -148,10 +150,12 @@ struct vhl_ops {
  * @owner: module of the backend
  * @ops: the backend
  * @dialect: what its clients speak
- * @backend_cmd: VHOST_NET_SET_BACKEND or VHOST_BLK_SET_BACKEND
+ * @backend_cmd: VHOST_NET_SET_BACKEND, VHOST_BLK_SET_BACKEND or the like; 0 for none, then prepare(),
+ *	attach() and discard() are not called
  * @device_id: virtio device id (virtio 1.2, section 5)
  * @config_size: bytes of config space (vDPA)
  * @num_vqs: queues of a device, at most VHL_MAX_VQS
+ * @attach_first: clients attach a backing before they ask what the device offers
  * @dev_size: bytes of the backend's device, which begins with a struct vhl_dev
  * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
  * @max_workers: workers of a device, NULL for one per queue; queues are spread over them
@@ -163,11 +167,12 @@ struct vhl_node {
 	const char *name;
 	struct module *owner;
 	const struct vhl_ops *ops;
-	enum vhl_dialect dialect;
+	const struct vhl_dialect *dialect;
 	unsigned int backend_cmd;
 	u32 device_id;
 	size_t config_size;
 	unsigned int num_vqs;
+	bool attach_first;
 	size_t dev_size;
 	size_t vq_size;
 	const unsigned int *max_workers;
@@ -307,7 +312,7 @@ struct vhl_vq {
 	u32 num;
 	u16 base;
 	bool have_addr;
-	bool enabled;			/* vDPA: SET_VRING_ENABLE */
+	bool enabled;			/* SET_VRING_ENABLE, where the dialect has that */
 	bool ever_started;
 	u64 desc_addr;
 	u64 avail_addr;
@@ -384,6 +389,14 @@ static inline bool vhl_has_feature(const struct vhl_dev *dev, unsigned int bit)
 static inline bool vhl_vq_started(const struct vhl_vq *vq)
 {
 	return READ_ONCE(vq->state) >= VHL_VQ_READY;
+}
+
+/* Does the calling process own the device? Context: holding dev->mutex */
+static inline bool vhl_is_owner(const struct vhl_dev *dev)
+{
+	lockdep_assert_held(&dev->mutex);
+
+	return dev->mm && dev->mm == current->mm;
 }
 
 /* vhost_core.c */
@@ -505,6 +518,30 @@ unsigned int vhl_vq_inflight(const struct vhl_vq *vq);
  * Context: process, holding vq->mutex.
  */
 void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault);
+
+/**
+ * vhl_vqs_start() - start all queues of a device that the driver uses
+ * @dev: the device, which has an owner
+ *
+ * Those are the ones with addresses that are enabled, where the dialect has that. All of them start or
+ * none does. For a backend with a start request of its own; others start with what is attached.
+ *
+ * Context: process, holding dev->mutex.
+ * Return: 0; -EINVAL where a queue has no size; -EFAULT where a ring is not in the owner's memory,
+ * -EOPNOTSUPP where that cannot be pinned; -ENOMEM, also where RLIMIT_MEMLOCK is reached; or what the
+ * backend's start() gives.
+ */
+int __must_check vhl_vqs_start(struct vhl_dev *dev);
+
+/**
+ * vhl_vqs_stop() - stop all queues of a device
+ * @dev: the device
+ *
+ * Waits for what is in flight. A start goes on where they stopped.
+ *
+ * Context: process, holding dev->mutex.
+ */
+void vhl_vqs_stop(struct vhl_dev *dev);
 
 /* core/worker.c */
 

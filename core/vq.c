@@ -76,6 +76,21 @@ void vhl_vq_drain(struct vhl_vq *vq)
 		vq_wait_for_chains(vq);
 }
 
+static int vq_start_backend(struct vhl_vq *vq)
+{
+	const struct vhl_ops *ops = vq->dev->node->ops;
+
+	return ops->start ? ops->start(vq) : 0;
+}
+
+static void vq_stop_backend(struct vhl_vq *vq)
+{
+	const struct vhl_ops *ops = vq->dev->node->ops;
+
+	if (ops->stop)
+		ops->stop(vq);
+}
+
 static int vq_prepare(struct vhl_vq *vq)
 {
 	struct vhl_dev *dev = vq->dev;
@@ -110,7 +125,7 @@ static int vq_prepare(struct vhl_vq *vq)
 	vq->held = false;
 	vq->unpublished = 0;
 	spin_unlock_irq(&vq->used_lock);
-	ret = dev->node->ops->start(vq);
+	ret = vq_start_backend(vq);
 	vhl_vq_unlock(vq);
 	if (ret)
 		goto unpin_ring;
@@ -127,7 +142,7 @@ static int vq_prepare(struct vhl_vq *vq)
 
 stop_backend:
 	vhl_vq_lock(vq);
-	dev->node->ops->stop(vq);
+	vq_stop_backend(vq);
 	vhl_vq_unlock(vq);
 unpin_ring:
 	vhl_unpin_ring(vq);
@@ -182,6 +197,32 @@ int vhl_vq_start(struct vhl_vq *vq)
 	return ret;
 }
 
+/* All or none: no request is taken before it is certain that all of them start. */
+int vhl_vqs_start(struct vhl_dev *dev)
+{
+	unsigned int i, n = vhl_num_vqs(dev);
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	for (i = 0; i < n; i++) {
+		struct vhl_vq *vq = dev->vqs[i];
+
+		if (!vq->enabled || !vq->have_addr)
+			continue;
+		ret = vhl_vq_prepare(vq);
+		if (ret) {
+			vhl_vqs_stop(dev);
+			return ret;
+		}
+	}
+	for (i = 0; i < n; i++)
+		if (vhl_vq_started(dev->vqs[i]))
+			vhl_vq_run(dev->vqs[i]);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(vhl_vqs_start);
+
 static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 {
 	vhl_poll_stop(&vq->kick_poll);
@@ -190,7 +231,7 @@ static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 	vhl_idle_stop(vq);
 	vq_wait_for_chains(vq);
 	vq->base = vq->ring.last_avail;
-	vq->dev->node->ops->stop(vq);
+	vq_stop_backend(vq);
 	vhl_vq_unlock(vq);
 
 	vhl_unpin_ring(vq);
@@ -213,6 +254,17 @@ void vhl_vq_stop(struct vhl_vq *vq)
 		vhl_vq_unlock(vq);
 	}
 }
+
+void vhl_vqs_stop(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&dev->mutex);
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_stop(dev->vqs[i]);
+}
+EXPORT_SYMBOL_GPL(vhl_vqs_stop);
 
 /* The memory of its ring goes: as a stop, but it is started again when the ring is mapped again. */
 void vhl_vq_unmap(struct vhl_vq *vq)
@@ -298,8 +350,8 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault)
 	trace_vhl_break(vq, fault);
 	if (vq->err)
 		vhl_eventfd_signal(vq->err);
-	if (vq->dev->node->dialect == VHL_DIALECT_VDPA)
-		vhl_needs_reset(vq->dev);
+	if (vq->dev->node->dialect->broken)
+		vq->dev->node->dialect->broken(vq->dev);
 	pr_warn_ratelimited("%s %llu: queue %u is broken: %s; the driver must reset it\n",
 			    vq->dev->node->name, vq->dev->id, vq->index,
 			    vhl_ring_fault_name(fault));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Requests about one virtqueue, as both dialects have them (VHOST_SET_VRING_*). Their errors are
+ * Requests about one virtqueue (VHOST_SET_VRING_*), for the dialects. Their errors are
  * documented in the uapi header.
  */
 #include <linux/log2.h>
@@ -15,14 +15,12 @@
 
 struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index)
 {
-	unsigned int n = dev->node->num_vqs;
+	unsigned int n = vhl_num_vqs(dev);
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (dev->node->ops->num_vqs)
-		n = dev->node->ops->num_vqs(dev);
 	if (index >= n)
-		return ERR_PTR(dev->node->dialect == VHL_DIALECT_VDPA ? -EINVAL : -ENOBUFS);
+		return ERR_PTR(dev->node->dialect->no_such_queue);
 	return dev->vqs[array_index_nospec(index, n)];
 }
 
@@ -57,7 +55,7 @@ static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
 	    !IS_ALIGNED(addr->used_user_addr, VRING_USED_ALIGN_SIZE))
 		return -EINVAL;
 
-	if (dev->node->dialect == VHL_DIALECT_VDPA) {
+	if (vhl_rings_are_iova(dev)) {
 		if (vhl_vq_started(vq))
 			return -EINVAL;
 	} else if (!access_ok((void __user *)(unsigned long)addr->desc_user_addr, 1) ||
@@ -87,7 +85,8 @@ static int set_busyloop(struct vhl_vq *vq, u32 us)
 	return 0;
 }
 
-static long vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+/* What goes with a number */
+long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	struct vhost_vring_state state;
 	struct vhl_vq *vq;
@@ -166,17 +165,10 @@ long vhl_vring_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 	lockdep_assert_held(&dev->mutex);
 
 	switch (cmd) {
-	case VHOST_SET_VRING_ENDIAN:
-	case VHOST_GET_VRING_ENDIAN:
-	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:
-	case VHOST_GET_VRING_BUSYLOOP_TIMEOUT:
-		if (dev->node->dialect == VHL_DIALECT_VDPA)
-			return -ENOIOCTLCMD;
-		fallthrough;
 	case VHOST_SET_VRING_NUM:
 	case VHOST_SET_VRING_BASE:
 	case VHOST_GET_VRING_BASE:
-		return vring_state(dev, cmd, argp);
+		return vhl_vring_state(dev, cmd, argp);
 	case VHOST_SET_VRING_ADDR:
 		return vring_addr(dev, argp);
 	case VHOST_SET_VRING_KICK:

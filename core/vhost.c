@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The vhost dialect: memory by tables, queues that start one by one when a backend is attached to them.
+ */
+#include <linux/uaccess.h>
+#include <linux/vhost.h>
+
+#include "internal.h"
+#include "../compat/vhost_uapi.h"
+
+/* Words of feature bits that a client may have room for */
+#define VHL_FEATURE_WORDS_MAX	64
+
+/* Offered features in @count words, all those that a client has room for: it may know of more */
+static int vhost_get_features(struct vhl_dev *dev, u64 __user *words, u64 count)
+{
+	u64 features[VHL_FEATURE_WORDS];
+	u64 n = min_t(u64, count, VHL_FEATURE_WORDS);
+	int ret;
+
+	ret = vhl_get_features(dev, features);
+	if (ret)
+		return ret;
+	if (copy_to_user(words, features, n * sizeof(u64)))
+		return -EFAULT;
+	return clear_user(words + n, (count - n) * sizeof(u64)) ? -EFAULT : 0;
+}
+
+/* The bits of words that are not given are not set */
+static int vhost_set_features(struct vhl_dev *dev, const u64 __user *words, u64 count)
+{
+	u64 features[VHL_FEATURE_WORDS] = { };
+	u64 n = min_t(u64, count, VHL_FEATURE_WORDS);
+	u64 word;
+
+	if (copy_from_user(features, words, n * sizeof(u64)))
+		return -EFAULT;
+	for (; n < count; n++) {
+		if (copy_from_user(&word, words + n, sizeof(word)))
+			return -EFAULT;
+		if (word)
+			return -EOPNOTSUPP;
+	}
+	return vhl_set_features(dev, features);
+}
+
+/* Features behind their number of words, a struct vhost_features_array */
+static int vhost_features_array(struct vhl_dev *dev, unsigned int cmd, u64 __user *array)
+{
+	u64 count;
+
+	if (copy_from_user(&count, array, sizeof(count)))
+		return -EFAULT;
+	if (count > VHL_FEATURE_WORDS_MAX)
+		return -E2BIG;
+	if (cmd == VHOST_GET_FEATURES_ARRAY)
+		return vhost_get_features(dev, array + 1, count);
+	return vhost_set_features(dev, array + 1, count);
+}
+
+static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	u64 features = 0;
+
+	switch (cmd) {
+	case VHOST_GET_FEATURES:
+		return vhost_get_features(dev, argp, 1);
+	case VHOST_SET_FEATURES:
+		return vhost_set_features(dev, argp, 1);
+	case VHOST_GET_FEATURES_ARRAY:
+	case VHOST_SET_FEATURES_ARRAY:
+		return vhost_features_array(dev, cmd, argp);
+	case VHOST_GET_BACKEND_FEATURES:
+		return copy_to_user(argp, &features, sizeof(features)) ? -EFAULT : 0;
+	case VHOST_SET_BACKEND_FEATURES:
+		if (copy_from_user(&features, argp, sizeof(features)))
+			return -EFAULT;
+		return vhl_set_backend_features(dev, features, 0);
+	case VHOST_SET_OWNER:
+		return vhl_set_owner(dev);
+	}
+
+	if (!vhl_is_owner(dev))
+		return -EPERM;
+	switch (cmd) {
+	case VHOST_RESET_OWNER:
+		vhl_dev_reset(dev);
+		return 0;
+	case VHOST_SET_MEM_TABLE:
+		return vhl_umem_set_table(dev, argp);
+	case VHOST_SET_VRING_ENDIAN:
+	case VHOST_GET_VRING_ENDIAN:
+	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:
+	case VHOST_GET_VRING_BUSYLOOP_TIMEOUT:
+		return vhl_vring_state(dev, cmd, argp);
+	}
+	return vhl_vring_ioctl(dev, cmd, argp);
+}
+
+const struct vhl_dialect vhl_dialect_vhost = {
+	.ioctl		= vhost_ioctl,
+	.no_such_queue	= -ENOBUFS,
+};
+EXPORT_SYMBOL_GPL(vhl_dialect_vhost);
