@@ -28,9 +28,12 @@ install: modules_install
 	$(MAKE) -C tools/bpftrace install
 	install -D -m 644 uapi/linux/vhost_lite.h $(DESTDIR)$(PREFIX)/include/linux/vhost_lite.h
 
-# kselftest programs
-selftests:
+# kselftest programs, and the backend that they load
+selftests: nullback
 	$(MAKE) -C selftests
+
+nullback: modules
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/selftests/nullback KBUILD_EXTRA_SYMBOLS=$(CURDIR)/Module.symvers modules
 
 test:
 	tools/vm/deps
@@ -52,9 +55,10 @@ demo:
 
 clean:
 	-$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	-$(MAKE) -C $(KDIR) M=$(CURDIR)/selftests/nullback clean
 	$(MAKE) -C tools/vhostlite clean
 	$(MAKE) -C tools/vhost-bench clean
 	$(MAKE) -C tools/bench clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all modules modules_install tools install selftests test bench bench-full demo clean
+.PHONY: all modules modules_install tools install selftests nullback test bench bench-full demo clean

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * IOTLB messages: clients change a device's memory piece by piece, and its queues follow. A queue whose
- * ring is unmapped stops, and goes on when the ring is mapped again.
+ * IOTLB messages: clients change a device's memory piece by piece, and its queues follow. A queue
+ * whose ring is unmapped stops, and goes on when the ring is mapped again.
  */
 #include <linux/uio.h>
 #include <linux/vhost.h>
@@ -26,8 +26,9 @@ static void iotlb_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
 }
 
 /*
- * A ring that is not all there yet is no error. Of a queue that does not start although it is, the
- * error eventfd tells, and whoever mapped any of @first to @last; all that comes tries it again.
+ * A ring that is not all there yet is no error. A queue that does not start although it is signals its
+ * error eventfd, and fails the message that mapped any of it (@first to @last); every later message
+ * tries again.
  */
 static int iotlb_restart_rings(struct vhl_dev *dev, u64 first, u64 last)
 {

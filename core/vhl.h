@@ -524,7 +524,8 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault);
  * @dev: the device, which has an owner
  *
  * Those are the ones with addresses that are enabled, where the dialect has that. All of them start or
- * none does. For a backend with a start request of its own; others start with what is attached.
+ * none does; those that run already go on. For a backend with a start request of its own, which has
+ * to see that the owner asks (vhl_is_owner()); other queues start with what is attached to them.
  *
  * Context: process, holding dev->mutex.
  * Return: 0; -EINVAL where a queue has no size; -EFAULT where a ring is not in the owner's memory,

@@ -211,15 +211,19 @@ int vhl_vqs_start(struct vhl_dev *dev)
 		if (!vq->enabled || !vq->have_addr)
 			continue;
 		ret = vhl_vq_prepare(vq);
-		if (ret) {
-			vhl_vqs_stop(dev);
-			return ret;
-		}
+		if (ret)
+			goto stop;
 	}
 	for (i = 0; i < n; i++)
-		if (vhl_vq_started(dev->vqs[i]))
-			vhl_vq_run(dev->vqs[i]);
+		vhl_vq_run(dev->vqs[i]);
 	return 0;
+
+stop:
+	/* those that ran before go on */
+	while (i--)
+		if (dev->vqs[i]->state == VHL_VQ_READY)
+			vhl_vq_stop(dev->vqs[i]);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(vhl_vqs_start);
 
