@@ -12,7 +12,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 #define NUM	16
 #define TABLE	(RAM + 0x8000)

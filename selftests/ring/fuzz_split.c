@@ -15,7 +15,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 #define MAX_OPS		200
 #define HUGE_AT		(1ULL << 40)

@@ -10,7 +10,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 #define CHAINS		210000
 #define CHAINS_PER_RING	1500

@@ -11,7 +11,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 static struct tap_options opt = { .seconds = 4, .seed = 1 };
 

@@ -4,7 +4,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 #define HI	0x40000000ULL	/* away from RAM */
 

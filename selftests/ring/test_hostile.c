@@ -2,7 +2,7 @@
 /* What a driver must not do, and what the ring says then */
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 static const struct buf one = { RAM, 100, false };
 static const u16 nums[] = { 1, 2, 256, 32768 };

@@ -4,7 +4,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 #define TABLE	(RAM + 0x40000)
 #define HI	0x40000000ULL

@@ -5,7 +5,7 @@
 #include <linux/kernel.h>
 #include <asm/barrier.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 static const struct buf one = { RAM, 100, false };
 

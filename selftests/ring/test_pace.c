@@ -9,7 +9,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 #include "pace.h"
 
 /* ns; those of a slow machine, so that the timer's are not all that counts */

@@ -5,7 +5,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 static const struct buf one = { RAM + 0x10, 100, false };
 static const u16 nums[] = { 1, 2, 4, 256, 32768 };

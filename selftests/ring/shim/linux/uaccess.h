@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The owner's memory; guest.c checks each access and can make it fault */
+/* The owner's memory; regions.c checks each access and can make it fault */
 #ifndef VHL_SHIM_UACCESS_H
 #define VHL_SHIM_UACCESS_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Guest memory for tests: a table of regions behind vhl_mem_find() and copy_from_user() */
-#ifndef GUEST_H
-#define GUEST_H
+#ifndef REGIONS_H
+#define REGIONS_H
 
 #include <linux/types.h>
 
@@ -69,4 +69,4 @@ static inline u32 rng_below(struct rng *rng, u32 n)
 	return (rng_next(rng) >> 32) * n >> 32;
 }
 
-#endif /* GUEST_H */
+#endif /* REGIONS_H */

@@ -9,7 +9,7 @@
 #include <linux/uaccess.h>
 #include <asm/barrier.h>
 
-#include "guest.h"
+#include "regions.h"
 
 /* The guest whose memory copy_from_user() reaches */
 static struct guest *live;

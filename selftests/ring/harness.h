@@ -5,8 +5,8 @@
  * TEST(name) { ... } registers itself.  CHECK() notes a failure and goes on, REQUIRE() ends the
  * test.  A test that hangs or dies takes the program with it, short of its plan.
  */
-#ifndef TAP_H
-#define TAP_H
+#ifndef HARNESS_H
+#define HARNESS_H
 
 #include <stdbool.h>
 
@@ -88,4 +88,4 @@ do {									\
 		tap_stop();						\
 } while (0)
 
-#endif /* TAP_H */
+#endif /* HARNESS_H */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tap.h"
+#include "harness.h"
 
 #define TIMEOUT		120
 #define MAX_DIAGS	20

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* A split virtqueue with both of its sides: a model of the driver's, and the ring under test */
-#ifndef DRIVER_H
-#define DRIVER_H
+#ifndef DRIVER_SPLIT_H
+#define DRIVER_SPLIT_H
 
-#include "guest.h"
+#include "regions.h"
 #include "ring.h"
-#include "tap.h"
+#include "harness.h"
 
 /* Default guest memory: readable and writable */
 #define RAM		0x100000ULL
@@ -111,4 +111,4 @@ void rig_used(const char *file, int line, struct rig *r, u16 head, u32 len);
 /* Faults that some test has seen */
 extern bool faults_seen[VHL_FAULT_NR];
 
-#endif /* DRIVER_H */
+#endif /* DRIVER_SPLIT_H */

@@ -5,7 +5,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver.h"
+#include "driver_split.h"
 
 bool faults_seen[VHL_FAULT_NR];
 
