@@ -62,9 +62,7 @@ static bool vhl_is_running(struct vhl_dev *dev)
 int vhl_get_features(struct vhl_dev *dev, u64 *features)
 {
 	memset(features, 0, VHL_FEATURE_WORDS * sizeof(*features));
-	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) |
-		      BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-		      BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | dev->node->dialect->features;
+	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) | vhl_ring_features() | dev->node->dialect->features;
 	return dev->node->ops->features ? dev->node->ops->features(dev, features) : 0;
 }
 

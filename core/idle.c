@@ -107,9 +107,7 @@ static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
 {
 	switch (run) {
 	case VHL_RUN_RING:
-		return !vhl_ring_empty(&vq->ring);
-	case VHL_RUN_SHORT:
-		return vhl_ring_grown(&vq->ring);
+		return !vhl_ring_empty(vq->ring);
 	case VHL_RUN_BACKEND:
 		return vq->dev->node->ops->pending && vq->dev->node->ops->pending(vq);
 	case VHL_RUN_MORE:
@@ -186,11 +184,7 @@ static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
 {
 	switch (run) {
 	case VHL_RUN_RING:
-		if (vhl_ring_enable_notify(&vq->ring))
-			return true;
-		break;
-	case VHL_RUN_SHORT:
-		if (vhl_ring_enable_notify_grown(&vq->ring))
+		if (vhl_ring_ask_kick(vq->ring))
 			return true;
 		break;
 	case VHL_RUN_BACKEND:

@@ -156,7 +156,7 @@ void vhl_vq_signal_owed(struct vhl_vq *vq)
 {
 	spin_lock_irq(&vq->used_lock);
 	vq->call.was_told = false;
-	if (vhl_ring_owes_call(&vq->ring, false))
+	if (vhl_ring_owes_call(vq->ring, false))
 		signal_call(vq);
 	spin_unlock_irq(&vq->used_lock);
 }
@@ -285,7 +285,7 @@ int vhl_vq_set_call(struct vhl_vq *vq, int fd)
 	spin_lock_irq(&vq->used_lock);
 	told = call_replace(&vq->call, ctx, drop);
 	/* without a ring there is nothing to look at: the start does it */
-	if (ctx && vhl_vq_started(vq) && vhl_ring_owes_call(&vq->ring, told))
+	if (ctx && vhl_vq_started(vq) && vhl_ring_owes_call(vq->ring, told))
 		signal_call(vq);
 	spin_unlock_irq(&vq->used_lock);
 	eventfd_put(drop[0]);

@@ -28,40 +28,19 @@ struct vhl_area {
 
 /**
  * struct vhl_pin - the mapped ring of a queue
- * @desc: descriptor table
- * @avail: driver area
- * @used: device area
+ * @area: its areas
  * @mm: whose locked memory was charged
  * @charged: pages of that
  */
 struct vhl_pin {
-	struct vhl_area desc;
-	struct vhl_area avail;
-	struct vhl_area used;
+	struct vhl_area area[VHL_RING_AREAS];
 	struct mm_struct *mm;
 	unsigned long charged;
 };
 
-static size_t desc_size(const struct vhl_vq *vq)
+static struct vhl_ring_extent ring_extent(const struct vhl_vq *vq, enum vhl_ring_area area)
 {
-	return vq->num * sizeof(struct vring_desc);
-}
-
-/* virtio 1.2, section 2.7: the event fields are there only if they were negotiated */
-static size_t event_size(const struct vhl_vq *vq)
-{
-	return vhl_has_feature(vq->dev, VIRTIO_RING_F_EVENT_IDX) ? sizeof(__virtio16) : 0;
-}
-
-static size_t avail_size(const struct vhl_vq *vq)
-{
-	return sizeof(struct vring_avail) + vq->num * sizeof(__virtio16) + event_size(vq);
-}
-
-static size_t used_size(const struct vhl_vq *vq)
-{
-	return sizeof(struct vring_used) + vq->num * sizeof(struct vring_used_elem) +
-	       event_size(vq);
+	return vhl_ring_extent(vq->dev->features[0], vq->num, area);
 }
 
 /*
@@ -123,9 +102,12 @@ static unsigned int area_pages(u64 addr, size_t size)
 
 static unsigned long ring_pages(const struct vhl_vq *vq)
 {
-	return area_pages(vq->desc_addr, desc_size(vq)) +
-	       area_pages(vq->avail_addr, avail_size(vq)) +
-	       area_pages(vq->used_addr, used_size(vq));
+	unsigned long pages = 0;
+	unsigned int i;
+
+	for (i = 0; i < VHL_RING_AREAS; i++)
+		pages += area_pages(vq->area[i], ring_extent(vq, i).size);
+	return pages;
 }
 
 static unsigned long kib(unsigned long pages)
@@ -159,11 +141,11 @@ static void unpin_area(struct vhl_area *area)
 	kvfree(area->pages);
 }
 
-static void *pin_area(struct vhl_area *area, const struct vhl_dev *dev, u64 addr, size_t size,
-		      u32 perm)
+static void *pin_area(struct vhl_area *area, const struct vhl_dev *dev, u64 addr,
+		      struct vhl_ring_extent extent)
 {
-	unsigned int num = area_pages(addr, size);
-	u64 pos = addr, end = addr + size;
+	unsigned int num = area_pages(addr, extent.size);
+	u64 pos = addr, end = addr + extent.size;
 	struct page **pages;
 	unsigned int i;
 	int ret;
@@ -177,7 +159,7 @@ static void *pin_area(struct vhl_area *area, const struct vhl_dev *dev, u64 addr
 		size_t len = piece_len(pos, end);
 		unsigned long hva;
 
-		ret = ring_hva(dev, pos, len, perm, &hva);
+		ret = ring_hva(dev, pos, len, extent.perm, &hva);
 		if (!ret)
 			ret = pin_page(hva, &pages[i]);
 		if (ret)
@@ -203,6 +185,7 @@ int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg)
 {
 	struct vhl_dev *dev = vq->dev;
 	struct vhl_pin *pins;
+	unsigned int i;
 	void *p;
 	int ret;
 
@@ -217,58 +200,51 @@ int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg)
 	ret = account_locked_vm(pins->mm, pins->charged, true);
 	if (ret) {
 		complain_of_limit(vq);
-		p = ERR_PTR(ret);
 		goto free_pins;
 	}
-	p = pin_area(&pins->desc, dev, vq->desc_addr, desc_size(vq), VHL_MEM_READ);
-	if (IS_ERR(p))
-		goto uncharge;
-	cfg->desc = p;
-	p = pin_area(&pins->avail, dev, vq->avail_addr, avail_size(vq), VHL_MEM_READ);
-	if (IS_ERR(p))
-		goto unpin_desc;
-	cfg->avail = p;
-	p = pin_area(&pins->used, dev, vq->used_addr, used_size(vq), VHL_MEM_WRITE);
-	if (IS_ERR(p))
-		goto unpin_avail;
-	cfg->used = p;
+	for (i = 0; i < VHL_RING_AREAS; i++) {
+		p = pin_area(&pins->area[i], dev, vq->area[i], ring_extent(vq, i));
+		if (IS_ERR(p)) {
+			ret = PTR_ERR(p);
+			goto unpin_areas;
+		}
+		cfg->area[i] = p;
+	}
 	vq->pins = pins;
 	return 0;
 
-unpin_avail:
-	unpin_area(&pins->avail);
-unpin_desc:
-	unpin_area(&pins->desc);
-uncharge:
+unpin_areas:
+	while (i)
+		unpin_area(&pins->area[--i]);
 	account_locked_vm(pins->mm, pins->charged, false);
 free_pins:
 	kfree(pins);
-	return PTR_ERR(p);
+	return ret;
 }
 
 void vhl_unpin_ring(struct vhl_vq *vq)
 {
 	struct vhl_pin *pins = vq->pins;
+	unsigned int i;
 
 	lockdep_assert_held(&vq->dev->mutex);
 
 	vq->pins = NULL;
-	unpin_area(&pins->used);
-	unpin_area(&pins->avail);
-	unpin_area(&pins->desc);
+	for (i = 0; i < VHL_RING_AREAS; i++)
+		unpin_area(&pins->area[i]);
 	account_locked_vm(pins->mm, pins->charged, false);
 	kfree(pins);
 }
 
-static bool area_is_mapped(const struct vhl_dev *dev, u64 addr, size_t size, u32 perm)
+static bool area_is_mapped(const struct vhl_dev *dev, u64 addr, struct vhl_ring_extent extent)
 {
-	u64 pos = addr, end = addr + size;
+	u64 pos = addr, end = addr + extent.size;
 	unsigned long hva;
 
 	while (pos < end) {
 		size_t len = piece_len(pos, end);
 
-		if (ring_hva(dev, pos, len, perm, &hva))
+		if (ring_hva(dev, pos, len, extent.perm, &hva))
 			return false;
 		pos += len;
 	}
@@ -278,11 +254,14 @@ static bool area_is_mapped(const struct vhl_dev *dev, u64 addr, size_t size, u32
 /* Has the present map a place for the whole ring? */
 bool vhl_ring_is_mapped(struct vhl_vq *vq)
 {
+	unsigned int i;
+
 	lockdep_assert_held(&vq->dev->mutex);
 
-	return area_is_mapped(vq->dev, vq->desc_addr, desc_size(vq), VHL_MEM_READ) &&
-	       area_is_mapped(vq->dev, vq->avail_addr, avail_size(vq), VHL_MEM_READ) &&
-	       area_is_mapped(vq->dev, vq->used_addr, used_size(vq), VHL_MEM_WRITE);
+	for (i = 0; i < VHL_RING_AREAS; i++)
+		if (!area_is_mapped(vq->dev, vq->area[i], ring_extent(vq, i)))
+			return false;
+	return true;
 }
 
 static bool area_touches(const struct vhl_dev *dev, u64 addr, size_t size, u64 first, u64 last)
@@ -302,9 +281,12 @@ static bool area_touches(const struct vhl_dev *dev, u64 addr, size_t size, u64 f
 /* Is any of the ring in a region that goes when @first to @last is unmapped? */
 bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last)
 {
+	unsigned int i;
+
 	lockdep_assert_held(&vq->dev->mutex);
 
-	return area_touches(vq->dev, vq->desc_addr, desc_size(vq), first, last) ||
-	       area_touches(vq->dev, vq->avail_addr, avail_size(vq), first, last) ||
-	       area_touches(vq->dev, vq->used_addr, used_size(vq), first, last);
+	for (i = 0; i < VHL_RING_AREAS; i++)
+		if (area_touches(vq->dev, vq->area[i], ring_extent(vq, i).size, first, last))
+			return true;
+	return false;
 }

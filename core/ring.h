@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Rings: the device's side of a virtqueue (virtio 1.2, section 2.6 and 2.7).
+ * Rings: the device's side of a virtqueue (virtio 1.2, section 2.6), whatever its format.
  *
  * Plain C on memory: nothing here knows a device type, an ioctl, a thread or a lock, and the
  * same files are compiled in userspace for tests and fuzzers.  The ring areas are mapped and
@@ -9,13 +9,16 @@
  *
  * Two sides, each with one user at a time:
  *
- *   taking      vhl_ring_next(), _rewind(), _empty(), _grown(), _enable_notify(), ...
+ *   taking      vhl_ring_take(), _mark(), _rewind(), _empty(), _ask_kick(), _no_kicks()
  *               the worker, under the mutex of the virtqueue
- *   completing  vhl_ring_push(), vhl_ring_publish(), vhl_ring_owes_call()
+ *   completing  vhl_ring_push(), _publish(), _owes_call()
  *               any context, under the irq-safe lock of the used side
  *
  * The driver shares this memory and may be hostile: whatever is read from it is read once into
  * a local, checked, then used.
+ *
+ * The format follows from the negotiated features. A format is one file, ring_split.c, which
+ * shares ring_format.h with ring.c; no other file knows one.
  */
 #ifndef VHL_RING_H
 #define VHL_RING_H
@@ -28,11 +31,10 @@
 
 #include "mem.h"
 
+struct vhl_ring_format;
+
 /* Segments of one chain at most; an iov_iter may not have more (UIO_MAXIOV) */
 #define VHL_IOV_MAX		1024
-
-/* Ring size of a split ring (virtio 1.2, section 2.7) */
-#define VHL_RING_NUM_MAX	32768
 
 /* Why a queue broke; text in vhl_ring_fault_name(), trace output in trace.h */
 enum vhl_ring_fault {
@@ -56,64 +58,124 @@ enum vhl_ring_fault {
 	VHL_FAULT_NR
 };
 
-/**
- * struct vhl_ring_cfg - what a ring is made from
- * @desc: descriptor table, @num * 16 bytes, aligned to 16
- * @avail: driver area, 6 + @num * 2 bytes, aligned to 2
- * @used: device area, 6 + @num * 8 bytes, aligned to 4
- * @mem: the map for buffers and indirect tables
- * @iov: room for the segments of a chain, the caller's
- * @iov_max: how many, at most VHL_IOV_MAX
- * @num: ring size, a power of two, at most VHL_RING_NUM_MAX
- * @base: avail index to begin with
- * @event_idx: VIRTIO_F_EVENT_IDX was negotiated
- * @indirect: VIRTIO_F_INDIRECT_DESC was negotiated
- */
-struct vhl_ring_cfg {
-	const struct vring_desc *desc;
-	struct vring_avail *avail;
-	struct vring_used *used;
-	const struct vhl_mem *mem;
-	struct iovec *iov;
-	unsigned int iov_max;
-	u16 num;
-	u16 base;
-	bool event_idx;
-	bool indirect;
+/* The parts of a ring (virtio 1.2, section 2.6) */
+enum vhl_ring_area {
+	VHL_RING_DESC,			/* descriptors */
+	VHL_RING_DRIVER,		/* the driver's: avail ring, or its event suppression */
+	VHL_RING_DEVICE,		/* the device's: used ring, or its event suppression */
+	VHL_RING_AREAS
 };
 
 /**
- * struct vhl_ring - a split virtqueue, seen from the device
- * @cfg: constant while the ring is in use, but for the room for segments
- * @last_avail: index of the next chain to take
- * @avail_seen: avail index when it was last read
- * @used_start: @used_next when the ring was made
- * @notify_on: the driver was last told to kick
+ * struct vhl_ring_extent - what an area takes
+ * @size: bytes
+ * @align: of its address
+ * @perm: what the device does there: VHL_MEM_READ, VHL_MEM_WRITE
+ */
+struct vhl_ring_extent {
+	size_t size;
+	size_t align;
+	u32 perm;
+};
+
+/**
+ * struct vhl_log - what the device may write, as a log of dirty guest memory needs it
+ * @addr: as the driver gave it: a guest address, or an IOVA where the map is of those
+ * @len: bytes
+ */
+struct vhl_log {
+	u64 addr;
+	u32 len;
+};
+
+/**
+ * struct vhl_segs - room for a chain, the caller's
+ * @iov: segments
+ * @log: for those that the device writes: entry i is of the segment @iov[out_num + i]; NULL where
+ *	 nothing logs
+ * @max: how many of each, at most VHL_IOV_MAX
+ */
+struct vhl_segs {
+	struct iovec *iov;
+	struct vhl_log *log;
+	unsigned int max;
+};
+
+/**
+ * struct vhl_ring_cfg - what a ring is made from
+ * @features: negotiated, the first 64
+ * @num: ring size, vhl_ring_num_ok()
+ * @base: where to begin, vhl_ring_base_ok()
+ * @area: each as vhl_ring_extent() says
+ * @mem: the map for buffers and indirect tables
+ * @segs: for the segments of a chain
+ */
+struct vhl_ring_cfg {
+	u64 features;
+	u32 num;
+	u32 base;
+	void *area[VHL_RING_AREAS];
+	const struct vhl_mem *mem;
+	struct vhl_segs segs;
+};
+
+/**
+ * struct vhl_miss - a translation that is missing
+ * @addr: the first address that has none, of those that were needed
+ * @perm: for what it is needed: VHL_MEM_READ or VHL_MEM_WRITE
+ * @mapped: it is in the map, but not for that
+ */
+struct vhl_miss {
+	u64 addr;
+	u32 perm;
+	bool mapped;
+};
+
+/**
+ * struct vhl_ring - a virtqueue, seen from the device
+ * @format: chosen by the features; constant, as are @mem and @num
+ * @mem: the map
+ * @num: ring size
+ * @segs: for the segments of the chain that is taken last
+ * @quick: chains that get more segments than that, or all if the ring logs, go the long way
+ * @pos: where the next chain is taken from. The low 16 bits count chains, from any start; the rest
+ *	 is the format's
+ * @dry_pos: @pos when the last take found no chain
+ * @dry: no take has found one since
  * @fault: why the ring is unusable
+ * @miss: of the last take that returned -ENXIO
  * @region: where the last address was found, or &vhl_no_region
  * @cache: of the map, to find others
  * @map_gen: generation of the map that both are of
- * @used_next: index of the next used entry to write; entries up to it may be unpublished
- * @used_told: index up to which entries are published
- * @told_valid: some of them were by this ring
+ * @pushed: counts chains that were pushed, from any start; some may be unpublished
+ * @ahead: @pos less @pushed while nothing is in flight
+ * @state: the format's
+ *
+ * For the ring's own files, but for @fault and @miss.
  */
 struct vhl_ring {
-	struct vhl_ring_cfg cfg;
+	const struct vhl_ring_format *format;
+	const struct vhl_mem *mem;
+	u32 num;
 
 	/* the taking side */
-	u16 last_avail;
-	u16 avail_seen;
-	u16 used_start;
-	bool notify_on;
+	unsigned int quick;
+	struct vhl_segs segs;
+	u32 pos;
+	u32 dry_pos;
+	bool dry;
 	enum vhl_ring_fault fault;
 	const struct vhost_iotlb_map *region;
 	struct vhl_region_cache cache;
 	u64 map_gen;
+	struct vhl_miss miss;
 
 	/* the completing side */
-	u16 used_next ____cacheline_aligned_in_smp;
-	u16 used_told;
-	bool told_valid;
+	u16 pushed ____cacheline_aligned_in_smp;
+	u16 ahead;
+
+	/* both, kept apart by the format */
+	u64 state[] ____cacheline_aligned_in_smp;
 };
 
 /**
@@ -136,53 +198,87 @@ struct vhl_chain {
 };
 
 /**
- * vhl_ring_init() - begin to use a ring
- * @ring: the ring
+ * struct vhl_done - a completed chain
+ * @id: its name, of struct vhl_chain
+ * @len: bytes written to the device-writable part
+ */
+struct vhl_done {
+	u16 id;
+	u32 len;
+};
+
+/* Before there is a ring */
+
+/* Feature bits that rings of any format serve, to offer */
+u64 vhl_ring_features(void);
+
+/* Is this a size, a position to begin with, for the ring that these features mean? */
+bool vhl_ring_num_ok(u64 features, u32 num);
+bool vhl_ring_base_ok(u64 features, u32 base);
+
+/**
+ * vhl_ring_extent() - what an area takes
+ * @features: negotiated
+ * @num: ring size, a legal one for @size to be of use
+ * @area: which
+ */
+struct vhl_ring_extent vhl_ring_extent(u64 features, u32 num, enum vhl_ring_area area);
+
+/**
+ * vhl_ring_new() - begin to use a ring
  * @cfg: copied
  *
- * The used index is taken over from the device area: what was used before stays used.
- */
-void vhl_ring_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg);
-
-/**
- * vhl_ring_set_room() - give a ring other room for the segments of a chain
- * @ring: the ring
- * @iov: replaces cfg.iov, which the chain that was taken last is in
- * @max: how many
- */
-static inline void vhl_ring_set_room(struct vhl_ring *ring, struct iovec *iov, unsigned int max)
-{
-	ring->cfg.iov = iov;
-	ring->cfg.iov_max = max;
-}
-
-/**
- * vhl_ring_next() - take the next chain
- * @ring: the ring
- * @chain: filled; good until the next call
+ * What was used before stays used, where the device area says so.
  *
- * A failure is final for the ring: @ring->fault says what it was, and the driver's index has
- * not moved past the chain. But for -ENOSPC: the chain has more segments than there is room for,
- * which may still be too many. With more room the next call looks at it anew.
- *
- * Context: may sleep (page faults of indirect tables).
- * Return: 1 with a chain, 0 when there is none, -EINVAL or -EFAULT on a bad ring, -ENOSPC.
+ * Return: the ring, or NULL when there is no memory.
  */
-int __must_check vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain);
+struct vhl_ring *vhl_ring_new(const struct vhl_ring_cfg *cfg);
+
+/* Stop that; the room is the caller's again */
+void vhl_ring_free(struct vhl_ring *ring);
 
 /* Chains that can be in flight at most */
 static inline u32 vhl_ring_size(const struct vhl_ring *ring)
 {
-	return ring->cfg.num;
+	return ring->num;
 }
+
+/* The taking side */
+
+/**
+ * vhl_ring_set_segs() - give a ring other room for the segments of a chain
+ * @ring: the ring
+ * @segs: copied; replaces the one that the chain that was taken last is in
+ */
+void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs);
+
+/**
+ * vhl_ring_take() - take the next chain
+ * @ring: the ring
+ * @chain: filled; good until the next call
+ *
+ * Moves on only with a chain. What else than a bad ring keeps it from that may pass, and the next
+ * call looks at the chain anew:
+ *
+ * -ENOSPC  more segments than there is room for, which may still be too many
+ * -ENXIO   an address of a buffer or a table has no translation; @ring->miss says which
+ * -EFAULT  the owner's mapping of a table faults, or was not to be waited for (pagefault_disable())
+ *
+ * Context: may sleep (page faults of indirect tables).
+ * Return: 1 with a chain, 0 when there is none, one of the above, or -EINVAL: the ring is bad,
+ * @ring->fault says why, and no call will have another result.
+ */
+int __must_check vhl_ring_take(struct vhl_ring *ring, struct vhl_chain *chain);
 
 /**
  * vhl_ring_mark() - where the next chain will be taken from
  * @ring: the ring
+ *
+ * Return: a position for vhl_ring_rewind() and vhl_ring_taken().
  */
 static inline u32 vhl_ring_mark(const struct vhl_ring *ring)
 {
-	return ring->last_avail;
+	return ring->pos;
 }
 
 /**
@@ -190,59 +286,62 @@ static inline u32 vhl_ring_mark(const struct vhl_ring *ring)
  * @ring: the ring
  * @mark: before the first of them
  */
-void vhl_ring_rewind(struct vhl_ring *ring, u32 mark);
+static inline void vhl_ring_rewind(struct vhl_ring *ring, u32 mark)
+{
+	ring->pos = mark;
+}
+
+/* Chains taken since, less those given back */
+static inline u16 vhl_ring_taken(const struct vhl_ring *ring, u32 mark)
+{
+	return ring->pos - mark;
+}
 
 /**
- * vhl_ring_empty() - is there no chain to take
+ * vhl_ring_empty() - is there no chain that is worth a take
  * @ring: the ring
  *
- * Touches only the avail index; for polling.
+ * Chains that were given back are worth one, unless a take has found no more of them: a device
+ * that does so has too few, and would only take the same ones again.
+ *
+ * Touches only what the driver writes to make a chain available; for polling.
  */
 bool vhl_ring_empty(const struct vhl_ring *ring);
 
 /**
- * vhl_ring_disable_notify() - tell the driver that kicks are not needed
+ * vhl_ring_ask_kick() - ask for a kick with the next chain
+ * @ring: the ring
+ *
+ * Return: true when the ring is not empty (vhl_ring_empty()): for what is there no kick can be relied
+ * on.
+ */
+bool __must_check vhl_ring_ask_kick(struct vhl_ring *ring);
+
+/**
+ * vhl_ring_no_kicks() - tell the driver that kicks are not needed
  * @ring: the ring
  *
  * A hint: a kick may come all the same.
  */
-void vhl_ring_disable_notify(struct vhl_ring *ring);
+void vhl_ring_no_kicks(struct vhl_ring *ring);
 
 /**
- * vhl_ring_enable_notify() - ask for a kick with the next chain
- * @ring: the ring
+ * vhl_ring_base() - where a ring that is made next would go on
+ * @ring: the ring, with nothing in flight
  *
- * Return: true when a chain came in meanwhile, for which no kick can be relied on.
+ * Return: as VHOST_GET_VRING_BASE and struct vhl_ring_cfg have it.
  */
-bool __must_check vhl_ring_enable_notify(struct vhl_ring *ring);
+u32 vhl_ring_base(const struct vhl_ring *ring);
+
+/* The completing side */
 
 /**
- * vhl_ring_grown() - did the driver add chains since the avail index was last read
+ * vhl_ring_push() - show chains to the driver with the next publication
  * @ring: the ring
- *
- * For a device that has taken all chains (vhl_ring_next() returned 0) and, finding them not enough,
- * gave them back. Touches only the avail index.
+ * @done: the chains, in the order in which it shall see them
+ * @n: how many
  */
-bool vhl_ring_grown(const struct vhl_ring *ring);
-
-/**
- * vhl_ring_enable_notify_grown() - ask for a kick with the next chain that was not seen yet
- * @ring: the ring
- *
- * As vhl_ring_enable_notify(), for a device that gave chains back because they were too few: it
- * would only take the same ones again.
- *
- * Return: true when a chain came in meanwhile.
- */
-bool __must_check vhl_ring_enable_notify_grown(struct vhl_ring *ring);
-
-/**
- * vhl_ring_push() - put a chain into the used ring, unpublished
- * @ring: the ring
- * @head: of the chain
- * @len: bytes written to its device-writable part
- */
-void vhl_ring_push(struct vhl_ring *ring, u16 head, u32 len);
+void vhl_ring_push(struct vhl_ring *ring, const struct vhl_done *done, unsigned int n);
 
 /**
  * vhl_ring_publish() - show the driver all that was pushed
@@ -255,12 +354,20 @@ bool __must_check vhl_ring_publish(struct vhl_ring *ring);
 /**
  * vhl_ring_owes_call() - may the driver be waiting to be called for what is published already
  * @ring: the ring
- * @told: who listens now was called for all of it
+ * @told: the eventfd in use now was signalled for all of it
  *
  * With an event index the driver says up to where it has looked; then @told does not count. Without,
  * a driver that did not switch calls off may be waiting.
  */
 bool vhl_ring_owes_call(const struct vhl_ring *ring, bool told);
+
+/* Chains pushed so far, from any start: of a split ring it is the used index */
+static inline u16 vhl_ring_pushed(const struct vhl_ring *ring)
+{
+	return ring->pushed;
+}
+
+/* Both sides */
 
 /**
  * vhl_ring_inflight() - chains taken and not yet pushed
@@ -268,55 +375,16 @@ bool vhl_ring_owes_call(const struct vhl_ring *ring, bool told);
  *
  * Context: stable only while both sides are held still.
  */
-u16 vhl_ring_inflight(const struct vhl_ring *ring);
+static inline u16 vhl_ring_inflight(const struct vhl_ring *ring)
+{
+	return ring->pos - ring->pushed - ring->ahead;
+}
 
 /**
  * vhl_ring_fault_name() - a few words for a person
  * @fault: the fault
  */
 const char *vhl_ring_fault_name(enum vhl_ring_fault fault);
-
-/* ring.c, for the ring formats */
-
-/**
- * vhl_chain_add() - add a buffer to a chain
- * @ring: the ring
- * @chain: the chain, zeroed before its first buffer
- * @addr: guest address
- * @len: bytes, may be 0
- * @write: device-writable
- *
- * Return: 0, -EINVAL or -EFAULT with @ring->fault set, or -ENOSPC.
- */
-int __must_check vhl_chain_add(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len,
-			       bool write);
-
-/**
- * vhl_chain_add_indirect() - add the buffers of an indirect table to a chain
- * @ring: the ring
- * @chain: the chain
- * @addr: guest address of the table
- * @len: bytes
- *
- * Return: 0, -EINVAL or -EFAULT with @ring->fault set, or -ENOSPC.
- */
-int __must_check vhl_chain_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
-					u32 len);
-
-/* Forget what is remembered of the map */
-static inline void vhl_ring_forget(struct vhl_ring *ring)
-{
-	ring->region = &vhl_no_region;
-	ring->cache = ring->cfg.mem->cache;
-	ring->map_gen = ring->cfg.mem->gen;
-}
-
-/* A chain begins: the map will stay as it is meanwhile, but may not be that of the last chain */
-static inline void vhl_ring_check_map(struct vhl_ring *ring)
-{
-	if (unlikely(ring->map_gen != ring->cfg.mem->gen))
-		vhl_ring_forget(ring);
-}
 
 /* Ring memory is little-endian; of legacy rings only those of little-endian guests are served */
 static inline u16 vhl16_to_cpu(__virtio16 v)

@@ -7,91 +7,237 @@
  * for one.
  */
 #include <linux/kernel.h>
+#include <linux/log2.h>
 #include <linux/nospec.h>
-#include <linux/string.h>
 #include <asm/barrier.h>
 
-#include "ring.h"
+#include "ring_format.h"
+
+VHL_RING_FORMAT(split);
+
+/* Section 2.7 */
+#define SPLIT_NUM_MAX	32768
+
+/**
+ * struct split - the state of a split ring
+ * @desc: descriptor table
+ * @avail: driver area
+ * @used: device area
+ * @event_idx: VIRTIO_RING_F_EVENT_IDX was negotiated
+ * @indirect: VIRTIO_RING_F_INDIRECT_DESC was negotiated
+ * @kicks_on: the driver was last told to kick
+ * @avail_seen: avail index when it was last read
+ * @signalled_used: used index that was published last
+ * @signalled_used_valid: it was by this ring
+ *
+ * Constant but for the last four, of which the first two are the taking side's. The avail index of the
+ * next chain are the low 16 bits of vhl_ring.pos, the others are 0; the used index is vhl_ring.pushed.
+ */
+struct split {
+	const struct vring_desc *desc;
+	const struct vring_avail *avail;
+	struct vring_used *used;
+	bool event_idx;
+	bool indirect;
+
+	bool kicks_on;
+	u16 avail_seen;
+
+	u16 signalled_used ____cacheline_aligned_in_smp;
+	bool signalled_used_valid;
+};
+
+static_assert(offsetof(struct vhl_ring, state) % __alignof__(struct split) == 0);
+
+static __always_inline struct split *to_split(const struct vhl_ring *ring)
+{
+	return (struct split *)ring->state;
+}
+
+/*
+ * Stores to the device area: these two and no others, so that a log of dirty memory has one place.
+ * The index is ordered behind all stores before it.
+ */
+static __always_inline void split_store16(__virtio16 *to, u16 value)
+{
+	virt_store_release(to, cpu_to_vhl16(value));
+}
+
+static __always_inline void split_store_elem(vring_used_elem_t *to, const struct vhl_done *done)
+{
+	WRITE_ONCE(to->id, cpu_to_vhl32(done->id));
+	WRITE_ONCE(to->len, cpu_to_vhl32(done->len));
+}
+
+static u16 split_avail_idx(const struct split *s)
+{
+	return vhl16_to_cpu(READ_ONCE(s->avail->idx));
+}
 
 /* Only with EVENT_IDX: the driver's event follows its ring, ours follows the used ring. */
 static u16 split_used_event(const struct vhl_ring *ring)
 {
-	return vhl16_to_cpu(READ_ONCE(ring->cfg.avail->ring[ring->cfg.num]));
+	return vhl16_to_cpu(READ_ONCE(to_split(ring)->avail->ring[ring->num]));
 }
 
 static void split_set_avail_event(struct vhl_ring *ring, u16 idx)
 {
-	__virtio16 *event = (__virtio16 *)&ring->cfg.used->ring[ring->cfg.num];
-
-	WRITE_ONCE(*event, cpu_to_vhl16(idx));
+	split_store16((__virtio16 *)&to_split(ring)->used->ring[ring->num], idx);
 }
 
-static u16 split_avail_idx(const struct vhl_ring *ring)
+static size_t split_state_size(u32 num)
 {
-	return vhl16_to_cpu(READ_ONCE(ring->cfg.avail->idx));
+	return num <= SPLIT_NUM_MAX && is_power_of_2(num) ? sizeof(struct split) : 0;
 }
 
-void vhl_ring_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
+/* The avail index; the used index is in the device area */
+static bool split_base_ok(u32 base)
 {
-	memset(ring, 0, sizeof(*ring));
-	ring->cfg = *cfg;
-	vhl_ring_forget(ring);
-	ring->last_avail = cfg->base;
-	ring->avail_seen = cfg->base;
-	ring->used_next = vhl16_to_cpu(READ_ONCE(cfg->used->idx));
-	ring->used_start = ring->used_next;
-	ring->used_told = ring->used_next;
-	ring->notify_on = true;
-	/* with EVENT_IDX flags have to be 0, whoever used the area before (2.7.10.2) */
-	WRITE_ONCE(cfg->used->flags, 0);
-	vhl_ring_disable_notify(ring);
+	return base <= U16_MAX;
+}
+
+static struct vhl_ring_extent split_extent(u64 features, u32 num, enum vhl_ring_area area)
+{
+	/* the event fields are there only if they were negotiated */
+	size_t event = features & BIT_ULL(VIRTIO_RING_F_EVENT_IDX) ? sizeof(__virtio16) : 0;
+
+	switch (area) {
+	case VHL_RING_DESC:
+		return (struct vhl_ring_extent) {
+			.size	= num * sizeof(struct vring_desc),
+			.align	= VRING_DESC_ALIGN_SIZE,
+			.perm	= VHL_MEM_READ,
+		};
+	case VHL_RING_DRIVER:
+		return (struct vhl_ring_extent) {
+			.size	= sizeof(struct vring_avail) + num * sizeof(__virtio16) + event,
+			.align	= VRING_AVAIL_ALIGN_SIZE,
+			.perm	= VHL_MEM_READ,
+		};
+	default:
+		return (struct vhl_ring_extent) {
+			.size	= sizeof(struct vring_used) + num * sizeof(struct vring_used_elem) +
+				  event,
+			.align	= VRING_USED_ALIGN_SIZE,
+			.perm	= VHL_MEM_WRITE,
+		};
+	}
+}
+
+static void split_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
+{
+	struct split *s = to_split(ring);
+
+	s->desc = cfg->area[VHL_RING_DESC];
+	s->avail = cfg->area[VHL_RING_DRIVER];
+	s->used = cfg->area[VHL_RING_DEVICE];
+	s->event_idx = cfg->features & BIT_ULL(VIRTIO_RING_F_EVENT_IDX);
+	s->indirect = cfg->features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC);
+	ring->pos = cfg->base;
+	s->avail_seen = cfg->base;
+	ring->pushed = vhl16_to_cpu(READ_ONCE(s->used->idx));
+	s->signalled_used = ring->pushed;
+	s->kicks_on = true;
+	/* with EVENT_IDX flags have to be 0, whatever used the area before (2.7.10.2) */
+	split_store16(&s->used->flags, 0);
+	vhl_split_no_kicks(ring);
+}
+
+static u32 split_base(const struct vhl_ring *ring)
+{
+	return ring->pos;
 }
 
 /* Read the avail index anew. Return: chains to take, or -EINVAL. */
 static int split_refill(struct vhl_ring *ring)
 {
-	u16 idx = split_avail_idx(ring);
-	u16 n = idx - ring->last_avail;
+	struct split *s = to_split(ring);
+	u16 idx = split_avail_idx(s);
+	u16 n = idx - (u16)ring->pos;
 
-	if (!n)
+	if (!n) {
+		ring->dry = true;
+		ring->dry_pos = ring->pos;
 		return 0;
-	if (unlikely(n > ring->cfg.num)) {
-		ring->fault = VHL_FAULT_AVAIL_JUMP;
-		return -EINVAL;
 	}
+	if (unlikely(n > ring->num))
+		return vhl_ring_bad(ring, VHL_FAULT_AVAIL_JUMP);
 	/*
 	 * Index before entries and descriptors.  Pairs with the write barrier of the driver between
 	 * filling an avail entry and moving the index (2.7.13.3.1).
 	 */
 	virt_rmb();
-	ring->avail_seen = idx;
+	s->avail_seen = idx;
 	return n;
+}
+
+static int split_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len)
+{
+	u32 num = len / sizeof(struct vring_desc), i = 0, walked = 0;
+	struct vhl_table_desc raw;
+	struct vhl_table table;
+	u16 flags;
+	u64 rest;
+	int ret;
+
+	static_assert(sizeof(raw) == sizeof(struct vring_desc));
+
+	if (unlikely(!num || len % sizeof(struct vring_desc)))
+		return vhl_ring_bad(ring, VHL_FAULT_INDIRECT_LEN);
+	ret = vhl_table_find(ring, &table, addr, len);
+	if (unlikely(ret))
+		return ret;
+
+	/*
+	 * No descriptor counts twice, so the walk ends after num steps; the driver may rewrite its
+	 * table meanwhile, which harms nobody but itself.
+	 */
+	for (;;) {
+		ret = vhl_table_read(ring, &table, i, &raw);
+		if (unlikely(ret))
+			return ret;
+		/* struct vring_desc: the address, then len, flags and next from the low end on */
+		rest = le64_to_cpu(raw.word[1]);
+		flags = rest >> 32;
+
+		if (unlikely(flags & VRING_DESC_F_INDIRECT))
+			return vhl_ring_bad(ring, VHL_FAULT_INDIRECT_NESTED);
+		ret = vhl_chain_add(ring, chain, le64_to_cpu(raw.word[0]), (u32)rest,
+				    flags & VRING_DESC_F_WRITE);
+		if (unlikely(ret))
+			return ret;
+		if (!(flags & VRING_DESC_F_NEXT))
+			return 0;
+
+		i = rest >> 48;
+		if (unlikely(i >= num))
+			return vhl_ring_bad(ring, VHL_FAULT_NEXT);
+		if (unlikely(++walked == num || walked > VHL_IOV_MAX))
+			return vhl_ring_bad(ring, VHL_FAULT_LOOP);
+	}
 }
 
 static int split_walk(struct vhl_ring *ring, struct vhl_chain *chain)
 {
-	u16 num = ring->cfg.num;
+	const struct split *s = to_split(ring);
+	u16 num = ring->num;
 	u16 i = chain->id;
 	u16 walked = 0;
 	int ret;
 
 	for (;;) {
-		const struct vring_desc *desc = &ring->cfg.desc[array_index_nospec(i, num)];
+		const struct vring_desc *desc = &s->desc[array_index_nospec(i, num)];
 		u64 addr = vhl64_to_cpu(READ_ONCE(desc->addr));
 		u32 len = vhl32_to_cpu(READ_ONCE(desc->len));
 		u16 flags = vhl16_to_cpu(READ_ONCE(desc->flags));
 
 		if (flags & VRING_DESC_F_INDIRECT) {
-			if (unlikely(!ring->cfg.indirect)) {
-				ring->fault = VHL_FAULT_INDIRECT_FEATURE;
-				return -EINVAL;
-			}
+			if (unlikely(!s->indirect))
+				return vhl_ring_bad(ring, VHL_FAULT_INDIRECT_FEATURE);
 			/* 2.7.5.3.1: a driver must not set both */
-			if (unlikely(flags & VRING_DESC_F_NEXT)) {
-				ring->fault = VHL_FAULT_INDIRECT_NEXT;
-				return -EINVAL;
-			}
-			return vhl_chain_add_indirect(ring, chain, addr, len);
+			if (unlikely(flags & VRING_DESC_F_NEXT))
+				return vhl_ring_bad(ring, VHL_FAULT_INDIRECT_NEXT);
+			return split_add_indirect(ring, chain, addr, len);
 		}
 		ret = vhl_chain_add(ring, chain, addr, len, flags & VRING_DESC_F_WRITE);
 		if (unlikely(ret))
@@ -100,159 +246,148 @@ static int split_walk(struct vhl_ring *ring, struct vhl_chain *chain)
 			return 0;
 
 		i = vhl16_to_cpu(READ_ONCE(desc->next));
-		if (unlikely(i >= num)) {
-			ring->fault = VHL_FAULT_NEXT;
-			return -EINVAL;
-		}
-		if (unlikely(++walked == num)) {
-			ring->fault = VHL_FAULT_LOOP;
-			return -EINVAL;
-		}
+		if (unlikely(i >= num))
+			return vhl_ring_bad(ring, VHL_FAULT_NEXT);
+		if (unlikely(++walked == num))
+			return vhl_ring_bad(ring, VHL_FAULT_LOOP);
 	}
 }
 
-int vhl_ring_next(struct vhl_ring *ring, struct vhl_chain *chain)
+int vhl_split_take(struct vhl_ring *ring, struct vhl_chain *chain)
 {
-	u16 num = ring->cfg.num;
+	const struct split *s = to_split(ring);
+	u16 idx = ring->pos;
+	u16 num = ring->num;
 	int ret;
 
-	if (unlikely(ring->fault))
-		return -EINVAL;
-	if (ring->last_avail == ring->avail_seen) {
+	if (idx == s->avail_seen) {
 		ret = split_refill(ring);
 		if (ret <= 0)
 			return ret;
 	}
+	ring->dry = false;
 
-	chain->id = vhl16_to_cpu(READ_ONCE(ring->cfg.avail->ring[ring->last_avail & (num - 1)]));
-	if (unlikely(chain->id >= num)) {
-		ring->fault = VHL_FAULT_HEAD;
-		return -EINVAL;
-	}
+	chain->id = vhl16_to_cpu(READ_ONCE(s->avail->ring[idx & (num - 1)]));
+	if (unlikely(chain->id >= num))
+		return vhl_ring_bad(ring, VHL_FAULT_HEAD);
 	/* backends index with it, too */
 	chain->id = array_index_nospec(chain->id, num);
-	chain->iov = ring->cfg.iov;
-	chain->out_num = 0;
-	chain->in_num = 0;
-	chain->out_len = 0;
-	chain->in_len = 0;
-	vhl_ring_check_map(ring);
+	vhl_chain_begin(ring, chain);
 	ret = split_walk(ring, chain);
 	if (unlikely(ret))
 		return ret;
 
-	ring->last_avail++;
+	ring->pos = (u16)(idx + 1);
 	return 1;
 }
 
-void vhl_ring_rewind(struct vhl_ring *ring, u32 mark)
+bool vhl_split_empty(const struct vhl_ring *ring)
 {
-	ring->last_avail = mark;
+	return split_avail_idx(to_split(ring)) == (u16)vhl_ring_awaited(ring);
 }
 
-bool vhl_ring_empty(const struct vhl_ring *ring)
+bool vhl_split_ask_kick(struct vhl_ring *ring)
 {
-	return split_avail_idx(ring) == ring->last_avail;
-}
+	struct split *s = to_split(ring);
 
-bool vhl_ring_grown(const struct vhl_ring *ring)
-{
-	return split_avail_idx(ring) != ring->avail_seen;
-}
-
-void vhl_ring_disable_notify(struct vhl_ring *ring)
-{
-	if (!ring->notify_on)
-		return;
-	ring->notify_on = false;
-	/*
-	 * With EVENT_IDX an event that the driver has passed is as good as none: it will not pass
-	 * it again before 2^16 more chains.
-	 */
-	if (!ring->cfg.event_idx)
-		WRITE_ONCE(ring->cfg.used->flags, cpu_to_vhl16(VRING_USED_F_NO_NOTIFY));
-}
-
-static bool split_enable_notify(struct vhl_ring *ring, u16 from)
-{
-	ring->notify_on = true;
-	if (ring->cfg.event_idx)
-		split_set_avail_event(ring, from);
+	s->kicks_on = true;
+	if (s->event_idx)
+		split_set_avail_event(ring, vhl_ring_awaited(ring));
 	else
-		WRITE_ONCE(ring->cfg.used->flags, 0);
+		split_store16(&s->used->flags, 0);
 	/*
 	 * Ask for the kick before looking once more. Pairs with the full barrier of the driver
 	 * between moving the avail index and reading flags or event (2.7.13.4.1): one of the two
 	 * sees the other's store.
 	 */
 	virt_mb();
-	return split_avail_idx(ring) != from;
+	return !vhl_split_empty(ring);
 }
 
-bool vhl_ring_enable_notify(struct vhl_ring *ring)
+void vhl_split_no_kicks(struct vhl_ring *ring)
 {
-	return split_enable_notify(ring, ring->last_avail);
+	struct split *s = to_split(ring);
+
+	if (!s->kicks_on)
+		return;
+	s->kicks_on = false;
+	/*
+	 * With EVENT_IDX an event that the driver has passed is as good as none: it will not pass
+	 * it again before 2^16 more chains.
+	 */
+	if (!s->event_idx)
+		split_store16(&s->used->flags, VRING_USED_F_NO_NOTIFY);
 }
 
-bool vhl_ring_enable_notify_grown(struct vhl_ring *ring)
+void vhl_split_push(struct vhl_ring *ring, const struct vhl_done *done, unsigned int n)
 {
-	return split_enable_notify(ring, ring->avail_seen);
+	vring_used_elem_t *elems = to_split(ring)->used->ring;
+	u16 mask = ring->num - 1;
+	u16 idx = ring->pushed;
+
+	ring->pushed += n;
+	for (; n; n--, done++, idx++)
+		split_store_elem(&elems[idx & mask], done);
 }
 
-void vhl_ring_push(struct vhl_ring *ring, u16 head, u32 len)
+static bool split_calls_are_off(const struct split *s)
 {
-	u16 i = ring->used_next & (ring->cfg.num - 1);
-	struct vring_used_elem *elem = (struct vring_used_elem *)&ring->cfg.used->ring[i];
-
-	WRITE_ONCE(elem->id, cpu_to_vhl32(head));
-	WRITE_ONCE(elem->len, cpu_to_vhl32(len));
-	ring->used_next++;
+	return vhl16_to_cpu(READ_ONCE(s->avail->flags)) & VRING_AVAIL_F_NO_INTERRUPT;
 }
 
-bool vhl_ring_publish(struct vhl_ring *ring)
+bool vhl_split_publish(struct vhl_ring *ring)
 {
-	u16 new = ring->used_next;
-	u16 old = ring->used_told;
-	bool valid = ring->told_valid;
+	struct split *s = to_split(ring);
+	u16 new = ring->pushed;
+	u16 old = s->signalled_used;
+	bool valid = s->signalled_used_valid;
 
 	/*
 	 * Entries, and what was written to buffers, before the index. Pairs with the read barrier
 	 * of the driver between the used index and the used entry (2.7.14).
 	 */
-	virt_store_release(&ring->cfg.used->idx, cpu_to_vhl16(new));
+	split_store16(&s->used->idx, new);
 	/*
 	 * Publish before looking whether a call is wanted. Pairs with the full barrier of the
 	 * driver between enabling calls and looking at the used index again (2.7.7.1).
 	 */
 	virt_mb();
 
-	ring->used_told = new;
-	ring->told_valid = true;
-	if (!ring->cfg.event_idx) {
-		u16 flags = vhl16_to_cpu(READ_ONCE(ring->cfg.avail->flags));
-
-		return !(flags & VRING_AVAIL_F_NO_INTERRUPT);
-	}
+	s->signalled_used = new;
+	s->signalled_used_valid = true;
+	if (!s->event_idx)
+		return !split_calls_are_off(s);
 	/* The first publication does not know what the driver saw before: tell it. */
 	return !valid || vring_need_event(split_used_event(ring), new, old);
 }
 
-bool vhl_ring_owes_call(const struct vhl_ring *ring, bool told)
+static bool split_owes_call(const struct vhl_ring *ring, bool told)
 {
-	u16 idx = ring->used_told;
+	const struct split *s = to_split(ring);
+	u16 idx = s->signalled_used;
 
-	if (!ring->cfg.event_idx)
-		return !told &&
-		       !(vhl16_to_cpu(READ_ONCE(ring->cfg.avail->flags)) & VRING_AVAIL_F_NO_INTERRUPT);
+	if (!s->event_idx)
+		return !told && !split_calls_are_off(s);
 	/*
 	 * It waits for the entry at its event, and looks again after it has asked for that: so there
 	 * is nothing to tell when the event is yet to come. An event a ring's length ago is no
 	 * request: there cannot be so many entries that it did not see.
 	 */
-	return vring_need_event(split_used_event(ring), idx, idx - ring->cfg.num);
+	return vring_need_event(split_used_event(ring), idx, idx - ring->num);
 }
 
-u16 vhl_ring_inflight(const struct vhl_ring *ring)
-{
-	return (u16)(ring->last_avail - ring->cfg.base) - (u16)(ring->used_next - ring->used_start);
-}
+const struct vhl_ring_format vhl_split_format = {
+	.features	= BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) | BIT_ULL(VIRTIO_RING_F_EVENT_IDX),
+	.state_size	= split_state_size,
+	.base_ok	= split_base_ok,
+	.extent		= split_extent,
+	.init		= split_init,
+	.base		= split_base,
+	.take		= vhl_split_take,
+	.empty		= vhl_split_empty,
+	.ask_kick	= vhl_split_ask_kick,
+	.no_kicks	= vhl_split_no_kicks,
+	.push		= vhl_split_push,
+	.publish	= vhl_split_publish,
+	.owes_call	= split_owes_call,
+};

@@ -76,7 +76,7 @@ TRACE_EVENT(vhl_complete,
 		__entry->dev = vq->dev->id;
 		__entry->vq = vq->index;
 		__entry->n = n;
-		__entry->used = vq->ring.used_next;
+		__entry->used = vhl_ring_pushed(vq->ring);
 	),
 	TP_printk("dev=%llu vq=%u n=%u used=%u", __entry->dev, __entry->vq, __entry->n,
 		  __entry->used)

@@ -78,8 +78,8 @@ extern const struct vhl_dialect vhl_dialect_vdpa;
 /* What a turn of a queue ended with */
 enum vhl_run {
 	VHL_RUN_MORE,		/* budget used up: run again soon */
-	VHL_RUN_RING,		/* the ring is empty: run when the driver kicks */
-	VHL_RUN_SHORT,		/* all chains together are too few: run when there are more */
+	VHL_RUN_RING,		/* vhl_vq_take() found no chain, or no more of those that were too few and
+				 * given back: run when the driver adds some and kicks */
 	VHL_RUN_BACKEND,	/* the backend is empty or full: run when it calls vhl_vq_kick() */
 };
 
@@ -222,16 +222,6 @@ struct vhl_call {
 };
 
 /**
- * struct vhl_done - a completed chain
- * @id: its name, of struct vhl_chain
- * @len: bytes written to the device-writable part
- */
-struct vhl_done {
-	u16 id;
-	u32 len;
-};
-
-/**
  * struct vhl_count - what completions add to the counters of their queue
  * @reqs: packets or requests, some of which may have taken no chain
  * @errors: those that failed
@@ -310,13 +300,11 @@ struct vhl_vq {
 
 	/* What the client set: dev->mutex */
 	u32 num;
-	u16 base;
+	u32 base;
 	bool have_addr;
 	bool enabled;			/* SET_VRING_ENABLE, where the dialect has that */
 	bool ever_started;
-	u64 desc_addr;
-	u64 avail_addr;
-	u64 used_addr;
+	u64 area[VHL_RING_AREAS];	/* addresses: of the owner, IOVAs with vDPA */
 	struct file *kick;
 	u32 busyloop_us;
 	struct vhl_poll kick_poll;
@@ -325,7 +313,8 @@ struct vhl_vq {
 	/* The taking side: mutex.  The state is read without it, too */
 	enum vhl_vq_state state;
 	bool again;			/* the next turn was asked for by the last one */
-	struct vhl_ring ring;
+	struct vhl_ring *ring;		/* while started, also the completing side's */
+	struct iovec *iov;		/* its room for segments */
 	struct eventfd_ctx *err;
 	u64 poll_ns;			/* of the self-tuning poll */
 	struct vhl_pace pace;
@@ -446,7 +435,7 @@ int __must_check vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain);
  */
 static inline u32 vhl_vq_mark(const struct vhl_vq *vq)
 {
-	return vhl_ring_mark(&vq->ring);
+	return vhl_ring_mark(vq->ring);
 }
 
 /**
@@ -471,7 +460,7 @@ void vhl_vq_reject(struct vhl_vq *vq, u32 mark, enum vhl_ring_fault fault);
 /* Size of the ring of a queue that has started: as many chains can be in flight at most */
 static inline u32 vhl_vq_size(const struct vhl_vq *vq)
 {
-	return vhl_ring_size(&vq->ring);
+	return vhl_ring_size(vq->ring);
 }
 
 /**

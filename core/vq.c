@@ -47,7 +47,7 @@ static bool vq_is_drained(struct vhl_vq *vq)
 	 * flight, it may be freed.
 	 */
 	spin_lock_irq(&vq->used_lock);
-	drained = !vhl_ring_inflight(&vq->ring);
+	drained = !vhl_ring_inflight(vq->ring);
 	spin_unlock_irq(&vq->used_lock);
 	return drained;
 }
@@ -57,7 +57,7 @@ unsigned int vhl_vq_inflight(const struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->mutex);
 
-	return vhl_ring_inflight(&vq->ring);
+	return vhl_ring_inflight(vq->ring);
 }
 EXPORT_SYMBOL_GPL(vhl_vq_inflight);
 
@@ -95,16 +95,16 @@ static int vq_prepare(struct vhl_vq *vq)
 {
 	struct vhl_dev *dev = vq->dev;
 	struct vhl_ring_cfg cfg = {
-		.mem		= &dev->mem,
-		.iov_max	= VHL_VQ_IOV_MIN,
+		.features	= dev->features[0],
 		.num		= vq->num,
 		.base		= vq->base,
-		.event_idx	= vhl_has_feature(dev, VIRTIO_RING_F_EVENT_IDX),
-		.indirect	= vhl_has_feature(dev, VIRTIO_RING_F_INDIRECT_DESC),
+		.mem		= &dev->mem,
+		.segs.max	= VHL_VQ_IOV_MIN,
 	};
+	struct vhl_ring *ring;
 	int ret;
 
-	if (!vq->num || !vq->have_addr)
+	if (!vhl_ring_num_ok(cfg.features, cfg.num) || !vq->have_addr)
 		return -EINVAL;
 	ret = vhl_worker_get(vq);
 	if (ret)
@@ -112,23 +112,29 @@ static int vq_prepare(struct vhl_vq *vq)
 	ret = vhl_pool_start(dev);
 	if (ret)
 		return ret;
-	cfg.iov = kvmalloc_array(VHL_VQ_IOV_MIN, sizeof(*cfg.iov), GFP_KERNEL_ACCOUNT);
-	if (!cfg.iov)
+	vq->iov = kvmalloc_array(VHL_VQ_IOV_MIN, sizeof(*vq->iov), GFP_KERNEL_ACCOUNT);
+	if (!vq->iov)
 		return -ENOMEM;
+	cfg.segs.iov = vq->iov;
 	ret = vhl_pin_ring(vq, &cfg);
 	if (ret)
 		goto free_iov;
+	ring = vhl_ring_new(&cfg);
+	if (!ring) {
+		ret = -ENOMEM;
+		goto unpin_ring;
+	}
 
 	vhl_vq_lock(vq);
 	spin_lock_irq(&vq->used_lock);
-	vhl_ring_init(&vq->ring, &cfg);
+	vq->ring = ring;
 	vq->held = false;
 	vq->unpublished = 0;
 	spin_unlock_irq(&vq->used_lock);
 	ret = vq_start_backend(vq);
 	vhl_vq_unlock(vq);
 	if (ret)
-		goto unpin_ring;
+		goto free_ring;
 	if (vq->kick) {
 		vq->kick_poll.is_kick = true;
 		ret = vhl_poll_start(&vq->kick_poll, vq, vq->kick, EPOLLIN);
@@ -144,10 +150,12 @@ stop_backend:
 	vhl_vq_lock(vq);
 	vq_stop_backend(vq);
 	vhl_vq_unlock(vq);
+free_ring:
+	vhl_ring_free(ring);
 unpin_ring:
 	vhl_unpin_ring(vq);
 free_iov:
-	kvfree(cfg.iov);
+	kvfree(vq->iov);
 	return ret;
 }
 
@@ -234,12 +242,14 @@ static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 	vq_become(vq, state);
 	vhl_idle_stop(vq);
 	vq_wait_for_chains(vq);
-	vq->base = vq->ring.last_avail;
+	vq->base = vhl_ring_base(vq->ring);
 	vq_stop_backend(vq);
 	vhl_vq_unlock(vq);
 
+	vhl_ring_free(vq->ring);
+	vq->ring = NULL;
 	vhl_unpin_ring(vq);
-	kvfree(vq->ring.cfg.iov);
+	kvfree(vq->iov);
 }
 
 /*
@@ -288,7 +298,7 @@ static void vq_publish(struct vhl_vq *vq)
 	WRITE_ONCE(vq->stats.batches, vq->stats.batches + 1);
 	trace_vhl_complete(vq, vq->unpublished);
 	vq->unpublished = 0;
-	if (vhl_ring_publish(&vq->ring))
+	if (vhl_ring_publish(vq->ring))
 		vhl_vq_signal(vq);
 }
 
@@ -297,16 +307,14 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
 {
 	struct vhl_stats *stats = &vq->stats;
 	unsigned long flags;
-	unsigned int i;
 
 	spin_lock_irqsave(&vq->used_lock, flags);
-	for (i = 0; i < n; i++)
-		vhl_ring_push(&vq->ring, done[i].id, done[i].len);
 	WRITE_ONCE(stats->reqs, stats->reqs + count->reqs);
 	WRITE_ONCE(stats->in, stats->in + count->in);
 	WRITE_ONCE(stats->out, stats->out + count->out);
 	WRITE_ONCE(stats->errors, stats->errors + count->errors);
 	if (n) {
+		vhl_ring_push(vq->ring, done, n);
 		vq->unpublished += n;
 		/* a worker that sleeps, or waits for a CPU, must not keep them back */
 		if (!vq->held || !vhl_worker_on_cpu(vq->worker))
@@ -365,17 +373,34 @@ EXPORT_SYMBOL_GPL(vhl_vq_break);
 /* Make room for any chain. Return: false when there is no memory, after a while. */
 static bool vq_grow_iov(struct vhl_vq *vq)
 {
-	struct iovec *iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*iov),
-					   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	struct vhl_segs segs = {
+		.iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*segs.iov),
+				      GFP_KERNEL_ACCOUNT | __GFP_NOWARN),
+		.max = VHL_IOV_MAX,
+	};
 
-	if (!iov) {
+	if (!segs.iov) {
 		/* no wake-up when memory is freed: back off, then the queue is run again */
 		usleep_range(1000, 2000);
 		return false;
 	}
-	kvfree(vq->ring.cfg.iov);
-	vhl_ring_set_room(&vq->ring, iov, VHL_IOV_MAX);
+	kvfree(vq->iov);
+	vq->iov = segs.iov;
+	vhl_ring_set_segs(vq->ring, &segs);
 	return true;
+}
+
+/* What keeps vhl_ring_take() from a chain is a fault where the device cannot be told of a change. */
+static enum vhl_ring_fault vq_fault(const struct vhl_ring *ring, int err)
+{
+	switch (err) {
+	case -ENXIO:
+		return ring->miss.mapped ? VHL_FAULT_PERMISSION : VHL_FAULT_ADDRESS;
+	case -EFAULT:
+		return VHL_FAULT_ACCESS;
+	default:
+		return ring->fault;
+	}
 }
 
 /* While completions are held back an indirect table must not be waited for to be swapped in */
@@ -384,15 +409,14 @@ static int vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 	int ret;
 
 	if (!vq->held)
-		return vhl_ring_next(&vq->ring, chain);
+		return vhl_ring_take(vq->ring, chain);
 	pagefault_disable();
-	ret = vhl_ring_next(&vq->ring, chain);
+	ret = vhl_ring_take(vq->ring, chain);
 	pagefault_enable();
-	if (likely(vq->ring.fault != VHL_FAULT_ACCESS))
+	if (likely(ret != -EFAULT))
 		return ret;
-	vq->ring.fault = VHL_FAULT_NONE;
 	vhl_vq_flush(vq);
-	ret = vhl_ring_next(&vq->ring, chain);
+	ret = vhl_ring_take(vq->ring, chain);
 	vhl_vq_hold(vq);
 	return ret;
 }
@@ -412,7 +436,7 @@ int vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 		ret = vq_take(vq, chain);
 	}
 	if (ret < 0)
-		vhl_vq_break(vq, vq->ring.fault);
+		vhl_vq_break(vq, vq_fault(vq->ring, ret));
 	return ret;
 }
 EXPORT_SYMBOL_GPL(vhl_vq_take);
@@ -421,7 +445,7 @@ void vhl_vq_rewind(struct vhl_vq *vq, u32 mark)
 {
 	lockdep_assert_held(&vq->mutex);
 
-	vhl_ring_rewind(&vq->ring, mark);
+	vhl_ring_rewind(vq->ring, mark);
 }
 EXPORT_SYMBOL_GPL(vhl_vq_rewind);
 
@@ -435,21 +459,20 @@ EXPORT_SYMBOL_GPL(vhl_vq_reject);
 static void vq_turn(struct vhl_vq *vq)
 {
 	enum vhl_run run;
-	u16 taken;
+	u32 mark;
 
 	mutex_lock(&vq->mutex);
 	if (vq->state != VHL_VQ_RUNNING || vq->dev->in_batch)
 		goto unlock;
 
 	vhl_idle_awake(vq);
-	taken = vq->ring.last_avail;
-	vhl_ring_disable_notify(&vq->ring);
+	mark = vhl_ring_mark(vq->ring);
+	vhl_ring_no_kicks(vq->ring);
 	run = vq->dev->node->ops->run(vq);
 	if (vq->state == VHL_VQ_BROKEN)
 		goto unlock;
-	taken = vq->ring.last_avail - taken;
 	/* a turn of its own, so that others on this worker and clients come in between */
-	if (vhl_idle_rest(vq, run, taken))
+	if (vhl_idle_rest(vq, run, vhl_ring_taken(vq->ring, mark)))
 		vhl_vq_kick(vq);
 unlock:
 	mutex_unlock(&vq->mutex);

@@ -3,7 +3,6 @@
  * Requests about one virtqueue (VHOST_SET_VRING_*), for the dialects. Their errors are
  * documented in the uapi header.
  */
-#include <linux/log2.h>
 #include <linux/nospec.h>
 #include <linux/uaccess.h>
 #include <linux/vhost.h>
@@ -28,7 +27,7 @@ static int set_num(struct vhl_vq *vq, u32 num)
 {
 	if (vhl_vq_started(vq))
 		return -EBUSY;
-	if (num > VHL_RING_NUM_MAX || !is_power_of_2(num))
+	if (!vhl_ring_num_ok(vq->dev->features[0], num))
 		return -EINVAL;
 	vq->num = num;
 	return 0;
@@ -38,7 +37,7 @@ static int set_base(struct vhl_vq *vq, u32 base)
 {
 	if (vhl_vq_started(vq))
 		return -EBUSY;
-	if (base > U16_MAX)
+	if (!vhl_ring_base_ok(vq->dev->features[0], base))
 		return -EINVAL;
 	vq->base = base;
 	return 0;
@@ -46,26 +45,29 @@ static int set_base(struct vhl_vq *vq, u32 base)
 
 static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
 {
+	const u64 area[VHL_RING_AREAS] = {
+		[VHL_RING_DESC]		= addr->desc_user_addr,
+		[VHL_RING_DRIVER]	= addr->avail_user_addr,
+		[VHL_RING_DEVICE]	= addr->used_user_addr,
+	};
 	struct vhl_dev *dev = vq->dev;
+	unsigned int i;
 
 	if (addr->flags)
 		return -EOPNOTSUPP;
-	if (!IS_ALIGNED(addr->desc_user_addr, VRING_DESC_ALIGN_SIZE) ||
-	    !IS_ALIGNED(addr->avail_user_addr, VRING_AVAIL_ALIGN_SIZE) ||
-	    !IS_ALIGNED(addr->used_user_addr, VRING_USED_ALIGN_SIZE))
-		return -EINVAL;
+	for (i = 0; i < VHL_RING_AREAS; i++)
+		if (!IS_ALIGNED(area[i], vhl_ring_extent(dev->features[0], vq->num, i).align))
+			return -EINVAL;
 
 	if (vhl_rings_are_iova(dev)) {
 		if (vhl_vq_started(vq))
 			return -EINVAL;
-	} else if (!access_ok((void __user *)(unsigned long)addr->desc_user_addr, 1) ||
-		   !access_ok((void __user *)(unsigned long)addr->avail_user_addr, 1) ||
-		   !access_ok((void __user *)(unsigned long)addr->used_user_addr, 1)) {
-		return -EINVAL;
+	} else {
+		for (i = 0; i < VHL_RING_AREAS; i++)
+			if (!access_ok((void __user *)(unsigned long)area[i], 1))
+				return -EINVAL;
 	}
-	vq->desc_addr = addr->desc_user_addr;
-	vq->avail_addr = addr->avail_user_addr;
-	vq->used_addr = addr->used_user_addr;
+	memcpy(vq->area, area, sizeof(area));
 	vq->have_addr = true;
 	return 0;
 }

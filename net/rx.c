@@ -44,8 +44,7 @@ struct vhl_net_room {
 
 enum vhl_net_gather {
 	VHL_NET_GOT,
-	VHL_NET_NONE,		/* no chain at all */
-	VHL_NET_SHORT,		/* too few */
+	VHL_NET_SHORT,		/* no chain at all, or too few */
 	VHL_NET_TOO_BIG,	/* no chains could ever hold the packet, or no memory for it */
 	VHL_NET_AGAIN,		/* not in this turn, or the queue is broken */
 };
@@ -76,7 +75,7 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 		}
 		ret = vhl_vq_take(vq, &chain);
 		if (ret <= 0) {
-			result = ret ? VHL_NET_AGAIN : room->heads ? VHL_NET_SHORT : VHL_NET_NONE;
+			result = ret ? VHL_NET_AGAIN : VHL_NET_SHORT;
 			goto rewind;
 		}
 		room->heads++;
@@ -455,14 +454,10 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 			q->packets[q->packet_next] = NULL;
 			ret = -EINVAL;
 			break;
-		case VHL_NET_NONE:
+		case VHL_NET_SHORT:
 			/* until there are buffers it does not matter how many packets come */
 			vhl_poll_mute(&q->tap->poll);
 			run = VHL_RUN_RING;
-			goto publish;
-		case VHL_NET_SHORT:
-			vhl_poll_mute(&q->tap->poll);
-			run = VHL_RUN_SHORT;
 			goto publish;
 		case VHL_NET_AGAIN:
 			goto publish;

@@ -16,10 +16,24 @@ static void *must(void *p)
 	return p;
 }
 
+static void rig_make_segs(struct rig *r, unsigned int max, bool log)
+{
+	r->cfg.segs = (struct vhl_segs) {
+		.iov = must(calloc(max, sizeof(struct iovec))),
+		.log = log ? must(calloc(max, sizeof(struct vhl_log))) : NULL,
+		.max = max,
+	};
+}
+
+static void rig_free_segs(struct rig *r)
+{
+	free(r->cfg.segs.iov);
+	free(r->cfg.segs.log);
+}
+
 struct rig *rig_new(u16 num, u16 base, unsigned int flags)
 {
 	struct rig *r = must(calloc(1, sizeof(*r)));
-	struct vhl_ring_cfg cfg;
 
 	guest_init(&r->guest);
 	if (!(flags & RIG_NO_RAM))
@@ -33,37 +47,40 @@ struct rig *rig_new(u16 num, u16 base, unsigned int flags)
 	r->avail->idx = cpu_to_vhl16(base);
 	r->avail_idx = base;
 	r->used_idx = base;
-	r->ring = must(aligned_alloc(__alignof__(struct vhl_ring), sizeof(struct vhl_ring)));
-	memset(r->ring, 0xa5, sizeof(*r->ring));
-	cfg = (struct vhl_ring_cfg) {
-		.desc = r->desc,
-		.avail = r->avail,
-		.used = r->used,
-		.mem = &r->guest.mem,
-		.iov = must(calloc(VHL_IOV_MAX, sizeof(struct iovec))),
-		.iov_max = VHL_IOV_MAX,
+	r->cfg = (struct vhl_ring_cfg) {
+		.features = (flags & RIG_EVENT_IDX ? BIT_ULL(VIRTIO_RING_F_EVENT_IDX) : 0) |
+			    (flags & RIG_NO_INDIRECT ? 0 : BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC)),
 		.num = num,
 		.base = base,
-		.event_idx = r->event_idx,
-		.indirect = !(flags & RIG_NO_INDIRECT),
+		.area = { r->desc, r->avail, r->used },
+		.mem = &r->guest.mem,
 	};
-	vhl_ring_init(r->ring, &cfg);
+	rig_make_segs(r, VHL_IOV_MAX, flags & RIG_LOG);
+	r->ring = must(vhl_ring_new(&r->cfg));
 	return r;
 }
 
-void rig_set_room(struct rig *r, unsigned int max)
+void rig_set_segs(struct rig *r, unsigned int max)
 {
-	free(r->ring->cfg.iov);
-	vhl_ring_set_room(r->ring, must(calloc(max, sizeof(struct iovec))), max);
+	bool log = r->cfg.segs.log;
+
+	rig_free_segs(r);
+	rig_make_segs(r, max, log);
+	vhl_ring_set_segs(r->ring, &r->cfg.segs);
 }
 
 void rig_restart(struct rig *r, u16 base)
 {
-	struct vhl_ring_cfg cfg = r->ring->cfg;
+	vhl_ring_free(r->ring);
+	r->cfg.base = base;
+	r->ring = must(vhl_ring_new(&r->cfg));
+}
 
-	cfg.base = base;
-	memset(r->ring, 0xa5, sizeof(*r->ring));
-	vhl_ring_init(r->ring, &cfg);
+void rig_three_regions(struct rig *r)
+{
+	guest_add(&r->guest, HI + 0x2000, 0x1000, RW);
+	guest_add(&r->guest, HI, 0x1000, RW);
+	guest_add(&r->guest, HI + 0x1000, 0x1000, RW);
 }
 
 void rig_free(struct rig *r)
@@ -72,8 +89,8 @@ void rig_free(struct rig *r)
 	free(r->desc);
 	free(r->avail);
 	free(r->used);
-	free(r->ring->cfg.iov);
-	free(r->ring);
+	rig_free_segs(r);
+	vhl_ring_free(r->ring);
 	free(r);
 }
 
@@ -121,6 +138,33 @@ void drv_post(struct rig *r, u16 head)
 	drv_show(r);
 }
 
+void drv_post_chain(struct rig *r, const struct buf *bufs, unsigned int n)
+{
+	drv_chain(r, 0, bufs, n);
+	drv_post(r, 0);
+}
+
+void drv_post_table(struct rig *r, u64 addr, u32 len, u16 flags, u16 next)
+{
+	drv_desc(r, 0, addr, len, F_INDIRECT | flags, next);
+	drv_post(r, 0);
+}
+
+bool drv_add(struct rig *r, unsigned int n)
+{
+	static const struct buf one = { RAM, 100, false };
+	u16 old = r->avail_idx;
+
+	while (n--) {
+		u16 head = r->avail_idx & (r->num - 1);
+
+		drv_chain(r, head, &one, 1);
+		drv_avail(r, head);
+	}
+	drv_show(r);
+	return drv_want_kick(r, old);
+}
+
 bool drv_want_kick(const struct rig *r, u16 old)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -159,137 +203,91 @@ int rig_take(struct rig *r)
 	r->chain.iov = NULL;
 	r->chain.id = 0xa5a5;
 	r->chain.out_num = r->chain.in_num = r->chain.out_len = r->chain.in_len = 0xa5a5a5;
-	return vhl_ring_next(r->ring, &r->chain);
+	return vhl_ring_take(r->ring, &r->chain);
 }
 
-struct span {
-	u64 at;
-	u64 len;
-};
-
-static unsigned int span_add(struct span *spans, unsigned int n, u64 at, u64 len)
+void rig_rewind(struct rig *r, u16 n)
 {
-	if (!len)
-		return n;
-	if (n && spans[n - 1].at + spans[n - 1].len == at) {
-		spans[n - 1].len += len;
-		return n;
-	}
-	spans[n] = (struct span){ at, len };
-	return n + 1;
+	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - n));
 }
 
-/* Where the bytes of a direction are, with neighbours merged: byte for byte, but cheap */
-static unsigned int spans_wanted(const struct guest *g, const struct buf *bufs, unsigned int n,
-				 bool write, struct span *spans, u64 *total)
+void rig_push(struct rig *r, u16 id, u32 len)
 {
-	unsigned int i, nr = 0;
+	const struct vhl_done done = { .id = id, .len = len };
 
-	*total = 0;
-	for (i = 0; i < n; i++) {
-		u64 addr = bufs[i].addr, len = bufs[i].len;
-
-		if (bufs[i].write != write)
-			continue;
-		*total += len;
-		while (len) {
-			const struct vhost_iotlb_map *region = guest_find(g, addr);
-			u64 part;
-
-			if (!region)
-				abort();
-			part = region->last - addr < len - 1 ? region->last - addr + 1 : len;
-			nr = span_add(spans, nr, region->addr + (addr - region->start), part);
-			addr += part;
-			len -= part;
-		}
-	}
-	return nr;
+	vhl_ring_push(r->ring, &done, 1);
 }
 
-static unsigned int spans_taken(const struct iovec *iov, unsigned int n, struct span *spans,
-				u64 *total)
+void rig_drain(struct rig *r)
 {
-	unsigned int i, nr = 0;
-
-	*total = 0;
-	for (i = 0; i < n; i++) {
-		nr = span_add(spans, nr, (uintptr_t)iov[i].iov_base, iov[i].iov_len);
-		*total += iov[i].iov_len;
-	}
-	return nr;
+	while (rig_take(r) == 1)
+		rig_push(r, r->chain.id, 0);
+	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
 }
 
-bool rig_compare(const char *file, int line, const struct rig *r, const struct buf *bufs,
-		 unsigned int n)
+enum vhl_ring_fault rig_why(const struct rig *r, int err)
 {
-	static struct span want[2 * VHL_IOV_MAX], is[2 * VHL_IOV_MAX];
-	const struct vhl_chain *chain = &r->chain;
-	int dir;
-
-	if (chain->out_num > VHL_IOV_MAX || chain->in_num > VHL_IOV_MAX - chain->out_num) {
-		tap_fail(file, line, "%u + %u segments", chain->out_num, chain->in_num);
-		return false;
+	switch (err) {
+	case -EINVAL:
+		return r->ring->fault;
+	case -ENXIO:
+		return r->ring->miss.mapped ? VHL_FAULT_PERMISSION : VHL_FAULT_ADDRESS;
+	case -EFAULT:
+		return VHL_FAULT_ACCESS;
 	}
-	for (dir = 0; dir < 2; dir++) {
-		const struct iovec *iov = dir ? chain->iov + chain->out_num : chain->iov;
-		unsigned int nr_want, nr_is;
-		u64 len_want, len_is;
-
-		nr_want = spans_wanted(&r->guest, bufs, n, dir, want, &len_want);
-		nr_is = spans_taken(iov, dir ? chain->in_num : chain->out_num, is, &len_is);
-		if (nr_want != nr_is || memcmp(want, is, nr_is * sizeof(*is))) {
-			tap_fail(file, line, "%s segments differ: %u spans, not %u; %llu bytes, not %llu",
-				 dir ? "in" : "out", nr_is, nr_want, len_is, len_want);
-			return false;
-		}
-		if ((dir ? chain->in_len : chain->out_len) != len_want) {
-			tap_fail(file, line, "%s_len is %u, not %llu", dir ? "in" : "out",
-				 dir ? chain->in_len : chain->out_len, len_want);
-			return false;
-		}
-	}
-	return true;
+	return VHL_FAULT_NONE;
 }
 
 bool rig_expect(const char *file, int line, struct rig *r, u16 head, const struct buf *bufs,
 		unsigned int n)
 {
-	int ret = rig_take(r);
+	int ret;
 
+	log_poison(&r->cfg.segs);
+	ret = rig_take(r);
 	if (ret != 1 || r->ring->fault) {
-		tap_fail(file, line, "take: %d, fault: %s", ret, vhl_ring_fault_name(r->ring->fault));
+		tap_fail(file, line, "take: %d, fault: %s", ret, vhl_ring_fault_name(rig_why(r, ret)));
 		return false;
 	}
 	if (r->chain.id != head) {
 		tap_fail(file, line, "head is %u, not %u", r->chain.id, head);
 		return false;
 	}
-	return rig_compare(file, line, r, bufs, n);
+	return chain_compare(file, line, &r->guest, &r->chain, bufs, n) &&
+	       log_compare(file, line, &r->guest, &r->cfg.segs, bufs, n);
+}
+
+bool rig_miss_is_true(const struct rig *r)
+{
+	const struct vhl_miss *miss = &r->ring->miss;
+	const struct vhost_iotlb_map *region = guest_find(&r->guest, miss->addr);
+
+	if (miss->perm != VHL_MEM_READ && miss->perm != VHL_MEM_WRITE)
+		return false;
+	return miss->mapped ? region && !(region->perm & miss->perm) : !region;
 }
 
 void rig_fault(const char *file, int line, struct rig *r, enum vhl_ring_fault fault)
 {
-	bool is_access = fault == VHL_FAULT_ADDRESS || fault == VHL_FAULT_PERMISSION ||
-			 fault == VHL_FAULT_ACCESS;
-	u16 before = r->ring->last_avail;
+	u32 before = vhl_ring_mark(r->ring);
 	u16 inflight = vhl_ring_inflight(r->ring);
 	int i, ret;
 
 	for (i = 0; i < 3; i++) {
 		ret = rig_take(r);
-		if (ret >= 0 || (ret != -EINVAL && ret != -EFAULT) ||
-		    (!i && (ret == -EFAULT) != is_access))
-			tap_fail(file, line, "take %d: %d", i, ret);
-		if (r->ring->fault != fault) {
-			tap_fail(file, line, "take %d: fault is '%s', not '%s'", i,
-				 vhl_ring_fault_name(r->ring->fault), vhl_ring_fault_name(fault));
+		if (rig_why(r, ret) != fault) {
+			tap_fail(file, line, "take %d: %d, '%s', not '%s'", i, ret,
+				 vhl_ring_fault_name(rig_why(r, ret)), vhl_ring_fault_name(fault));
 			return;
 		}
-		if (r->ring->last_avail != before || vhl_ring_inflight(r->ring) != inflight)
+		if (ret != -EINVAL && r->ring->fault)
+			tap_fail(file, line, "what may pass spoils the ring");
+		if (ret == -ENXIO && !rig_miss_is_true(r))
+			tap_fail(file, line, "the miss is not one");
+		if (vhl_ring_mark(r->ring) != before || vhl_ring_inflight(r->ring) != inflight)
 			tap_fail(file, line, "the index moved past a bad chain");
 		/* a driver that mends its ring does not mend the queue */
-		if (i == 1)
+		if (i == 1 && ret == -EINVAL)
 			drv_desc(r, r->chain.id & (r->num - 1), RAM, 1, 0, 0);
 	}
 	faults_seen[fault] = true;
@@ -297,31 +295,12 @@ void rig_fault(const char *file, int line, struct rig *r, enum vhl_ring_fault fa
 
 const char *rig_wrong(const struct rig *r)
 {
-	const struct vhl_chain *chain = &r->chain;
-	u64 len[2] = { 0, 0 };
-	unsigned int i;
+	const char *wrong;
 
 	if (r->ring->fault)
 		return "a chain from a ring with a fault";
-	if (chain->id >= r->num)
-		return "head is outside of the ring";
-	if (chain->out_num > VHL_IOV_MAX || chain->in_num > VHL_IOV_MAX - chain->out_num)
-		return "too many segments";
-	for (i = 0; i < chain->out_num + chain->in_num; i++) {
-		bool write = i >= chain->out_num;
-
-		if (!chain->iov[i].iov_len)
-			return "a segment without bytes";
-		if (!guest_owns(&r->guest, (uintptr_t)chain->iov[i].iov_base, chain->iov[i].iov_len,
-				write ? VHL_MEM_WRITE : VHL_MEM_READ))
-			return "a segment outside of what is mapped for it";
-		len[write] += chain->iov[i].iov_len;
-	}
-	if (len[0] != chain->out_len || len[1] != chain->in_len)
-		return "lengths differ from those of the segments";
-	if (len[0] + len[1] > U32_MAX)
-		return "4 GiB or more";
-	return NULL;
+	wrong = chain_wrong(&r->guest, &r->chain, r->num);
+	return wrong ?: log_wrong(&r->guest, &r->cfg.segs, &r->chain);
 }
 
 void rig_used(const char *file, int line, struct rig *r, u16 head, u32 len)

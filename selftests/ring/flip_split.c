@@ -83,7 +83,7 @@ static void *flip(void *arg)
 
 TEST(driver_rewrites_everything)
 {
-	struct rig *r = rig_new(NUM, 65000, RIG_EVENT_IDX);
+	struct rig *r = rig_new(NUM, 65000, RIG_EVENT_IDX | RIG_LOG);
 	struct flipper f = { .r = r };
 	time_t stop = time(NULL) + opt.seconds;
 	u64 good = 0, bad = 0, turns = 0;
@@ -96,7 +96,7 @@ TEST(driver_rewrites_everything)
 	REQUIRE(!pthread_create(&thread, NULL, flip, &f));
 
 	while (!tap_failed() && (opt.count ? turns < opt.count : turns % 256 || time(NULL) < stop)) {
-		u16 idx = r->ring->last_avail + 1 + turns % (NUM + (turns % 64 == 0));
+		u16 idx = vhl_ring_base(r->ring) + 1 + turns % (NUM + (turns % 64 == 0));
 		const char *wrong;
 		int ret;
 
@@ -109,16 +109,16 @@ TEST(driver_rewrites_everything)
 				tap_fail(__FILE__, __LINE__, "%s", wrong);
 				break;
 			}
-			vhl_ring_push(r->ring, r->chain.id, 0);
+			rig_push(r, r->chain.id, 0);
 			/* another turn only for what was shown */
-			if (!CHECK((u16)(idx - r->ring->last_avail) <= NUM))
+			if (!CHECK((u16)(idx - vhl_ring_base(r->ring)) <= NUM))
 				break;
 		}
 		(void)!vhl_ring_publish(r->ring);
 		if (ret < 0) {
 			bad++;
-			faults_seen[r->ring->fault] = true;
-			rig_restart(r, r->ring->last_avail + 1);
+			faults_seen[rig_why(r, ret)] = true;
+			rig_restart(r, vhl_ring_base(r->ring) + 1);
 		}
 		if (turns % 64 == 0)
 			sched_yield();

@@ -147,11 +147,13 @@ static void broken(const char *what)
 static void script(struct input *in, struct rig *r)
 {
 	unsigned int held = 0, ops;
+	bool dry = false, stuck = false;
+	u16 dry_at = 0;
 
 	for (ops = 0; in->left && ops < MAX_OPS; ops++) {
 		u32 op = bits(in, 1), arg = op >> 4, copies;
-		u16 idx = vhl16_to_cpu(r->avail->idx), last = r->ring->last_avail;
-		unsigned int room = r->ring->cfg.iov_max;
+		u16 idx = vhl16_to_cpu(r->avail->idx), last = vhl_ring_base(r->ring);
+		unsigned int room = r->cfg.segs.max;
 		const char *wrong;
 		int ret;
 
@@ -159,19 +161,27 @@ static void script(struct input *in, struct rig *r)
 		case 0: case 1: case 2: case 3:
 			copies = r->guest.map.copies;
 			ret = rig_take(r);
+			dry = !ret;
+			dry_at = last;
+			stuck = ret < 0 && ret != -ENOSPC;
+			faults_seen[rig_why(r, ret)] = true;
 			if (ret == 1) {
 				wrong = rig_wrong(r);
 				if (wrong)
 					broken(wrong);
-				if (r->ring->last_avail != (u16)(last + 1))
+				if (vhl_ring_base(r->ring) != (u16)(last + 1))
 					broken("the index did not move");
 				held++;
-			} else if (r->ring->last_avail != last) {
+			} else if (vhl_ring_base(r->ring) != last) {
 				broken("the index moved without a chain");
 			} else if (ret == -ENOSPC && !r->ring->fault && room < VHL_IOV_MAX) {
-				rig_set_room(r, room < 16 ? room + 1 : VHL_IOV_MAX);
-			} else if (ret < 0 && (!r->ring->fault || r->ring->fault >= VHL_FAULT_NR)) {
+				rig_set_segs(r, room < 16 ? room + 1 : VHL_IOV_MAX);
+			} else if (stuck && (!rig_why(r, ret) || rig_why(r, ret) >= VHL_FAULT_NR)) {
 				broken("an error without a fault");
+			} else if (ret == -ENXIO && !rig_miss_is_true(r)) {
+				broken("a miss that is none");
+			} else if (ret < 0 && (ret == -EINVAL) != !!r->ring->fault) {
+				broken("a fault that may pass, or the other way round");
 			} else if (!ret && (r->ring->fault || idx != last)) {
 				broken("no chain where there is one");
 			}
@@ -188,7 +198,7 @@ static void script(struct input *in, struct rig *r)
 		case 6:
 			if (!held)
 				break;
-			vhl_ring_push(r->ring, r->chain.id, bits(in, 1));
+			rig_push(r, r->chain.id, bits(in, 1));
 			held--;
 			break;
 		case 7:
@@ -199,18 +209,16 @@ static void script(struct input *in, struct rig *r)
 		case 8:
 			arg = arg > held ? held : arg;
 			/* the driver may have moved its index back meanwhile */
-			vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - arg));
+			rig_rewind(r, arg);
 			held -= arg;
 			break;
 		case 9:
-			if (vhl_ring_enable_notify(r->ring) != (idx != last))
+			if (vhl_ring_ask_kick(r->ring) != (idx != (dry ? dry_at : last)) &&
+			    !r->ring->fault)
 				broken("chains that are there are not seen");
 			break;
 		case 10:
-			if (arg & 1)
-				vhl_ring_disable_notify(r->ring);
-			else if (!vhl_ring_enable_notify_grown(r->ring) && vhl_ring_grown(r->ring))
-				broken("the ring grew alone");
+			vhl_ring_no_kicks(r->ring);
 			break;
 		case 11:
 			pick_desc(in, &r->desc[bits(in, 1) % r->num], r->num);
@@ -234,17 +242,19 @@ static void script(struct input *in, struct rig *r)
 			guest_fault(&r->guest, 0x1000 + bits(in, 1), arg);
 			break;
 		case 15:
-			if (!r->ring->fault)
+			if (!stuck)
 				break;
 			guest_fault(&r->guest, 0, 0);
 			rig_restart(r, arg & 1 ? idx : last);
 			held = 0;
+			dry = stuck = false;
 			break;
 		}
 		if (vhl_ring_inflight(r->ring) != held)
 			broken("chains in flight are miscounted");
+		last = vhl_ring_base(r->ring);
 		if (vhl_ring_empty(r->ring) !=
-		    (r->avail->idx == cpu_to_vhl16(r->ring->last_avail)))
+		    (r->avail->idx == cpu_to_vhl16(dry ? dry_at : last)) && !r->ring->fault)
 			broken("an empty ring is not");
 	}
 }
@@ -255,11 +265,12 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	static const u16 nums[] = { 1, 2, 4, 8, 16, 64, 2048 };
 	struct input in = { data, size };
-	u32 shape = bits(&in, 1), tables = bits(&in, 1) & 31;
+	u32 shape = bits(&in, 1), tables = bits(&in, 1) & 63;
 	u16 base = shape & 0x80 ? 65536 - (shape & 7) : bits(&in, 2);
 	struct rig *r = rig_new(nums[shape % ARRAY_SIZE(nums)], base,
 				RIG_NO_RAM | (shape & 8 ? RIG_EVENT_IDX : 0) |
-				((shape & 0x70) == 0x70 ? RIG_NO_INDIRECT : 0));
+				((shape & 0x70) == 0x70 ? RIG_NO_INDIRECT : 0) |
+				(tables & 32 ? RIG_LOG : 0));
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(layout); i++)
@@ -268,11 +279,9 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		guest_add(&r->guest, many_at(i), MANY_SIZE, RW);
 	/* for lengths; only translated, since nothing but tables is read */
 	guest_add_at(&r->guest, HUGE_AT, HUGE_AT + HUGE_SIZE - 1, 1ULL << 45, VHL_MEM_WRITE);
-	pick_memory(&in, r, tables);
-	rig_set_room(r, shape & 0x40 ? VHL_IOV_MAX : 1 + (shape & 0xf));
+	pick_memory(&in, r, tables & 31);
+	rig_set_segs(r, shape & 0x40 ? VHL_IOV_MAX : 1 + (shape & 0xf));
 	script(&in, r);
-	for (i = 0; i < VHL_FAULT_NR; i++)
-		faults_seen[i] |= r->ring->fault == i;
 	rig_free(r);
 	return 0;
 }

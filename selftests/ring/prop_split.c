@@ -55,6 +55,8 @@ struct world {
 
 	/* device */
 	bool awake;
+	bool dry;			/* the last take found no chain, */
+	unsigned int dry_at;		/* having got so many */
 	u16 taken[MAX_NUM];		/* in flight, not completed */
 	unsigned int nr_taken;
 	unsigned int posted, got, done;
@@ -210,17 +212,24 @@ static void drive(struct world *w)
 	drv_set_flags(r, w->no_interrupt);
 }
 
+static bool nothing_new(const struct world *w)
+{
+	return w->posted == (w->dry ? w->dry_at : w->got);
+}
+
 static void take(struct world *w)
 {
 	struct rig *r = w->r;
 	unsigned int n = below(w, 12), i;
 
-	vhl_ring_disable_notify(r->ring);
+	vhl_ring_no_kicks(r->ring);
 	for (i = 0; i < n; i++) {
 		const struct posted *p;
 
-		CHECK_EQ(vhl_ring_empty(r->ring), w->got == w->posted);
-		if (w->got == w->posted) {
+		CHECK_EQ(vhl_ring_empty(r->ring), nothing_new(w));
+		w->dry = w->got == w->posted;
+		w->dry_at = w->got;
+		if (w->dry) {
 			CHECK_EQ(rig_take(r), 0);
 			break;
 		}
@@ -233,11 +242,12 @@ static void take(struct world *w)
 	if (i && !below(w, 4)) {
 		u16 back = below(w, i + 1);
 
-		vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - back));
+		rig_rewind(r, back);
 		w->got -= back;
 		w->nr_taken -= back;
 	}
 	CHECK_EQ(vhl_ring_inflight(r->ring), w->nr_taken);
+	CHECK_EQ(vhl_ring_empty(r->ring), nothing_new(w));
 }
 
 static void complete(struct world *w)
@@ -253,7 +263,7 @@ static void complete(struct world *w)
 		m->head = w->taken[i];
 		m->len = rng_next(&w->rng);
 		memmove(&w->taken[i], &w->taken[i + 1], (--w->nr_taken - i) * sizeof(*w->taken));
-		vhl_ring_push(r->ring, m->head, m->len);
+		rig_push(r, m->head, m->len);
 		pushed++;
 	}
 	CHECK_EQ(vhl_ring_inflight(r->ring), w->nr_taken);
@@ -282,10 +292,13 @@ static void remap(struct world *w)
 
 static void rest(struct world *w)
 {
-	if (w->awake && w->got == w->posted)
-		w->awake = vhl_ring_enable_notify(w->r->ring);
+	if (w->awake && nothing_new(w))
+		w->awake = vhl_ring_ask_kick(w->r->ring);
 	else if (w->awake && below(w, 2))
-		CHECK(vhl_ring_enable_notify(w->r->ring));
+		CHECK(vhl_ring_ask_kick(w->r->ring));
+	/* it waits for more than the driver has, until something else comes up */
+	else if (w->dry && !below(w, 8))
+		w->awake = true;
 }
 
 static void one_ring(u64 seed, unsigned int *total)
@@ -297,7 +310,7 @@ static void one_ring(u64 seed, unsigned int *total)
 	REQUIRE(w);
 	w->rng.state = seed;
 	base = below(w, 2) ? 65536 - below(w, 600) : rng_next(&w->rng);
-	w->flags = below(w, 4);
+	w->flags = below(w, 4) | (below(w, 2) ? RIG_LOG : 0);
 	w->r = rig_new(1 << below(w, 9), base, w->flags);
 	w->told = base;
 	guest_add(&w->r->guest, RAM + RAM_SIZE, 0x5000, RW);

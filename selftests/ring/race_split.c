@@ -58,7 +58,7 @@ static void *device(void *arg)
 		unsigned int pushed = 0;
 		int ret;
 
-		vhl_ring_disable_notify(r->ring);
+		vhl_ring_no_kicks(r->ring);
 		while ((ret = rig_take(r)) == 1) {
 			const char *wrong = rig_wrong(r);
 
@@ -67,7 +67,7 @@ static void *device(void *arg)
 					 wrong ? wrong : "another chain");
 				return NULL;
 			}
-			vhl_ring_push(r->ring, r->chain.id, r->chain.out_len);
+			rig_push(r, r->chain.id, r->chain.out_len);
 			got++;
 			if (++pushed % (1 + got % 7) == 0 && vhl_ring_publish(r->ring))
 				ring_bell(&p->calls);
@@ -78,7 +78,7 @@ static void *device(void *arg)
 		}
 		if (pushed && vhl_ring_publish(r->ring))
 			ring_bell(&p->calls);
-		if (vhl_ring_enable_notify(r->ring))
+		if (vhl_ring_ask_kick(r->ring))
 			continue;
 		if (__atomic_load_n(&p->stop, __ATOMIC_ACQUIRE) && got == p->posted)
 			return NULL;

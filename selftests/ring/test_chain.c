@@ -1,26 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Buffers of a chain against the memory map: spans, permissions, limits, the region cache */
+/* Buffers of a chain against the memory map: spans, permissions, lengths, the region cache */
 #include <errno.h>
 
 #include <linux/kernel.h>
 
 #include "driver_split.h"
-
-#define HI	0x40000000ULL	/* away from RAM */
-
-/* Adjacent to the guest, in three places of the owner */
-static void three_regions(struct rig *r)
-{
-	guest_add(&r->guest, HI + 0x2000, 0x1000, RW);
-	guest_add(&r->guest, HI, 0x1000, RW);
-	guest_add(&r->guest, HI + 0x1000, 0x1000, RW);
-}
-
-static void post(struct rig *r, const struct buf *bufs, unsigned int n)
-{
-	drv_chain(r, 0, bufs, n);
-	drv_post(r, 0);
-}
 
 /* CVE-2013-0311: a descriptor across regions must reach the right bytes of each */
 TEST(span_two_regions)
@@ -28,12 +12,12 @@ TEST(span_two_regions)
 	struct rig *r = rig_new(4, 0, 0);
 	unsigned int left, len;
 
-	three_regions(r);
+	rig_three_regions(r);
 	for (left = 1; left <= 3; left++) {
 		for (len = 1; len <= 6; len++) {
 			const struct buf b = { HI + 0x1000 - left, len, true };
 
-			post(r, &b, 1);
+			drv_post_chain(r, &b, 1);
 			TAKE(r, 0, &b, 1);
 			CHECK_EQ(r->chain.in_num, len > left ? 2 : 1);
 			CHECK_EQ(r->chain.out_num, 0);
@@ -50,11 +34,11 @@ TEST(span_three_regions)
 	};
 	const char *a, *b, *c;
 
-	three_regions(r);
+	rig_three_regions(r);
 	a = guest_ptr(&r->guest, HI, 1);
 	b = guest_ptr(&r->guest, HI + 0x1000, 1);
 	c = guest_ptr(&r->guest, HI + 0x2000, 1);
-	post(r, bufs, 3);
+	drv_post_chain(r, bufs, 3);
 	TAKE(r, 0, bufs, 3);
 	REQUIRE_EQ(r->chain.out_num, 3);
 	REQUIRE_EQ(r->chain.in_num, 6);
@@ -86,10 +70,10 @@ TEST(span_gap)
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct rig *r = rig_new(4, 65535, 0);
 
-		three_regions(r);
+		rig_three_regions(r);
 		if (i == 5 || i == 6)
 			guest_del(&r->guest, HI + 0x1000);
-		post(r, &cases[i], 1);
+		drv_post_chain(r, &cases[i], 1);
 		FAULT(r, VHL_FAULT_ADDRESS);
 		rig_free(r);
 	}
@@ -108,7 +92,7 @@ TEST(zero_length)
 			for (i = 0; i < 5; i++)
 				bufs[i] = (struct buf){ RAM + 100 * i, mask >> i & 1 ? 0 : 10 + i,
 							i >= 5 - writable };
-			post(r, bufs, 5);
+			drv_post_chain(r, bufs, 5);
 			TAKE(r, 0, bufs, 5);
 			/* no segment without bytes: who walks them always gets on */
 			for (i = 0; i < r->chain.out_num + r->chain.in_num; i++)
@@ -147,7 +131,7 @@ TEST(order_write_before_read)
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct rig *r = rig_new(4, 0, 0);
 
-		post(r, cases[i], 3);
+		drv_post_chain(r, cases[i], 3);
 		FAULT(r, VHL_FAULT_ORDER);
 		rig_free(r);
 	}
@@ -181,7 +165,7 @@ TEST(permissions)
 		guest_add(&r->guest, HI + 0x1000, 0x1000, VHL_MEM_WRITE);
 		guest_add(&r->guest, HI + 0x2000, 0x1000, 0);
 		guest_add(&r->guest, HI + 0x3000, 0x1000, RW);
-		post(r, &cases[i].b, 1);
+		drv_post_chain(r, &cases[i].b, 1);
 		if (cases[i].ok)
 			TAKE(r, 0, &cases[i].b, 1);
 		else
@@ -197,235 +181,10 @@ TEST(permissions_cached)
 	struct rig *r = rig_new(4, 0, 0);
 
 	guest_add(&r->guest, HI, 0x1000, VHL_MEM_READ);
-	post(r, bufs, 1);
+	drv_post_chain(r, bufs, 1);
 	TAKE(r, 0, bufs, 1);
-	post(r, bufs, 2);
+	drv_post_chain(r, bufs, 2);
 	FAULT(r, VHL_FAULT_PERMISSION);
-	rig_free(r);
-}
-
-TEST(segments_limit)
-{
-	int extra, indirect;
-	unsigned int i;
-
-	for (indirect = 0; indirect < 2; indirect++) {
-		for (extra = -1; extra <= 1; extra++) {
-			struct rig *r = rig_new(2048, 0, 0);
-			struct buf bufs[VHL_IOV_MAX + 1];
-			unsigned int n = VHL_IOV_MAX + extra;
-
-			for (i = 0; i < n; i++)
-				bufs[i] = (struct buf){ RAM + 2 * i, 1, i > 3 };
-			if (indirect)
-				drv_indirect(r, 0, RAM + 0x10000, bufs, n);
-			else
-				drv_chain(r, 0, bufs, n);
-			drv_post(r, 0);
-			if (extra <= 0)
-				TAKE(r, 0, bufs, n);
-			else
-				FAULT(r, VHL_FAULT_SEGMENTS);
-			rig_free(r);
-		}
-	}
-}
-
-/* One descriptor that spans regions can be one segment too many as well */
-TEST(segments_limit_in_a_span)
-{
-	struct rig *r = rig_new(2048, 0, 0);
-	struct buf bufs[VHL_IOV_MAX];
-	unsigned int i;
-
-	three_regions(r);
-	for (i = 0; i < VHL_IOV_MAX - 1; i++)
-		bufs[i] = (struct buf){ RAM + 2 * i, 1, false };
-	bufs[i] = (struct buf){ HI + 0xfff, 2, true };
-	post(r, bufs, VHL_IOV_MAX);
-	FAULT(r, VHL_FAULT_SEGMENTS);
-	rig_free(r);
-}
-
-/* A segment of no bytes is none: any number fits besides the most there may be */
-TEST(segments_limit_zero_length)
-{
-	struct rig *r = rig_new(2048, 0, 0);
-	struct buf bufs[VHL_IOV_MAX + 8];
-	unsigned int i;
-
-	for (i = 0; i < VHL_IOV_MAX + 8; i++)
-		bufs[i] = (struct buf){ RAM + 2 * i, i >= VHL_IOV_MAX ? 0 : 1, true };
-	post(r, bufs, VHL_IOV_MAX + 8);
-	TAKE(r, 0, bufs, VHL_IOV_MAX + 8);
-	rig_free(r);
-}
-
-/* Take a chain that has more segments than there is room for: nothing must have happened */
-static void no_room(struct rig *r)
-{
-	u16 before = r->ring->last_avail;
-	u16 inflight = vhl_ring_inflight(r->ring);
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		CHECK_EQ(rig_take(r), -ENOSPC);
-		CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
-		CHECK_EQ(r->ring->last_avail, before);
-		CHECK_EQ(vhl_ring_inflight(r->ring), inflight);
-	}
-}
-
-static void post_many(struct rig *r, unsigned int n, bool indirect)
-{
-	struct buf bufs[VHL_IOV_MAX + 1];
-	unsigned int i;
-
-	for (i = 0; i < n; i++)
-		bufs[i] = (struct buf){ RAM + 2 * i, 1, i > 3 };
-	if (indirect)
-		drv_indirect(r, 0, RAM + 0x10000, bufs, n);
-	else
-		drv_chain(r, 0, bufs, n);
-	drv_post(r, 0);
-}
-
-static void take_many(struct rig *r, unsigned int n)
-{
-	struct buf bufs[VHL_IOV_MAX];
-	unsigned int i;
-
-	for (i = 0; i < n; i++)
-		bufs[i] = (struct buf){ RAM + 2 * i, 1, i > 3 };
-	TAKE(r, 0, bufs, n);
-}
-
-TEST(room_exact)
-{
-	static const unsigned int rooms[] = { 1, 2, 5, 64, VHL_IOV_MAX - 1 };
-	unsigned int i;
-	int extra, indirect;
-
-	for (i = 0; i < ARRAY_SIZE(rooms); i++) {
-		for (indirect = 0; indirect < 2; indirect++) {
-			for (extra = -(rooms[i] > 1); extra <= 1; extra++) {
-				struct rig *r = rig_new(2048, 65535, 0);
-
-				rig_set_room(r, rooms[i]);
-				post_many(r, rooms[i] + extra, indirect);
-				if (extra > 0) {
-					no_room(r);
-					/* still one too few, perhaps */
-					rig_set_room(r, rooms[i] + 1);
-				}
-				take_many(r, rooms[i] + extra);
-				rig_free(r);
-			}
-		}
-	}
-}
-
-/* From a little room to all there may be, with other chains before and behind */
-TEST(room_to_the_limit)
-{
-	const struct buf b = { RAM + 7, 100, true };
-	int extra, indirect;
-
-	for (indirect = 0; indirect < 2; indirect++) {
-		for (extra = -1; extra <= 1; extra++) {
-			struct rig *r = rig_new(2048, 0, 0);
-			unsigned int n = VHL_IOV_MAX + extra;
-
-			rig_set_room(r, 64);
-			drv_chain(r, 2000, &b, 1);
-			drv_post(r, 2000);
-			post_many(r, n, indirect);
-			drv_post(r, 2000);
-			TAKE(r, 2000, &b, 1);
-			no_room(r);
-			rig_set_room(r, VHL_IOV_MAX);
-			if (extra <= 0) {
-				take_many(r, n);
-				TAKE(r, 2000, &b, 1);
-			} else {
-				FAULT(r, VHL_FAULT_SEGMENTS);
-			}
-			rig_free(r);
-		}
-	}
-}
-
-/* A descriptor that spans regions takes the last segment and one more */
-TEST(room_in_a_span)
-{
-	const struct buf bufs[] = {
-		{ RAM, 1, false }, { RAM + 2, 1, false }, { HI + 0xfff, 0x1002, true },
-	};
-	struct rig *r = rig_new(4, 0, 0);
-	unsigned int room;
-
-	three_regions(r);
-	post(r, bufs, 3);
-	for (room = 1; room < 5; room++) {
-		rig_set_room(r, room);
-		no_room(r);
-	}
-	rig_set_room(r, 5);
-	TAKE(r, 0, bufs, 3);
-	rig_free(r);
-}
-
-/* What needs no room is taken without */
-TEST(room_zero_length)
-{
-	const struct buf bufs[] = {
-		{ RAM, 0, false }, { RAM, 1, false }, { RAM, 0, false }, { RAM, 1, true },
-		{ RAM, 0, true },
-	};
-	struct rig *r = rig_new(8, 0, 0);
-
-	rig_set_room(r, 2);
-	post(r, bufs, 5);
-	TAKE(r, 0, bufs, 5);
-	rig_free(r);
-}
-
-/* The driver does as it likes while room is made: what counts is the second look alone */
-TEST(room_chain_changed)
-{
-	const struct buf old[] = { { RAM, 1, false }, { RAM + 2, 2, false }, { RAM + 4, 4, true } };
-	const struct buf new[] = { { RAM + 9, 8, true }, { RAM + 99, 16, true } };
-	const struct buf bad = { HI, 1, true };
-	struct rig *r = rig_new(8, 0, 0);
-
-	rig_set_room(r, 2);
-	post(r, old, 3);
-	no_room(r);
-	rig_set_room(r, 3);
-	drv_chain(r, 4, new, 2);
-	r->avail->ring[0] = cpu_to_vhl16(4);
-	TAKE(r, 4, new, 2);
-
-	rig_set_room(r, 2);
-	post(r, old, 3);
-	no_room(r);
-	rig_set_room(r, 3);
-	drv_chain(r, 0, &bad, 1);
-	FAULT(r, VHL_FAULT_ADDRESS);
-	rig_free(r);
-}
-
-/* ... and a fault beyond the room is found when there is some */
-TEST(room_then_fault)
-{
-	const struct buf bufs[] = { { RAM, 1, true }, { RAM, 1, true }, { RAM, 1, false } };
-	struct rig *r = rig_new(8, 0, 0);
-
-	rig_set_room(r, 1);
-	post(r, bufs, 3);
-	no_room(r);
-	rig_set_room(r, 2);
-	FAULT(r, VHL_FAULT_ORDER);
 	rig_free(r);
 }
 
@@ -456,7 +215,7 @@ TEST(length_limit)
 		guest_add_at(&r->guest, 1ULL << 40, (1ULL << 41) - 1, 1ULL << 44, RW);
 		for (j = 0; j < 3; j++)
 			bufs[j] = (struct buf){ (1ULL << 40) + 7, cases[i].len[j], cases[i].write[j] };
-		post(r, bufs, 3);
+		drv_post_chain(r, bufs, 3);
 		if (cases[i].ok)
 			TAKE(r, 0, bufs, 3);
 		else
@@ -492,7 +251,7 @@ TEST(address_wrap)
 				guest_add_at(&r->guest, 1ULL << 63, ~0ULL, 0x10000, RW);
 				guest_add_at(&r->guest, 0, 0xfff, 0x1000, RW);
 			}
-			post(r, &cases[i].b, 1);
+			drv_post_chain(r, &cases[i].b, 1);
 			if (cases[i].ok)
 				TAKE(r, 0, &cases[i].b, 1);
 			else
@@ -516,7 +275,7 @@ TEST(cache_begins_empty)
 			guest_del(&r->guest, RAM);
 			r->guest.mem.gen = gen ? 0 : ~0U;
 			rig_restart(r, 0);
-			post(r, &b, 1);
+			drv_post_chain(r, &b, 1);
 			FAULT(r, VHL_FAULT_ADDRESS);
 			rig_free(r);
 		}
@@ -530,9 +289,9 @@ TEST(cache_after_a_miss)
 	const struct buf hit = { RAM, 1, true }, miss = { HI, 1, true };
 	const unsigned int finds = r->guest.map.finds;
 
-	post(r, &hit, 1);
+	drv_post_chain(r, &hit, 1);
 	TAKE(r, 0, &hit, 1);
-	post(r, &miss, 1);
+	drv_post_chain(r, &miss, 1);
 	FAULT(r, VHL_FAULT_ADDRESS);
 	CHECK(r->guest.map.finds > finds);
 	rig_free(r);
@@ -548,7 +307,7 @@ TEST(cache_is_used)
 	unsigned int i;
 
 	for (i = 0; i < 1000; i++) {
-		post(r, bufs, ARRAY_SIZE(bufs));
+		drv_post_chain(r, bufs, ARRAY_SIZE(bufs));
 		TAKE(r, 0, bufs, ARRAY_SIZE(bufs));
 	}
 	CHECK_EQ(r->guest.map.finds, 1);
@@ -565,11 +324,11 @@ TEST(cache_stale_moved)
 	for (i = 0; i < 10; i++) {
 		/* the same guest address, other memory; the old one is gone */
 		guest_add(&r->guest, HI, 0x1000, RW);
-		post(r, &b, 1);
+		drv_post_chain(r, &b, 1);
 		TAKE(r, 0, &b, 1);
 		guest_del(&r->guest, HI);
 	}
-	post(r, &b, 1);
+	drv_post_chain(r, &b, 1);
 	FAULT(r, VHL_FAULT_ADDRESS);
 	rig_free(r);
 }
@@ -580,11 +339,11 @@ TEST(cache_stale_shrunk)
 	const struct buf b = { HI + 0xff0, 16, true };
 
 	guest_add(&r->guest, HI, 0x1000, RW);
-	post(r, &b, 1);
+	drv_post_chain(r, &b, 1);
 	TAKE(r, 0, &b, 1);
 	guest_del(&r->guest, HI);
 	guest_add(&r->guest, HI, 0xfff, RW);
-	post(r, &b, 1);
+	drv_post_chain(r, &b, 1);
 	FAULT(r, VHL_FAULT_ADDRESS);
 	rig_free(r);
 }
@@ -595,11 +354,11 @@ TEST(cache_stale_permission)
 	const struct buf b = { HI, 16, true };
 
 	guest_add(&r->guest, HI, 0x1000, RW);
-	post(r, &b, 1);
+	drv_post_chain(r, &b, 1);
 	TAKE(r, 0, &b, 1);
 	guest_del(&r->guest, HI);
 	guest_add(&r->guest, HI, 0x1000, VHL_MEM_READ);
-	post(r, &b, 1);
+	drv_post_chain(r, &b, 1);
 	FAULT(r, VHL_FAULT_PERMISSION);
 	rig_free(r);
 }
@@ -612,29 +371,28 @@ TEST(cache_stale_after_miss)
 	unsigned int gen;
 
 	guest_add(&r->guest, HI, 0x1000, RW);
-	post(r, &b, 1);
+	drv_post_chain(r, &b, 1);
 	TAKE(r, 0, &b, 1);
 	gen = r->guest.mem.gen;
 	guest_del(&r->guest, HI);
-	post(r, &b, 1);
+	drv_post_chain(r, &b, 1);
 	CHECK(rig_take(r) < 0);
 	/* not a thing that happens in 2^32 changes; but a lookup that failed must leave nothing */
 	r->guest.mem.gen = gen;
-	r->ring->fault = VHL_FAULT_NONE;
 	FAULT(r, VHL_FAULT_ADDRESS);
 	rig_free(r);
 }
 
 /* Chains that were given back are translated anew */
-TEST(cache_stale_after_unget)
+TEST(cache_stale_after_rewind)
 {
 	struct rig *r = rig_new(4, 0, 0);
 	const struct buf b = { HI + 1, 16, true };
 
 	guest_add(&r->guest, HI, 0x1000, RW);
-	post(r, &b, 1);
+	drv_post_chain(r, &b, 1);
 	TAKE(r, 0, &b, 1);
-	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 1));
+	rig_rewind(r, 1);
 	guest_del(&r->guest, HI);
 	guest_add(&r->guest, HI, 0x2000, RW);
 	TAKE(r, 0, &b, 1);

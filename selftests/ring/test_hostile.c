@@ -41,11 +41,11 @@ TEST(head_outside_after_good)
 		TAKE(r, i, &one, 1);
 	FAULT(r, VHL_FAULT_HEAD);
 	CHECK_EQ(vhl_ring_inflight(r->ring), 5);
-	CHECK_EQ(r->ring->last_avail, (u16)(65533 + 5));
+	CHECK_EQ(vhl_ring_base(r->ring), (u16)(65533 + 5));
 
 	/* what is in flight can still be completed */
 	for (i = 0; i < 5; i++)
-		vhl_ring_push(r->ring, i, i);
+		rig_push(r, i, i);
 	CHECK(vhl_ring_publish(r->ring));
 	for (i = 0; i < 5; i++)
 		USED(r, i, i);
@@ -252,7 +252,7 @@ TEST(fault_late_in_a_chain)
 	drv_post(r, 0);
 	FAULT(r, VHL_FAULT_ADDRESS);
 	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
-	CHECK_EQ(r->ring->last_avail, 65530);
+	CHECK_EQ(vhl_ring_base(r->ring), 65530);
 	rig_free(r);
 }
 
@@ -264,9 +264,9 @@ TEST(fault_then_everything_else)
 	drv_post(r, 4);
 	FAULT(r, VHL_FAULT_HEAD);
 	CHECK(!vhl_ring_empty(r->ring));
-	vhl_ring_disable_notify(r->ring);
-	CHECK(vhl_ring_enable_notify(r->ring));
-	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 0));
+	vhl_ring_no_kicks(r->ring);
+	CHECK(vhl_ring_ask_kick(r->ring));
+	vhl_ring_rewind(r->ring, vhl_ring_mark(r->ring));
 	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
 	FAULT(r, VHL_FAULT_HEAD);
 	rig_free(r);
@@ -281,7 +281,7 @@ TEST(fault_then_restart)
 	FAULT(r, VHL_FAULT_HEAD);
 	r->avail->ring[7 & 3] = cpu_to_vhl16(2);
 	drv_chain(r, 2, &one, 1);
-	rig_restart(r, r->ring->last_avail);
+	rig_restart(r, vhl_ring_base(r->ring));
 	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
 	TAKE(r, 2, &one, 1);
 	rig_free(r);
@@ -319,7 +319,7 @@ static void spoilt(unsigned int direct, unsigned int in_table)
 	shim_after_read = NULL;
 	/* the index was read, or else this proves nothing */
 	CHECK_EQ(r->avail->idx, 0xffff);
-	CHECK_EQ(r->ring->last_avail, 0);
+	CHECK_EQ(vhl_ring_base(r->ring), 0);
 	rig_free(r);
 }
 
@@ -343,10 +343,10 @@ TEST(nothing_is_read_twice_to_call)
 
 	for (event_idx = 0; event_idx < 2; event_idx++) {
 		r = rig_new(4, 0, event_idx ? RIG_EVENT_IDX : 0);
-		vhl_ring_push(r->ring, 0, 0);
+		rig_push(r, 0, 0);
 		CHECK(vhl_ring_publish(r->ring));
 		drv_set_used_event(r, 1);
-		vhl_ring_push(r->ring, 1, 5);
+		rig_push(r, 1, 5);
 		shim_after_read = spoil;
 		CHECK(vhl_ring_publish(r->ring));
 		shim_after_read = NULL;

@@ -7,7 +7,6 @@
 #include "driver_split.h"
 
 #define TABLE	(RAM + 0x40000)
-#define HI	0x40000000ULL
 #define DESC	sizeof(struct vring_desc)
 
 /* Enough that the table is read in several pieces */
@@ -23,13 +22,6 @@ static struct buf *make_bufs(unsigned int n)
 	for (i = 0; i < n; i++)
 		bufs[i] = (struct buf){ RAM + 32 * i, 1 + i % 30, i >= n / 3 };
 	return bufs;
-}
-
-/* Post a chain of one descriptor that names [addr, addr + len) as its table */
-static void post(struct rig *r, u64 addr, u32 len, u16 flags, u16 next)
-{
-	drv_desc(r, 0, addr, len, F_INDIRECT | flags, next);
-	drv_post(r, 0);
 }
 
 TEST(indirect)
@@ -117,7 +109,7 @@ TEST(indirect_any_order)
 					  (bufs[i].write ? F_WRITE : 0) | (last ? 0 : F_NEXT),
 					  last ? 0xffff : at[i + 1]);
 			}
-			post(r, TABLE, n * DESC, 0, 0);
+			drv_post_table(r, TABLE, n * DESC, 0, 0);
 			if (!TAKE(r, 0, bufs, n))
 				tap_diag("table of %u, way %u", n, way);
 			free(at);
@@ -134,7 +126,7 @@ TEST(indirect_table_longer_than_chain)
 	struct rig *r = rig_new(4, 0, 0);
 
 	drv_indirect(r, 0, TABLE, bufs, 5);
-	post(r, TABLE, 2000 * DESC, 0, 0);
+	drv_post_table(r, TABLE, 2000 * DESC, 0, 0);
 	TAKE(r, 0, bufs, 5);
 	free(bufs);
 	rig_free(r);
@@ -156,7 +148,7 @@ TEST(indirect_table_spans_regions)
 		drv_indirect(r, 0, TABLE, bufs, 64);
 		for (j = 0; j < 64 * DESC; j++)
 			*(j < first[i] ? &a[j] : &b[j - first[i]]) = from[j];
-		post(r, HI, 64 * DESC, 0, 0);
+		drv_post_table(r, HI, 64 * DESC, 0, 0);
 		TAKE(r, 0, bufs, 64);
 		free(bufs);
 		rig_free(r);
@@ -174,7 +166,7 @@ TEST(indirect_table_unaligned)
 	table_set(&d, b.addr, b.len, F_WRITE, 0);
 	for (i = 0; i < DESC; i++)
 		p[i] = ((u8 *)&d)[i];
-	post(r, TABLE + 1, DESC, 0, 0);
+	drv_post_table(r, TABLE + 1, DESC, 0, 0);
 	TAKE(r, 0, &b, 1);
 	rig_free(r);
 }
@@ -189,7 +181,7 @@ TEST(indirect_len)
 		const struct buf b = { RAM, 1, false };
 
 		drv_indirect(r, 0, TABLE, &b, 1);
-		post(r, TABLE, lens[i], 0, 0);
+		drv_post_table(r, TABLE, lens[i], 0, 0);
 		FAULT(r, VHL_FAULT_INDIRECT_LEN);
 		rig_free(r);
 	}
@@ -203,7 +195,7 @@ TEST(indirect_len_huge)
 
 	guest_add(&r->guest, HI, DESC, RW);
 	drv_indirect(r, 0, HI, &b, 1);
-	post(r, HI, 0xfffffff0, 0, 0);
+	drv_post_table(r, HI, 0xfffffff0, 0, 0);
 	TAKE(r, 0, &b, 1);
 	rig_free(r);
 }
@@ -237,7 +229,7 @@ TEST(indirect_with_next)
 
 	drv_indirect(r, 0, TABLE, &b, 1);
 	drv_chain(r, 1, &b, 1);
-	post(r, TABLE, DESC, F_NEXT, 1);
+	drv_post_table(r, TABLE, DESC, F_NEXT, 1);
 	FAULT(r, VHL_FAULT_INDIRECT_NEXT);
 	rig_free(r);
 }
@@ -261,7 +253,7 @@ TEST(indirect_ignores_write)
 	struct rig *r = rig_new(4, 0, 0);
 
 	drv_indirect(r, 0, TABLE, bufs, 6);
-	post(r, TABLE, 6 * DESC, F_WRITE, 0);
+	drv_post_table(r, TABLE, 6 * DESC, F_WRITE, 0);
 	TAKE(r, 0, bufs, 6);
 	free(bufs);
 	rig_free(r);
@@ -300,7 +292,7 @@ static void loop_in_table(unsigned int n, unsigned int from, unsigned int to, u3
 
 	for (i = 0; i < n; i++)
 		table_set(&table[i], RAM + i, len, F_NEXT, i == from ? to : (i + 1) % n);
-	post(r, TABLE, n * DESC, 0, 0);
+	drv_post_table(r, TABLE, n * DESC, 0, 0);
 	FAULT(r, VHL_FAULT_LOOP);
 	/* at most one read for each descriptor of a chain that could be legal */
 	CHECK(r->guest.map.copies <= VHL_IOV_MAX + 1);
@@ -339,7 +331,7 @@ TEST(indirect_loop_in_a_huge_table)
 		/* to and fro */
 		table_set(&table[0], RAM, 0, F_NEXT, 32);
 		table_set(&table[32], RAM, 0, F_NEXT, 0);
-		post(r, TABLE, lens[i], 0, 0);
+		drv_post_table(r, TABLE, lens[i], 0, 0);
 		FAULT(r, VHL_FAULT_LOOP);
 		CHECK(r->guest.map.copies <= VHL_IOV_MAX + 1);
 		rig_free(r);
@@ -412,7 +404,7 @@ TEST(indirect_table_address)
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct rig *r = rig_new(4, 0, 0);
 
-		post(r, cases[i].addr, cases[i].len, 0, 0);
+		drv_post_table(r, cases[i].addr, cases[i].len, 0, 0);
 		FAULT(r, VHL_FAULT_ADDRESS);
 		rig_free(r);
 	}
@@ -425,7 +417,7 @@ TEST(indirect_table_address)
 		guest_add(&r->guest, 0, 0x1000, RW);
 		table_set(&table[0], RAM, 1, F_NEXT, 32 + i);
 		table_set(&table[32], RAM, 1, F_NEXT, 33);
-		post(r, ~0ULL - 33 * DESC + 1, 34 * DESC, 0, 0);
+		drv_post_table(r, ~0ULL - 33 * DESC + 1, 34 * DESC, 0, 0);
 		FAULT(r, VHL_FAULT_ADDRESS);
 		rig_free(r);
 	}

@@ -7,30 +7,6 @@
 
 #include "driver_split.h"
 
-static const struct buf one = { RAM, 100, false };
-
-/* A driver that makes @n more chains available; does it have to kick? */
-static bool add(struct rig *r, unsigned int n)
-{
-	u16 old = r->avail_idx;
-
-	while (n--) {
-		u16 head = r->avail_idx & (r->num - 1);
-
-		drv_chain(r, head, &one, 1);
-		drv_avail(r, head);
-	}
-	drv_show(r);
-	return drv_want_kick(r, old);
-}
-
-static void drain(struct rig *r)
-{
-	while (rig_take(r) == 1)
-		vhl_ring_push(r->ring, r->chain.id, 0);
-	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
-}
-
 static void kicks(unsigned int flags)
 {
 	unsigned int round, n;
@@ -39,17 +15,17 @@ static void kicks(unsigned int flags)
 		struct rig *r = rig_new(8, 65530, flags);
 
 		for (round = 0; round < 20 && !tap_failed(); round++) {
-			drain(r);
-			CHECK(!vhl_ring_enable_notify(r->ring));
-			if (!CHECK(add(r, n)))
+			rig_drain(r);
+			CHECK(!vhl_ring_ask_kick(r->ring));
+			if (!CHECK(drv_add(r, n)))
 				tap_diag("round %u of %u chains", round, n);
-			vhl_ring_disable_notify(r->ring);
-			drain(r);
+			vhl_ring_no_kicks(r->ring);
+			rig_drain(r);
 			/* the device is awake and polls: no kicks, batch after batch */
-			CHECK(!add(r, n));
-			drain(r);
-			CHECK(!add(r, 8));
-			drain(r);
+			CHECK(!drv_add(r, n));
+			rig_drain(r);
+			CHECK(!drv_add(r, 8));
+			rig_drain(r);
 		}
 		rig_free(r);
 	}
@@ -71,15 +47,15 @@ TEST(notify_event_idx_once)
 	struct rig *r = rig_new(8, 65533, RIG_EVENT_IDX);
 	unsigned int i;
 
-	CHECK(!vhl_ring_enable_notify(r->ring));
-	CHECK(add(r, 1));
+	CHECK(!vhl_ring_ask_kick(r->ring));
+	CHECK(drv_add(r, 1));
 	for (i = 0; i < 7; i++)
-		CHECK(!add(r, 1));
-	drain(r);
+		CHECK(!drv_add(r, 1));
+	rig_drain(r);
 	for (i = 0; i < 100; i++) {
-		CHECK(!vhl_ring_enable_notify(r->ring));
-		CHECK(add(r, 1 + i % 8));
-		drain(r);
+		CHECK(!vhl_ring_ask_kick(r->ring));
+		CHECK(drv_add(r, 1 + i % 8));
+		rig_drain(r);
 	}
 	rig_free(r);
 }
@@ -90,11 +66,11 @@ TEST(notify_at_start)
 	struct rig *r = rig_new(4, 0, 0);
 
 	CHECK_EQ(r->used->flags, cpu_to_vhl16(VRING_USED_F_NO_NOTIFY));
-	CHECK(!vhl_ring_enable_notify(r->ring));
+	CHECK(!vhl_ring_ask_kick(r->ring));
 	CHECK_EQ(r->used->flags, 0);
-	vhl_ring_disable_notify(r->ring);
+	vhl_ring_no_kicks(r->ring);
 	CHECK_EQ(r->used->flags, cpu_to_vhl16(VRING_USED_F_NO_NOTIFY));
-	vhl_ring_disable_notify(r->ring);
+	vhl_ring_no_kicks(r->ring);
 	CHECK_EQ(r->used->flags, cpu_to_vhl16(VRING_USED_F_NO_NOTIFY));
 	rig_free(r);
 }
@@ -107,16 +83,16 @@ TEST(notify_event_idx_flags_are_zero)
 	r->used->flags = cpu_to_vhl16(VRING_USED_F_NO_NOTIFY);
 	rig_restart(r, 0);
 	CHECK_EQ(r->used->flags, 0);
-	vhl_ring_disable_notify(r->ring);
+	vhl_ring_no_kicks(r->ring);
 	CHECK_EQ(r->used->flags, 0);
-	CHECK(!vhl_ring_enable_notify(r->ring));
-	vhl_ring_disable_notify(r->ring);
+	CHECK(!vhl_ring_ask_kick(r->ring));
+	vhl_ring_no_kicks(r->ring);
 	CHECK_EQ(r->used->flags, 0);
 	rig_free(r);
 }
 
 /* The chain that comes between the last look and the request */
-TEST(enable_notify_sees_late_chain)
+TEST(ask_kick_sees_late_chain)
 {
 	unsigned int event_idx, n;
 
@@ -125,24 +101,24 @@ TEST(enable_notify_sees_late_chain)
 			struct rig *r = rig_new(8, 65532, event_idx ? RIG_EVENT_IDX : 0);
 
 			CHECK_EQ(rig_take(r), 0);
-			vhl_ring_disable_notify(r->ring);
-			add(r, n);
-			CHECK(vhl_ring_enable_notify(r->ring));
-			drain(r);
-			CHECK(!vhl_ring_enable_notify(r->ring));
+			vhl_ring_no_kicks(r->ring);
+			drv_add(r, n);
+			CHECK(vhl_ring_ask_kick(r->ring));
+			rig_drain(r);
+			CHECK(!vhl_ring_ask_kick(r->ring));
 			/* chains given back are chains */
-			add(r, 1);
+			drv_add(r, 1);
 			CHECK_EQ(rig_take(r), 1);
-			CHECK(!vhl_ring_enable_notify(r->ring));
-			vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 1));
-			CHECK(vhl_ring_enable_notify(r->ring));
+			CHECK(!vhl_ring_ask_kick(r->ring));
+			rig_rewind(r, 1);
+			CHECK(vhl_ring_ask_kick(r->ring));
 			rig_free(r);
 		}
 	}
 }
 
 /* Waiting for more than what was seen and given back */
-TEST(enable_notify_grown)
+TEST(ask_kick_for_more)
 {
 	unsigned int event_idx, seen, more, i;
 
@@ -151,21 +127,26 @@ TEST(enable_notify_grown)
 			for (more = 1; more <= 4; more++) {
 				struct rig *r = rig_new(8, 65533, event_idx ? RIG_EVENT_IDX : 0);
 
-				add(r, seen);
+				drv_add(r, seen);
 				for (i = 0; i < seen; i++)
 					CHECK_EQ(rig_take(r), 1);
 				CHECK_EQ(rig_take(r), 0);
-				vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - seen));
-				vhl_ring_disable_notify(r->ring);
-				CHECK(!vhl_ring_enable_notify_grown(r->ring));
+				rig_rewind(r, seen);
+				vhl_ring_no_kicks(r->ring);
+				CHECK(!vhl_ring_ask_kick(r->ring));
 				/* the very next one kicks */
-				CHECK(add(r, more));
-				CHECK(vhl_ring_grown(r->ring));
-				CHECK(vhl_ring_enable_notify_grown(r->ring));
+				CHECK(drv_add(r, more));
+				CHECK(!vhl_ring_empty(r->ring));
+				CHECK(vhl_ring_ask_kick(r->ring));
 				for (i = 0; i < seen + more; i++)
 					CHECK_EQ(rig_take(r), 1);
 				CHECK_EQ(rig_take(r), 0);
-				CHECK(!vhl_ring_enable_notify_grown(r->ring));
+				CHECK(!vhl_ring_ask_kick(r->ring));
+				/* now the device was full: they are worth another look */
+				rig_rewind(r, seen + more);
+				CHECK_EQ(rig_take(r), 1);
+				rig_rewind(r, 1);
+				CHECK(vhl_ring_ask_kick(r->ring));
 				rig_free(r);
 			}
 		}
@@ -180,8 +161,8 @@ TEST(call_flags)
 	for (i = 0; i < 20; i++) {
 		/* other flags are not that flag */
 		drv_set_flags(r, i & 1 ? VRING_AVAIL_F_NO_INTERRUPT | 0x100 : 0xfffe);
-		add(r, 1 + i % 8);
-		drain(r);
+		drv_add(r, 1 + i % 8);
+		rig_drain(r);
 		CHECK_EQ(vhl_ring_publish(r->ring), !(i & 1));
 	}
 	rig_free(r);
@@ -193,19 +174,19 @@ TEST(call_flags_or_event)
 	struct rig *r = rig_new(8, 0, RIG_EVENT_IDX);
 
 	drv_set_flags(r, VRING_AVAIL_F_NO_INTERRUPT);
-	add(r, 2);
-	drain(r);
+	drv_add(r, 2);
+	rig_drain(r);
 	CHECK(vhl_ring_publish(r->ring));
 	drv_set_used_event(r, 2);
-	add(r, 1);
-	drain(r);
+	drv_add(r, 1);
+	rig_drain(r);
 	CHECK(vhl_ring_publish(r->ring));
 	rig_free(r);
 
 	r = rig_new(8, 0, 0);
 	drv_set_used_event(r, 0x8000);
-	add(r, 2);
-	drain(r);
+	drv_add(r, 2);
+	rig_drain(r);
 	CHECK(vhl_ring_publish(r->ring));
 	rig_free(r);
 }
@@ -220,12 +201,12 @@ TEST(call_first)
 		struct rig *r = rig_new(8, 65535, RIG_EVENT_IDX);
 
 		drv_set_used_event(r, events[i]);
-		add(r, 1);
-		drain(r);
+		drv_add(r, 1);
+		rig_drain(r);
 		CHECK(vhl_ring_publish(r->ring));
-		rig_restart(r, r->ring->last_avail);
-		add(r, 1);
-		drain(r);
+		rig_restart(r, vhl_ring_base(r->ring));
+		drv_add(r, 1);
+		rig_drain(r);
 		CHECK(vhl_ring_publish(r->ring));
 		rig_free(r);
 	}
@@ -245,14 +226,14 @@ TEST(call_event_idx)
 							RIG_EVENT_IDX | RIG_NO_RAM);
 				u16 old = starts[s], new = old + batch, event = old + delta;
 
-				guest_add(&r->guest, one.addr, one.len, RW);
+				guest_add(&r->guest, RAM, 100, RW);
 				/* make the first publication, which is another matter */
-				add(r, 1);
-				drain(r);
+				drv_add(r, 1);
+				rig_drain(r);
 				CHECK(vhl_ring_publish(r->ring));
 				drv_set_used_event(r, event);
-				add(r, batch);
-				drain(r);
+				drv_add(r, batch);
+				rig_drain(r);
 				if (vhl_ring_publish(r->ring) != !!vring_need_event(event, new, old))
 					tap_fail(__FILE__, __LINE__, "from %u by %u, event %u", old,
 						 batch, event);
@@ -279,8 +260,8 @@ TEST(call_event_idx_long)
 		bool call;
 		u32 id, len;
 
-		add(r, n);
-		drain(r);
+		drv_add(r, n);
+		rig_drain(r);
 		call = vhl_ring_publish(r->ring);
 		if (i)
 			CHECK_EQ(call, !!vring_need_event(event, r->avail_idx, told));
@@ -312,8 +293,8 @@ TEST(call_nothing_new)
 	struct rig *r = rig_new(8, 65535, RIG_EVENT_IDX);
 	unsigned int i;
 
-	add(r, 1);
-	drain(r);
+	drv_add(r, 1);
+	rig_drain(r);
 	CHECK(vhl_ring_publish(r->ring));
 	for (i = 0; i < 5; i++) {
 		drv_set_used_event(r, 65535 + i - 2);
@@ -340,15 +321,15 @@ TEST(call_owed_event_idx)
 
 			for (restarted = 0; restarted < 2; restarted++) {
 				drv_set_used_event(r, r->avail_idx - 1);
-				add(r, 3);
-				drain(r);
+				drv_add(r, 3);
+				rig_drain(r);
 				/* what is not published is not owed yet */
 				CHECK(vhl_ring_owes_call(r->ring, false));
 				drv_set_used_event(r, r->avail_idx - 3);
 				CHECK(!vhl_ring_owes_call(r->ring, false));
 				CHECK(vhl_ring_publish(r->ring));
 				if (restarted)
-					rig_restart(r, r->ring->last_avail);
+					rig_restart(r, vhl_ring_base(r->ring));
 				drv_set_used_event(r, r->avail_idx + delta);
 				if (!CHECK_EQ(vhl_ring_owes_call(r->ring, false), want) ||
 				    !CHECK_EQ(vhl_ring_owes_call(r->ring, true), want))
@@ -370,8 +351,8 @@ TEST(call_owed_flags)
 		drv_set_used_event(r, r->avail_idx - 1 + i % 3);
 		CHECK_EQ(vhl_ring_owes_call(r->ring, false), !(i & 1));
 		CHECK(!vhl_ring_owes_call(r->ring, true));
-		add(r, 1 + i % 8);
-		drain(r);
+		drv_add(r, 1 + i % 8);
+		rig_drain(r);
 		CHECK_EQ(vhl_ring_publish(r->ring), !(i & 1));
 	}
 	rig_free(r);
@@ -421,13 +402,13 @@ TEST(barrier_request_before_last_look)
 	for (event_idx = 0; event_idx < 2; event_idx++) {
 		struct rig *r = rig_new(8, 65535, event_idx ? RIG_EVENT_IDX : 0);
 
-		add(r, 3);
-		drain(r);
+		drv_add(r, 3);
+		rig_drain(r);
 		memset(&order, 0, sizeof(order));
 		order.r = r;
 		shim_at_barrier = enable_barrier;
 		shim_after_read = enable_read;
-		CHECK(!vhl_ring_enable_notify(r->ring));
+		CHECK(!vhl_ring_ask_kick(r->ring));
 		shim_at_barrier = NULL;
 		shim_after_read = NULL;
 		CHECK(order.reads > 0);
@@ -466,12 +447,12 @@ TEST(barrier_entries_index_call)
 		struct rig *r = rig_new(8, 65535, event_idx ? RIG_EVENT_IDX : 0);
 
 		/* the first publication looks at no event */
-		add(r, 1);
-		drain(r);
+		drv_add(r, 1);
+		rig_drain(r);
 		CHECK(vhl_ring_publish(r->ring));
 		drv_set_used_event(r, r->avail_idx);
-		add(r, 3);
-		drain(r);
+		drv_add(r, 3);
+		rig_drain(r);
 		memset(&order, 0, sizeof(order));
 		order.r = r;
 		order.before = vhl16_to_cpu(r->used->idx);
@@ -507,7 +488,7 @@ TEST(barrier_index_before_entries)
 {
 	struct rig *r = rig_new(8, 65535, 0);
 
-	add(r, 3);
+	drv_add(r, 3);
 	memset(&order, 0, sizeof(order));
 	order.r = r;
 	shim_at_barrier = take_barrier;

@@ -14,7 +14,7 @@ static void take_one(struct rig *r, u64 addr, u32 len)
 	drv_post(r, 0);
 	if (!TAKE(r, 0, &b, 1))
 		tap_stop();
-	vhl_ring_push(r->ring, 0, 0);
+	rig_push(r, 0, 0);
 	(void)!vhl_ring_publish(r->ring);
 }
 

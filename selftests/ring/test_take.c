@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Chains are taken, given back and completed */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,6 @@ TEST(empty)
 	struct rig *r = rig_new(8, 0, 0);
 
 	CHECK(vhl_ring_empty(r->ring));
-	CHECK(!vhl_ring_grown(r->ring));
 	CHECK_EQ(rig_take(r), 0);
 	CHECK_EQ(rig_take(r), 0);
 	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
@@ -47,7 +47,7 @@ TEST(one_chain)
 	CHECK_EQ(rig_take(r), 0);
 	CHECK_EQ(vhl_ring_inflight(r->ring), 1);
 
-	vhl_ring_push(r->ring, 5, 77);
+	rig_push(r, 5, 77);
 	CHECK_EQ(r->used->idx, 0);
 	CHECK(vhl_ring_publish(r->ring));
 	USED(r, 5, 77);
@@ -90,7 +90,7 @@ TEST(batch)
 
 	/* completed in another order, shown together */
 	for (i = 0; i < 16; i++) {
-		vhl_ring_push(r->ring, i * 5 % 16, 1000 + i);
+		rig_push(r, i * 5 % 16, 1000 + i);
 		CHECK_EQ(r->used->idx, 0);
 		CHECK_EQ(vhl_ring_inflight(r->ring), 15 - i);
 	}
@@ -123,7 +123,7 @@ TEST(sizes_and_wrap)
 				const struct buf b = { RAM + i, 1 + round, (i + round) & 1 };
 
 				TAKE(r, num - 1 - i, &b, 1);
-				vhl_ring_push(r->ring, r->chain.id, i + round);
+				rig_push(r, r->chain.id, i + round);
 			}
 			CHECK_EQ(rig_take(r), 0);
 			CHECK_EQ(vhl_ring_inflight(r->ring), 0);
@@ -147,7 +147,7 @@ TEST(wrap_one_by_one)
 		drv_chain(r, i & 1, &one, 1);
 		drv_post(r, i & 1);
 		TAKE(r, i & 1, &one, 1);
-		vhl_ring_push(r->ring, i & 1, i);
+		rig_push(r, i & 1, i);
 		CHECK(vhl_ring_publish(r->ring));
 		USED(r, i & 1, i);
 	}
@@ -204,7 +204,7 @@ TEST(unknown_flags)
 	rig_free(r);
 }
 
-TEST(unget)
+TEST(rewind)
 {
 	struct rig *r = rig_new(4, 65534, 0);
 	struct buf bufs[4];
@@ -219,27 +219,26 @@ TEST(unget)
 	for (n = 0; n <= 4; n++) {
 		for (i = 0; i < 4; i++)
 			TAKE(r, i, &bufs[i], 1);
-		CHECK_EQ(rig_take(r), 0);
 		CHECK(vhl_ring_empty(r->ring));
-		vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - n));
+		rig_rewind(r, n);
 		CHECK_EQ(vhl_ring_inflight(r->ring), 4 - n);
 		CHECK_EQ(vhl_ring_empty(r->ring), !n);
 		for (i = 4 - n; i < 4; i++)
 			TAKE(r, i, &bufs[i], 1);
 		CHECK_EQ(rig_take(r), 0);
-		vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 4));
+		rig_rewind(r, 4);
 		CHECK_EQ(vhl_ring_inflight(r->ring), 0);
 	}
 
 	/* what is given back is read anew: the driver may rewrite a chain it has not lost */
 	TAKE(r, 0, &bufs[0], 1);
-	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 1));
+	rig_rewind(r, 1);
 	drv_chain(r, 0, &bufs[3], 1);
 	TAKE(r, 0, &bufs[3], 1);
 	rig_free(r);
 }
 
-TEST(unget_after_push)
+TEST(rewind_after_push)
 {
 	struct rig *r = rig_new(4, 65535, 0);
 	unsigned int i;
@@ -251,8 +250,8 @@ TEST(unget_after_push)
 	drv_show(r);
 	for (i = 0; i < 3; i++)
 		TAKE(r, i, &one, 1);
-	vhl_ring_push(r->ring, 0, 1);
-	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 2));
+	rig_push(r, 0, 1);
+	rig_rewind(r, 2);
 	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
 	CHECK(vhl_ring_publish(r->ring));
 	USED(r, 0, 1);
@@ -266,7 +265,33 @@ TEST(unget_after_push)
 }
 
 /* A device that finds all chains too few waits for more, not for the same again */
-TEST(grown)
+TEST(empty_of_more)
+{
+	struct rig *r = rig_new(8, 65535, 0);
+	unsigned int i, n;
+
+	for (i = 0; i < 8; i++)
+		drv_chain(r, i, &one, 1);
+	for (n = 0; n < 8; n++) {
+		for (i = 0; i < n; i++)
+			TAKE(r, i, &one, 1);
+		CHECK(vhl_ring_empty(r->ring));
+		CHECK_EQ(rig_take(r), 0);
+		CHECK(vhl_ring_empty(r->ring));
+		/* in one piece, or in several */
+		rig_rewind(r, n / 2);
+		CHECK(vhl_ring_empty(r->ring));
+		rig_rewind(r, n - n / 2);
+		CHECK(vhl_ring_empty(r->ring));
+		CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+		drv_post(r, n);
+		CHECK(!vhl_ring_empty(r->ring));
+	}
+	rig_free(r);
+}
+
+/* ... but one that gives back what it has no room for itself has not seen that there is no more */
+TEST(empty_but_for_the_rewound)
 {
 	struct rig *r = rig_new(8, 65535, 0);
 	unsigned int i;
@@ -275,21 +300,50 @@ TEST(grown)
 		drv_chain(r, i, &one, 1);
 	drv_avail(r, 0);
 	drv_avail(r, 1);
-	CHECK(!vhl_ring_grown(r->ring));
 	drv_show(r);
-	CHECK(vhl_ring_grown(r->ring));
 	TAKE(r, 0, &one, 1);
-	CHECK(!vhl_ring_grown(r->ring));
 	TAKE(r, 1, &one, 1);
-	CHECK_EQ(rig_take(r), 0);
-	vhl_ring_rewind(r->ring, (u16)(vhl_ring_mark(r->ring) - 2));
+	rig_rewind(r, 1);
 	CHECK(!vhl_ring_empty(r->ring));
-	CHECK(!vhl_ring_grown(r->ring));
-	drv_post(r, 2);
-	CHECK(vhl_ring_grown(r->ring));
-	for (i = 0; i < 3; i++)
-		TAKE(r, i, &one, 1);
-	CHECK(!vhl_ring_grown(r->ring));
+
+	/* too few at first; then the last of them does not fit, whether there were more or not */
+	for (i = 0; i < 3; i++) {
+		u16 n = 1 + i;
+
+		while (rig_take(r) == 1)
+			;
+		rig_rewind(r, n);
+		CHECK(vhl_ring_empty(r->ring));
+		CHECK_EQ(rig_take(r), 1);
+		rig_rewind(r, 1);
+		CHECK(!vhl_ring_empty(r->ring));
+		while (n--)
+			CHECK_EQ(rig_take(r), 1);
+		CHECK(vhl_ring_empty(r->ring));
+		rig_rewind(r, 1 + i);
+		CHECK(!vhl_ring_empty(r->ring));
+		drv_post(r, 2 + i);
+		CHECK(!vhl_ring_empty(r->ring));
+	}
+	rig_free(r);
+}
+
+/* What cannot be taken is there all the same */
+TEST(empty_but_for_the_refused)
+{
+	const struct buf bad = { RAM + RAM_SIZE, 1, true };
+	const struct buf two[] = { one, { RAM + 1, 1, true } };
+	struct rig *r = rig_new(8, 0, 0);
+
+	CHECK_EQ(rig_take(r), 0);
+	drv_post_chain(r, &bad, 1);
+	CHECK_EQ(rig_take(r), -ENXIO);
+	CHECK(!vhl_ring_empty(r->ring));
+	CHECK(vhl_ring_ask_kick(r->ring));
+	rig_set_segs(r, 1);
+	drv_chain(r, 0, two, 2);
+	CHECK_EQ(rig_take(r), -ENOSPC);
+	CHECK(!vhl_ring_empty(r->ring));
 	rig_free(r);
 }
 
@@ -307,7 +361,7 @@ TEST(init_takes_over)
 	drv_post(r, 3);
 	TAKE(r, 3, &one, 1);
 	CHECK_EQ(vhl_ring_inflight(r->ring), 1);
-	vhl_ring_push(r->ring, 3, 9);
+	rig_push(r, 3, 9);
 	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
 	CHECK(vhl_ring_publish(r->ring));
 	CHECK_EQ(r->used->idx, 99);
@@ -327,9 +381,9 @@ TEST(restart_with_pending)
 	}
 	drv_show(r);
 	TAKE(r, 0, &one, 1);
-	vhl_ring_push(r->ring, 0, 0);
+	rig_push(r, 0, 0);
 	CHECK(vhl_ring_publish(r->ring));
-	rig_restart(r, r->ring->last_avail);
+	rig_restart(r, vhl_ring_base(r->ring));
 	CHECK(!vhl_ring_empty(r->ring));
 	for (i = 1; i < 4; i++)
 		TAKE(r, i, &one, 1);
@@ -342,20 +396,20 @@ TEST(restart_with_pending)
 TEST(least_alignment)
 {
 	struct rig *r = rig_new(4, 0, RIG_EVENT_IDX);
-	struct vhl_ring_cfg cfg = r->ring->cfg;
 	char *avail = calloc(1, 6 + 4 * 2 + 2), *used = calloc(1, 6 + 4 * 8 + 4);
+	struct vring_avail *ring = (void *)(avail + 2);
 	u32 id, len;
 
 	REQUIRE(avail && used);
-	cfg.avail = (void *)(avail + 2);
-	cfg.used = (void *)(used + 4);
-	vhl_ring_init(r->ring, &cfg);
+	r->cfg.area[VHL_RING_DRIVER] = ring;
+	r->cfg.area[VHL_RING_DEVICE] = used + 4;
+	rig_restart(r, 0);
 	drv_chain(r, 1, &one, 1);
-	cfg.avail->ring[0] = cpu_to_vhl16(1);
-	cfg.avail->idx = cpu_to_vhl16(1);
+	ring->ring[0] = cpu_to_vhl16(1);
+	ring->idx = cpu_to_vhl16(1);
 	TAKE(r, 1, &one, 1);
-	CHECK(!vhl_ring_enable_notify(r->ring));
-	vhl_ring_push(r->ring, 1, 3);
+	CHECK(!vhl_ring_ask_kick(r->ring));
+	rig_push(r, 1, 3);
 	CHECK(vhl_ring_publish(r->ring));
 	memcpy(&id, used + 4 + 4, 4);
 	memcpy(&len, used + 4 + 8, 4);

@@ -9,6 +9,11 @@ static inline int ilog2(u64 n)
 	return 63 - __builtin_clzll(n);
 }
 
+static inline bool is_power_of_2(u64 n)
+{
+	return n && !(n & (n - 1));
+}
+
 /* Rounded up */
 static inline int order_base_2(u64 n)
 {
