@@ -253,7 +253,8 @@ static void take(struct world *w)
 static void complete(struct world *w)
 {
 	struct rig *r = w->r;
-	unsigned int n = below(w, w->nr_taken + 1), pushed = 0;
+	unsigned int n = below(w, w->nr_taken + 1), pushed = 0, batch = 0;
+	struct vhl_done done[16];
 	bool in_order = below(w, 2), want, call;
 
 	while (n--) {
@@ -263,7 +264,11 @@ static void complete(struct world *w)
 		m->head = w->taken[i];
 		m->len = rng_next(&w->rng);
 		memmove(&w->taken[i], &w->taken[i + 1], (--w->nr_taken - i) * sizeof(*w->taken));
-		rig_push(r, m->head, m->len);
+		done[batch++] = (struct vhl_done){ .id = m->head, .len = m->len };
+		if (!n || batch == ARRAY_SIZE(done) || !below(w, 4)) {
+			vhl_ring_push(r->ring, done, batch);
+			batch = 0;
+		}
 		pushed++;
 	}
 	CHECK_EQ(vhl_ring_inflight(r->ring), w->nr_taken);

@@ -201,6 +201,26 @@ TEST(access_fault_passes)
 	}
 }
 
+/* ... also a descriptor of it that lies across regions */
+TEST(access_fault_across_regions_passes)
+{
+	const struct buf b = { RAM, 1, true };
+	struct rig *r = rig_new(4, 0, 0);
+	struct vring_desc d;
+
+	guest_add(&r->guest, HI, 10, RW);
+	guest_add(&r->guest, HI + 10, DESC - 10, RW);
+	table_set(&d, b.addr, b.len, F_WRITE, 0);
+	guest_write(&r->guest, HI, &d, DESC);
+	drv_post_table(r, HI, DESC, 0, 0);
+	guest_fault(&r->guest, HI + 12, 1);
+	CHECK_EQ(rig_take(r), -EFAULT);
+	FAULT(r, VHL_FAULT_ACCESS);
+	guest_fault(&r->guest, 0, 0);
+	TAKE(r, 0, &b, 1);
+	rig_free(r);
+}
+
 /* Guest addresses of what the device may write, each segment by itself */
 TEST(log_segments)
 {

@@ -100,6 +100,32 @@ TEST(batch)
 	rig_free(r);
 }
 
+/* Pushed together as one by one, around the end of the ring */
+TEST(push_batch)
+{
+	struct vhl_done done[8];
+	unsigned int n, i;
+
+	for (n = 0; n <= 8; n++) {
+		struct rig *r = rig_new(8, 65533, 0);
+
+		drv_add(r, 8);
+		for (i = 0; i < 8; i++)
+			CHECK_EQ(rig_take(r), 1);
+		for (i = 0; i < n; i++)
+			done[i] = (struct vhl_done){ .id = (5 + 3 * i) & 7, .len = 100 + i };
+		vhl_ring_push(r->ring, done, n);
+		CHECK_EQ(vhl_ring_inflight(r->ring), 8 - n);
+		CHECK_EQ(vhl_ring_pushed(r->ring), (u16)(65533 + n));
+		CHECK_EQ(vhl16_to_cpu(r->used->idx), 65533);
+		CHECK(vhl_ring_publish(r->ring));
+		for (i = 0; i < n; i++)
+			USED(r, (5 + 3 * i) & 7, 100 + i);
+		CHECK_EQ(r->used_idx, vhl16_to_cpu(r->used->idx));
+		rig_free(r);
+	}
+}
+
 /* Ten rounds of a ring of each size, from a base just before 2^16 */
 TEST(sizes_and_wrap)
 {
