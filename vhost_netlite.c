@@ -10,13 +10,7 @@
  * that have a TAP without headers and say so with VHOST_NET_F_VIRTIO_NET_HDR. Then it says nothing.
  * Towards the guest it is made here as a rule, little-endian, as the TAP would make it.
  */
-#include <linux/err.h>
-#include <linux/file.h>
-#include <linux/if_tap.h>
-#include <linux/if_tun.h>
 #include <linux/module.h>
-#include <linux/net.h>
-#include <linux/poll.h>
 #include <linux/ptr_ring.h>
 #include <linux/slab.h>
 #include <linux/vhost.h>
@@ -27,51 +21,6 @@
 #include "compat/tun.h"
 #include "compat/vhost_uapi.h"
 #include "net/net.h"
-
-void vhl_net_publish(struct vhl_net_vq *q)
-{
-	bool rx = q->vq.index == VHL_NET_RX;
-	struct vhl_count count = {
-		.reqs = q->reqs,
-		.errors = q->errors,
-		.in = rx ? q->bytes : 0,
-		.out = rx ? 0 : q->bytes,
-	};
-
-	if (!q->reqs)
-		return;
-	vhl_netdev_count(q);
-	vhl_vq_complete(&q->vq, q->done, q->done_num, &count);
-	q->done_num = 0;
-	q->reqs = 0;
-	q->bytes = 0;
-	q->errors = 0;
-}
-
-/*
- * Once until it goes well again; that a batch was taken says nothing, a TAP that is down takes
- * it, too. Not for what the guest or the VMM alone gets wrong: they could flood the log.
- */
-void vhl_net_complain(struct vhl_net_vq *q, int err)
-{
-	if (q->complained || err == -EINVAL || err == -EFAULT)
-		return;
-	q->complained = true;
-	pr_warn_ratelimited("device %llu: queue %u: the TAP refuses packets, which are dropped: error %d\n",
-			    q->vq.dev->id, q->vq.index, err);
-}
-
-/*
- * Guest memory faulted for a packet or frame, which is dropped: that may pass, as when the VMM has it
- * replaced. Return: true when it has not for long, and the queue is broken.
- */
-bool vhl_net_faulted(struct vhl_net_vq *q)
-{
-	if (++q->faults < VHL_NET_MAX_FAULTS)
-		return false;
-	vhl_vq_break(&q->vq, VHL_FAULT_ACCESS);
-	return true;
-}
 
 static enum vhl_run vhl_net_run(struct vhl_vq *vq)
 {
@@ -105,56 +54,6 @@ static int vhl_net_features(struct vhl_dev *dev, u64 *features)
 	return 0;
 }
 
-static int vhl_net_poll_start(struct vhl_vq *vq, struct vhl_net_tap *tap)
-{
-	return vhl_poll_start(&tap->poll, vq, tap->file,
-			      vq->index == VHL_NET_RX ? EPOLLIN : EPOLLOUT);
-}
-
-static void vhl_net_discard(void *backing)
-{
-	struct vhl_net_tap *tap = backing;
-
-	if (!tap)
-		return;
-	vhl_poll_stop(&tap->poll);
-	fput(tap->file);
-	kfree(tap);
-}
-
-/* A TAP that goes away under its file stays safe to use: its socket and ring are the file's. */
-static void *vhl_net_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
-{
-	struct vhl_net_tap *tap;
-	int ret;
-
-	tap = kzalloc(sizeof(*tap), GFP_KERNEL_ACCOUNT);
-	if (!tap)
-		return ERR_PTR(-ENOMEM);
-	tap->sock = tun_get_socket(file);
-	tap->ring = tun_get_tx_ring(file);
-	tap->is_tun = !IS_ERR(tap->sock);
-	if (!tap->is_tun) {
-		tap->sock = tap_get_socket(file);
-		tap->ring = tap_get_ptr_ring(file);
-	}
-	if (IS_ERR(tap->sock) || IS_ERR(tap->ring)) {
-		kfree(tap);
-		return ERR_PTR(-ENOTSOCK);
-	}
-	tap->file = get_file(file);
-
-	/* a queue that goes over to it must not find out then that there is no interface */
-	if (vhl_vq_started(vq)) {
-		ret = vhl_net_poll_start(vq, tap);
-		if (ret) {
-			vhl_net_discard(tap);
-			return ERR_PTR(ret);
-		}
-	}
-	return tap;
-}
-
 /* What a queue knows of its TAP */
 static void vhl_net_forget(struct vhl_net_vq *q)
 {
@@ -163,7 +62,7 @@ static void vhl_net_forget(struct vhl_net_vq *q)
 	vhl_netdev_forget(q);
 	atomic_set(&q->dropped, 0);
 	q->complained = false;
-	q->direct = false;
+	q->copies_skbs = false;
 }
 
 static void *vhl_net_attach(struct vhl_vq *vq, void *backing)
@@ -174,11 +73,11 @@ static void *vhl_net_attach(struct vhl_vq *vq, void *backing)
 	if (vhl_vq_started(vq))
 		vhl_net_forget(q);
 	q->tap = tap;
-	/* compared by the other queue's worker, and used by whoever wakes this one from a nap */
+	/* compared by the other queue's worker, and used by wake-ups of the TAP during a nap */
 	WRITE_ONCE(q->sock, tap ? tap->sock : NULL);
 	WRITE_ONCE(q->ring, tap ? tap->ring : NULL);
 	q->is_tun = tap && tap->is_tun;
-	/* who woke it by the new TAP may have seen the old ring */
+	/* a wake-up by the new TAP may have seen the old ring */
 	if (vhl_vq_started(vq))
 		vhl_poll_sync(&tap->poll);
 	return old;
@@ -206,7 +105,7 @@ static int vhl_net_start(struct vhl_vq *vq)
 		return -ENOTSOCK;
 
 	q->mergeable = vhl_has_feature(vq->dev, VIRTIO_NET_F_MRG_RXBUF);
-	q->own_hdr = vhl_has_feature(vq->dev, VHOST_NET_F_VIRTIO_NET_HDR);
+	q->tap_has_no_hdr = vhl_has_feature(vq->dev, VHOST_NET_F_VIRTIO_NET_HDR);
 	q->hdr_len = sizeof(struct virtio_net_hdr);
 	if (q->mergeable || vhl_has_feature(vq->dev, VIRTIO_F_VERSION_1))
 		q->hdr_len = sizeof(struct virtio_net_hdr_mrg_rxbuf);
@@ -229,7 +128,7 @@ static int vhl_net_start(struct vhl_vq *vq)
 		if (!q->done || !q->frames)
 			goto free;
 	}
-	ret = vhl_net_poll_start(vq, q->tap);
+	ret = vhl_tap_poll(vq, q->tap);
 	if (ret)
 		goto free;
 	return 0;
@@ -267,9 +166,9 @@ static void vhl_net_show(struct vhl_dev *dev, struct seq_file *m)
 
 static const struct vhl_ops vhl_net_ops = {
 	.features	= vhl_net_features,
-	.prepare	= vhl_net_prepare,
+	.prepare	= vhl_tap_prepare,
 	.attach		= vhl_net_attach,
-	.discard	= vhl_net_discard,
+	.discard	= vhl_tap_discard,
 	.start		= vhl_net_start,
 	.stop		= vhl_net_stop,
 	.run		= vhl_net_run,

@@ -2,7 +2,9 @@
 /*
  * vhost_netlite: what its files share.
  *
- *   vhost_netlite.c  the node, and the TAP of a queue: prepare, attach, start, stop
+ *   vhost_netlite.c  the node and its operations: attach, start, stop
+ *   queue.c   what both directions share: completions, faults, a line in the log
+ *   tap.c     the file of a TAP
  *   tx.c      frames from the guest to the TAP
  *   rx.c      packets from the TAP to the guest
  *   netdev.c  the network device of a TAP
@@ -27,11 +29,11 @@
 #define VHL_NET_BATCH		64
 
 /*
- * A turn ends after so many chains or bytes. Some batches, so that what a turn costs is lost
+ * The budget of a turn, in chains and bytes. Some batches, so that what a turn costs is lost
  * among them; some hundred microseconds, so that clients that stop the queue hardly wait.
  */
-#define VHL_NET_TURN_CHAINS	256
-#define VHL_NET_TURN_BYTES	(512 * 1024)
+#define VHL_NET_BUDGET_CHAINS	256
+#define VHL_NET_BUDGET_BYTES	(512 * 1024)
 
 /* No packet needs more: the largest IPv6 packet with two VLAN tags */
 #define VHL_NET_FRAME_MAX	(IPV6_MAXPLEN + sizeof(struct ipv6hdr) + VLAN_ETH_HLEN + VLAN_HLEN)
@@ -48,7 +50,7 @@
  * @sock: of @file
  * @ring: packets that wait in @file
  * @is_tun: @file is a TAP, not a macvtap
- * @poll: for packets (RX) or room for frames (TX), while a queue that uses it is running
+ * @poll: for packets (RX) or space for frames (TX), while a queue that uses it is running
  */
 struct vhl_net_tap {
 	struct file *file;
@@ -66,13 +68,13 @@ struct vhl_net_tap {
  * @ring: same
  * @is_tun: same
  * @hdr_len: bytes of the virtio-net header in a chain: 10, 12 or VHL_TUN_TUNNEL_HDR_SIZE
- * @own_hdr: the TAP knows no header
+ * @tap_has_no_hdr: it takes and gives bare frames; the header is ours
  * @mergeable: a packet may take several chains (RX)
  * @complained: the last frame or packet was refused by the TAP
  * @faults: packets or frames in a row that guest memory faulted for
  * @done: completed chains. A turn leaves none
  * @done_num: how many
- * @done_max: room for them: a driver has no more out at a time than its ring holds
+ * @done_max: at most: a driver has no more out at a time than its ring holds
  * @reqs: packets since the last publication, some of which may have taken no chain
  * @bytes: of those that got through
  * @errors: those that did not
@@ -82,8 +84,8 @@ struct vhl_net_tap {
  * @packet_next: first one that is not delivered
  * @packet_end: behind the last one
  * @packet_kept: first one that is delivered and not freed. NULL where the TAP has freed it
- * @direct: packets of the TAP need not be copied by the TAP: it makes headers of the size that is
- *	wanted
+ * @copies_skbs: skbs are copied to the guest here and not by the TAP, which makes headers of the size
+ *	that is wanted
  * @netdev: the TAP's, where its counters are kept here; while it is set the queue is one of
  *	@netdev_users (RX; netdev.c)
  * @netdev_users: of all queues
@@ -105,7 +107,7 @@ struct vhl_net_vq {
 	struct ptr_ring *ring;
 	bool is_tun;
 	unsigned int hdr_len;
-	bool own_hdr;
+	bool tap_has_no_hdr;
 	bool mergeable;
 
 	bool complained;
@@ -122,7 +124,7 @@ struct vhl_net_vq {
 	unsigned int packet_next;
 	unsigned int packet_end;
 	unsigned int packet_kept;
-	bool direct;
+	bool copies_skbs;
 
 	struct net_device __rcu *netdev;
 	struct list_head netdev_users;
@@ -141,7 +143,12 @@ static inline struct vhl_net_vq *to_net(struct vhl_vq *vq)
 	return container_of(vq, struct vhl_net_vq, vq);
 }
 
-/* vhost_netlite.c APIs: the worker, holding vq->mutex */
+/* tap.c APIs: holding dev->mutex */
+void *vhl_tap_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file);
+void vhl_tap_discard(void *backing);
+int vhl_tap_poll(struct vhl_vq *vq, struct vhl_net_tap *tap);
+
+/* queue.c APIs: the worker, holding vq->mutex */
 void vhl_net_publish(struct vhl_net_vq *q);
 void vhl_net_complain(struct vhl_net_vq *q, int err);
 bool vhl_net_faulted(struct vhl_net_vq *q);

@@ -67,7 +67,7 @@ static void vhl_netdev_count_dropped(struct vhl_net_vq *q, struct net_device *de
 	unsigned int i;
 
 	/* more are there only of a time in which the device was not known */
-	for (i = 0; i < VHL_NET_TURN_CHAINS && atomic_dec_if_positive(&q->dropped) >= 0; i++) {
+	for (i = 0; i < VHL_NET_BUDGET_CHAINS && atomic_dec_if_positive(&q->dropped) >= 0; i++) {
 		if (sends)
 			dev_core_stats_tx_dropped_inc(dev);
 		else

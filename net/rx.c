@@ -29,13 +29,13 @@ static u32 vhl_net_rx_len(void *packet)
 }
 
 /**
- * struct vhl_net_room - where a packet goes
- * @iov: segments, of the ring's room or copied to that of the struct vhl_net_vq
+ * struct vhl_net_bufs - the driver's buffers that were taken for a packet
+ * @iov: segments: of the only chain, or copied to the @iov of the queue
  * @segs: how many
  * @heads: chains, which are in done, behind those that are counted
  * @mark: before the first of them
  */
-struct vhl_net_room {
+struct vhl_net_bufs {
 	struct iovec *iov;
 	unsigned int segs;
 	unsigned int heads;
@@ -51,7 +51,7 @@ enum vhl_net_gather {
 
 /* Take chains for a packet of @need bytes; all of them or, on failure, none. */
 static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
-					     struct vhl_net_room *room)
+					     struct vhl_net_bufs *bufs)
 {
 	struct vhl_done *done = &q->done[q->done_num];
 	enum vhl_net_gather result;
@@ -59,15 +59,15 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 	struct vhl_chain chain;
 	int ret;
 
-	room->segs = 0;
-	room->heads = 0;
-	room->mark = vhl_vq_mark(vq);
+	bufs->segs = 0;
+	bufs->heads = 0;
+	bufs->mark = vhl_vq_mark(vq);
 	do {
 		result = VHL_NET_TOO_BIG;
 		/* the driver's whole ring is not enough: there is nothing to wait for */
-		if (room->heads == vhl_vq_size(vq))
+		if (bufs->heads == vhl_vq_size(vq))
 			goto rewind;
-		if (q->done_num + room->heads == q->done_max) {
+		if (q->done_num + bufs->heads == q->done_max) {
 			/* those of other packets come first */
 			if (q->done_num)
 				result = VHL_NET_AGAIN;
@@ -78,26 +78,26 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 			result = ret ? VHL_NET_AGAIN : VHL_NET_SHORT;
 			goto rewind;
 		}
-		room->heads++;
+		bufs->heads++;
 		if (chain.out_num || !chain.in_num) {
-			vhl_vq_reject(vq, room->mark, VHL_FAULT_REQUEST);
+			vhl_vq_reject(vq, bufs->mark, VHL_FAULT_REQUEST);
 			return VHL_NET_AGAIN;
 		}
-		if (room->heads == 1 && chain.in_len >= need) {
+		if (bufs->heads == 1 && chain.in_len >= need) {
 			/* as a rule */
-			room->iov = chain.iov;
+			bufs->iov = chain.iov;
 		} else {
-			if (!q->mergeable || chain.in_num > VHL_IOV_MAX - room->segs)
+			if (!q->mergeable || chain.in_num > VHL_IOV_MAX - bufs->segs)
 				goto rewind;
 			if (!q->iov)
 				q->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->iov),
 							GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 			if (!q->iov)
 				goto rewind;
-			room->iov = q->iov;
-			memcpy(&q->iov[room->segs], chain.iov, chain.in_num * sizeof(*q->iov));
+			bufs->iov = q->iov;
+			memcpy(&q->iov[bufs->segs], chain.iov, chain.in_num * sizeof(*q->iov));
 		}
-		room->segs += chain.in_num;
+		bufs->segs += chain.in_num;
 		done->id = chain.id;
 		done->len = min(chain.in_len, need);
 		need -= done->len;
@@ -106,7 +106,7 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 	return VHL_NET_GOT;
 
 rewind:
-	vhl_vq_rewind(vq, room->mark);
+	vhl_vq_rewind(vq, bufs->mark);
 	return result;
 }
 
@@ -167,14 +167,14 @@ fault:
  * by the rules of hardened usercopy for each piece: what an skb has of linear data it says itself.
  */
 static int vhl_net_rx_linear(const struct sk_buff *skb, const void *hdr, unsigned int hdr_len,
-			     const struct vhl_net_tag *tag, const struct vhl_net_room *room)
+			     const struct vhl_net_tag *tag, const struct vhl_net_bufs *bufs)
 {
-	struct vhl_net_cursor to = { .iov = room->iov };
+	struct vhl_net_cursor to = { .iov = bufs->iov };
 	unsigned int i, offset = 0;
 
 	might_fault();
-	for (i = 0; i < room->segs; i++)
-		if (unlikely(!access_ok(room->iov[i].iov_base, room->iov[i].iov_len)))
+	for (i = 0; i < bufs->segs; i++)
+		if (unlikely(!access_ok(bufs->iov[i].iov_base, bufs->iov[i].iov_len)))
 			return -EFAULT;
 	/* addresses are the guest's choice: none is used before it is known to be the owner's */
 	barrier_nospec();
@@ -192,13 +192,13 @@ static int vhl_net_rx_linear(const struct sk_buff *skb, const void *hdr, unsigne
 
 /* The same of an skb that is in several pieces */
 static int vhl_net_rx_pieces(const struct sk_buff *skb, const void *hdr, unsigned int hdr_len,
-			     const struct vhl_net_tag *tag, const struct vhl_net_room *room,
+			     const struct vhl_net_tag *tag, const struct vhl_net_bufs *bufs,
 			     u32 need)
 {
 	unsigned int offset = 0;
 	struct iov_iter iter;
 
-	iov_iter_init(&iter, ITER_DEST, room->iov, room->segs, need);
+	iov_iter_init(&iter, ITER_DEST, bufs->iov, bufs->segs, need);
 	if (copy_to_iter(hdr, hdr_len, &iter) != hdr_len)
 		return -EFAULT;
 	if (tag) {
@@ -216,7 +216,7 @@ static int vhl_net_rx_pieces(const struct sk_buff *skb, const void *hdr, unsigne
  * Return: 0, -EFAULT where guest memory faults, -EINVAL for what no header can say.
  */
 static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 need,
-			  const struct vhl_net_room *room)
+			  const struct vhl_net_bufs *bufs)
 {
 	struct virtio_net_hdr_mrg_rxbuf hdr = { };
 	struct vhl_net_tag tag, *has_tag = NULL;
@@ -232,7 +232,7 @@ static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 n
 		has_tag = &tag;
 		tag_len = sizeof(tag);
 	}
-	if (!q->own_hdr) {
+	if (!q->tap_has_no_hdr) {
 		/* of a tunnel only the longer header could tell */
 		if (skb_is_gso(skb) && skb_shinfo(skb)->gso_type &
 				       (SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM))
@@ -240,12 +240,12 @@ static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 n
 		if (virtio_net_hdr_from_skb(skb, &hdr.hdr, true, true, tag_len))
 			return -EINVAL;
 	}
-	hdr.num_buffers = cpu_to_vhl16(room->heads);
+	hdr.num_buffers = cpu_to_vhl16(bufs->heads);
 
 	if (likely(!skb_is_nonlinear(skb)))
-		ret = vhl_net_rx_linear(skb, &hdr, q->hdr_len, has_tag, room);
+		ret = vhl_net_rx_linear(skb, &hdr, q->hdr_len, has_tag, bufs);
 	else
-		ret = vhl_net_rx_pieces(skb, &hdr, q->hdr_len, has_tag, room, need);
+		ret = vhl_net_rx_pieces(skb, &hdr, q->hdr_len, has_tag, bufs, need);
 	if (!ret && q->is_tun) {
 		q->counted++;
 		q->counted_bytes += skb->len + tag_len;
@@ -259,7 +259,7 @@ static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 n
  * Return: 0, -EFAULT where guest memory faults, or what is wrong with the TAP.
  */
 static int vhl_net_rx_recv(struct vhl_net_vq *q, void *packet, u32 need,
-			   const struct vhl_net_room *room)
+			   const struct vhl_net_bufs *bufs)
 {
 	union {
 		struct virtio_net_hdr_mrg_rxbuf base;
@@ -269,11 +269,11 @@ static int vhl_net_rx_recv(struct vhl_net_vq *q, void *packet, u32 need,
 	struct iov_iter iter;
 	int want, len;
 
-	hdr.base.num_buffers = cpu_to_vhl16(room->heads);
+	hdr.base.num_buffers = cpu_to_vhl16(bufs->heads);
 	/* that much and no more, whatever turns out to be in the packet */
-	iov_iter_init(&msg.msg_iter, ITER_DEST, room->iov, room->segs, need);
+	iov_iter_init(&msg.msg_iter, ITER_DEST, bufs->iov, bufs->segs, need);
 	iter = msg.msg_iter;
-	if (q->own_hdr && copy_to_iter(&hdr, q->hdr_len, &msg.msg_iter) != q->hdr_len) {
+	if (q->tap_has_no_hdr && copy_to_iter(&hdr, q->hdr_len, &msg.msg_iter) != q->hdr_len) {
 		vhl_tun_free(packet);
 		return -EFAULT;
 	}
@@ -290,7 +290,7 @@ static int vhl_net_rx_recv(struct vhl_net_vq *q, void *packet, u32 need,
 		return -EFAULT;
 
 	/* the TAP skips this part of the header, or clears it */
-	if (!q->own_hdr && q->hdr_len >= sizeof(hdr.base)) {
+	if (!q->tap_has_no_hdr && q->hdr_len >= sizeof(hdr.base)) {
 		iov_iter_advance(&iter, offsetof(typeof(hdr.base), num_buffers));
 		if (copy_to_iter(&hdr.base.num_buffers, sizeof(hdr.base.num_buffers), &iter) !=
 		    sizeof(hdr.base.num_buffers))
@@ -303,24 +303,24 @@ static int vhl_net_rx_recv(struct vhl_net_vq *q, void *packet, u32 need,
  * What the TAP delivered once with a header of the right size it need not copy any more. It may be
  * told to make others later: then they are of the size that was wanted still.
  */
-static bool vhl_net_rx_is_direct(const struct vhl_net_vq *q, void *packet)
+static bool vhl_net_rx_copies_it(const struct vhl_net_vq *q, void *packet)
 {
 	struct sk_buff *skb = packet;
 
-	return q->direct && !tun_is_xdp_frame(packet) &&
+	return q->copies_skbs && !tun_is_xdp_frame(packet) &&
 	       (!q->is_tun || skb->dev == rcu_access_pointer(q->netdev));
 }
 
 /* Copy a packet to the guest. It is freed, or kept for vhl_net_rx_free(). Return: as above. */
 static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
-			   const struct vhl_net_room *room)
+			   const struct vhl_net_bufs *bufs)
 {
 	struct net_device *dev = NULL;
 	bool is_skb;
 	int ret;
 
-	if (likely(vhl_net_rx_is_direct(q, *packet))) {
-		ret = vhl_net_rx_skb(q, *packet, need, room);
+	if (likely(vhl_net_rx_copies_it(q, *packet))) {
+		ret = vhl_net_rx_skb(q, *packet, need, bufs);
 		if (unlikely(ret)) {
 			kfree_skb(*packet);
 			*packet = NULL;
@@ -331,10 +331,10 @@ static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
 	is_skb = !tun_is_xdp_frame(*packet);
 	if (is_skb)
 		dev = ((struct sk_buff *)*packet)->dev;
-	ret = vhl_net_rx_recv(q, *packet, need, room);
+	ret = vhl_net_rx_recv(q, *packet, need, bufs);
 	*packet = NULL;
 	if (!ret && is_skb && q->hdr_len <= sizeof(struct virtio_net_hdr_mrg_rxbuf)) {
-		q->direct = true;
+		q->copies_skbs = true;
 		vhl_netdev_find(q, dev);
 	}
 	return ret;
@@ -403,7 +403,7 @@ enum vhl_backlog vhl_net_rx_backlog(struct vhl_net_vq *q)
 	unsigned long flags;
 	int filled;
 
-	/* against a change of its size; also called with irqs off, by who has just let go of it */
+	/* against a change of its size; also called with irqs off, by a producer that just let go of it */
 	spin_lock_irqsave(&ring->producer_lock, flags);
 	if (ring->size) {
 		filled = ring->producer - READ_ONCE(ring->consumer_head);
@@ -422,7 +422,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 {
 	struct vhl_net_vq *q = to_net(vq);
 	enum vhl_run run = VHL_RUN_MORE;
-	struct vhl_net_room room;
+	struct vhl_net_bufs bufs;
 	struct net_device *dev;
 	unsigned int chains = 0;
 	u64 bytes = 0;
@@ -431,7 +431,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 	int ret;
 
 	/* dropped packets count as well, so they cannot keep the worker */
-	while (chains < VHL_NET_TURN_CHAINS && bytes < VHL_NET_TURN_BYTES) {
+	while (chains < VHL_NET_BUDGET_CHAINS && bytes < VHL_NET_BUDGET_BYTES) {
 		packet = vhl_net_rx_peek(q);
 		if (!packet) {
 			if (vhl_poll_listen(&q->tap->poll))
@@ -442,11 +442,11 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		need = q->hdr_len + vhl_net_rx_len(packet);
 		dev = vhl_net_rx_dev(packet);
 
-		switch (vhl_net_rx_gather(q, need, &room)) {
+		switch (vhl_net_rx_gather(q, need, &bufs)) {
 		case VHL_NET_GOT:
-			ret = vhl_net_rx_copy(q, &q->packets[q->packet_next], need, &room);
+			ret = vhl_net_rx_copy(q, &q->packets[q->packet_next], need, &bufs);
 			if (ret)
-				vhl_vq_rewind(vq, room.mark);
+				vhl_vq_rewind(vq, bufs.mark);
 			break;
 		case VHL_NET_TOO_BIG:
 			/* the driver's doing, nothing to complain of */
@@ -465,7 +465,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		q->packet_next++;
 		q->reqs++;
 		/* not packets: one may take a thousand chains of a few bytes */
-		chains += room.heads;
+		chains += bufs.heads;
 		bytes += need;
 
 		if (ret) {
@@ -478,7 +478,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		q->complained = false;
 		q->faults = 0;
 		q->bytes += need;
-		q->done_num += room.heads;
+		q->done_num += bufs.heads;
 		/* between two packets: the buffers of one have to appear together */
 		if (q->done_num >= VHL_NET_BATCH)
 			vhl_net_rx_publish(q);
@@ -488,7 +488,7 @@ publish:
 	return run;
 }
 
-/* First in line again for whoever reads from the TAP next */
+/* First in line again for the next reader of the TAP */
 void vhl_net_rx_unconsume(struct vhl_net_vq *q)
 {
 	if (q->packet_next != q->packet_end)

@@ -132,7 +132,7 @@ static int vhl_net_tx_copy(struct vhl_net_vq *q, const struct vhl_chain *chain)
 	}
 
 	hdr = vhl_tun_frame(&q->frames[q->frame_num], buf, headroom, len, size);
-	if (!q->own_hdr) {
+	if (!q->tap_has_no_hdr) {
 		memcpy(hdr, data - q->hdr_len, min_t(size_t, q->hdr_len, VHL_TUN_VNET_SIZE));
 		if (!vhl_net_tx_hdr_ok(q, hdr, len)) {
 			atomic_inc(&q->dropped);
@@ -154,7 +154,7 @@ static int vhl_net_tx_send(struct vhl_net_vq *q, const struct vhl_chain *chain)
 	int err;
 
 	iov_iter_init(&msg.msg_iter, ITER_SOURCE, chain->iov, chain->out_num, chain->out_len);
-	if (q->own_hdr)
+	if (q->tap_has_no_hdr)
 		iov_iter_advance(&msg.msg_iter, q->hdr_len);
 	err = q->sock->ops->sendmsg(q->sock, &msg, iov_iter_count(&msg.msg_iter));
 	if (err < 0)
@@ -165,10 +165,10 @@ static int vhl_net_tx_send(struct vhl_net_vq *q, const struct vhl_chain *chain)
 }
 
 /*
- * The TAP had no room for a frame, or there was no memory. Asking for room makes it promise a
- * wake-up.
+ * The TAP could not take a frame, or there was no memory. A poll makes it promise a wake-up when it
+ * can.
  *
- * Return: VHL_RUN_BACKEND to wait for that, VHL_RUN_MORE when there is room already, negative
+ * Return: VHL_RUN_BACKEND to wait for that, VHL_RUN_MORE when it can already, negative
  * when waiting is no use and the frame is lost.
  */
 static int vhl_net_tx_full(struct vhl_net_vq *q, int err)
@@ -179,7 +179,7 @@ static int vhl_net_tx_full(struct vhl_net_vq *q, int err)
 		return err;
 	if (!(ready & EPOLLOUT))
 		return VHL_RUN_BACKEND;
-	/* it was not the socket buffer: nobody tells when there is memory */
+	/* it was not the socket buffer; no wake-up when memory is freed: the frame is lost */
 	return err == -EAGAIN ? VHL_RUN_MORE : err;
 }
 
@@ -211,7 +211,7 @@ static int vhl_net_tx_one(struct vhl_net_vq *q, const struct vhl_chain *chain, b
 enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 {
 	struct vhl_net_vq *q = to_net(vq);
-	/* batches are not charged to the socket buffer: who limited it wants frames to wait */
+	/* batches are not charged to the socket buffer: where that is limited, frames are to wait */
 	bool batch = READ_ONCE(q->sock->sk->sk_sndbuf) == INT_MAX;
 	enum vhl_run run = VHL_RUN_MORE;
 	unsigned int packets = 0;
@@ -220,7 +220,7 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 	u32 mark;
 	int ret;
 
-	while (packets < VHL_NET_TURN_CHAINS && bytes < VHL_NET_TURN_BYTES) {
+	while (packets < VHL_NET_BUDGET_CHAINS && bytes < VHL_NET_BUDGET_BYTES) {
 		mark = vhl_vq_mark(vq);
 		ret = vhl_vq_take(vq, &chain);
 		if (ret <= 0) {

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The file of a TAP or macvtap queue.
+ */
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/if_tap.h>
+#include <linux/if_tun.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+
+#include "net.h"
+
+int vhl_tap_poll(struct vhl_vq *vq, struct vhl_net_tap *tap)
+{
+	return vhl_poll_start(&tap->poll, vq, tap->file,
+			      vq->index == VHL_NET_RX ? EPOLLIN : EPOLLOUT);
+}
+
+void vhl_tap_discard(void *backing)
+{
+	struct vhl_net_tap *tap = backing;
+
+	if (!tap)
+		return;
+	vhl_poll_stop(&tap->poll);
+	fput(tap->file);
+	kfree(tap);
+}
+
+/* A TAP that goes away under its file stays safe to use: its socket and ring are the file's. */
+void *vhl_tap_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+{
+	struct vhl_net_tap *tap;
+	int ret;
+
+	tap = kzalloc(sizeof(*tap), GFP_KERNEL_ACCOUNT);
+	if (!tap)
+		return ERR_PTR(-ENOMEM);
+	tap->sock = tun_get_socket(file);
+	tap->ring = tun_get_tx_ring(file);
+	tap->is_tun = !IS_ERR(tap->sock);
+	if (!tap->is_tun) {
+		tap->sock = tap_get_socket(file);
+		tap->ring = tap_get_ptr_ring(file);
+	}
+	if (IS_ERR(tap->sock) || IS_ERR(tap->ring)) {
+		kfree(tap);
+		return ERR_PTR(-ENOTSOCK);
+	}
+	tap->file = get_file(file);
+
+	/* a queue that goes over to it must not find out then that there is no interface */
+	if (vhl_vq_started(vq)) {
+		ret = vhl_tap_poll(vq, tap);
+		if (ret) {
+			vhl_tap_discard(tap);
+			return ERR_PTR(ret);
+		}
+	}
+	return tap;
+}
