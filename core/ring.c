@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Rings: which format, and what all formats share: translation of buffers and indirect tables, names
- * of faults.
+ * Rings: which format, and what all formats share: translation of buffers and indirect tables,
+ * names of faults.
  */
 #include <linux/indirect_call_wrapper.h>
 #include <linux/kernel.h>
@@ -159,7 +159,7 @@ static int ring_miss(struct vhl_ring *ring, u64 addr, u32 perm, bool mapped)
 	return -ENXIO;
 }
 
-ssize_t vhl_ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, struct iovec *iov)
+int vhl_ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, struct iovec *iov)
 {
 	const struct vhost_iotlb_map *region;
 	u64 left;
@@ -179,7 +179,7 @@ ssize_t vhl_ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, s
 		len = left + 1;
 	iov->iov_base = (void __user *)(uintptr_t)(region->addr + (addr - region->start));
 	iov->iov_len = len;
-	return len;
+	return 0;
 }
 
 int vhl_chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len,
@@ -189,19 +189,22 @@ int vhl_chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
 
 	while (len) {
 		unsigned int n = chain->out_num + chain->in_num;
-		ssize_t done;
+		struct iovec *iov = &chain->iov[n];
+		int ret;
 
 		if (unlikely(n == VHL_IOV_MAX))
 			return vhl_ring_bad(ring, VHL_FAULT_SEGMENTS);
 		if (unlikely(n == ring->segs.max))
 			return -ENOSPC;
-		done = vhl_ring_translate(ring, addr, len, perm, &chain->iov[n]);
-		if (unlikely(done < 0))
-			return done;
-		if (write && ring->segs.log)
-			ring->segs.log[chain->in_num] = (struct vhl_log){ .addr = addr, .len = done };
-		addr += done;
-		len -= done;
+		ret = vhl_ring_translate(ring, addr, len, perm, iov);
+		if (unlikely(ret))
+			return ret;
+		if (write && ring->segs.log) {
+			ring->segs.log[chain->in_num].addr = addr;
+			ring->segs.log[chain->in_num].len = iov->iov_len;
+		}
+		addr += iov->iov_len;
+		len -= iov->iov_len;
 		if (write)
 			chain->in_num++;
 		else
@@ -215,15 +218,15 @@ int vhl_table_read_slow(struct vhl_ring *ring, void *to, u64 addr, u32 len)
 {
 	while (len) {
 		struct iovec iov;
-		ssize_t done = vhl_ring_translate(ring, addr, len, VHL_MEM_READ, &iov);
+		int ret = vhl_ring_translate(ring, addr, len, VHL_MEM_READ, &iov);
 
-		if (unlikely(done < 0))
-			return done;
+		if (unlikely(ret))
+			return ret;
 		if (unlikely(copy_from_user(to, iov.iov_base, iov.iov_len)))
 			return -EFAULT;
-		to += done;
-		addr += done;
-		len -= done;
+		to += iov.iov_len;
+		addr += iov.iov_len;
+		len -= iov.iov_len;
 	}
 	return 0;
 }

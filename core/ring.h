@@ -137,7 +137,8 @@ struct vhl_miss {
  * @mem: the map
  * @num: ring size
  * @segs: for the segments of the chain that is taken last
- * @quick: chains that get more segments than that, or all if the ring logs, go the long way
+ * @quick: so many segments of a chain are added the short way, which asks for nothing else; none
+ *	   if the ring logs
  * @pos: where the next chain is taken from. The low 16 bits count chains, from any start; the rest
  *	 is the format's
  * @dry_pos: @pos when the last take found no chain
@@ -312,8 +313,8 @@ bool vhl_ring_empty(const struct vhl_ring *ring);
  * vhl_ring_ask_kick() - ask for a kick with the next chain
  * @ring: the ring
  *
- * Return: true when the ring is not empty (vhl_ring_empty()): for what is there no kick can be relied
- * on.
+ * Return: true when the ring is not empty (vhl_ring_empty()): for what is there already no kick can
+ * be relied on.
  */
 bool __must_check vhl_ring_ask_kick(struct vhl_ring *ring);
 
@@ -356,8 +357,8 @@ bool __must_check vhl_ring_publish(struct vhl_ring *ring);
  * @ring: the ring
  * @told: the eventfd in use now was signalled for all of it
  *
- * With an event index the driver says up to where it has looked; then @told does not count. Without,
- * a driver that did not switch calls off may be waiting.
+ * With an event index the driver says up to where it has looked; then @told does not count.
+ * Without, a driver that did not switch calls off may be waiting.
  */
 bool vhl_ring_owes_call(const struct vhl_ring *ring, bool told);
 

@@ -19,7 +19,8 @@
  * @extent:
  * @init: fill the state, which is zeroed, and pos and pushed of the ring; the rest of it is filled
  * @base:
- * @take: fill a chain; the ring has no fault. Sets dry_pos and dry where it finds none, else clears dry
+ * @take: fill a chain; the ring has no fault. Sets dry_pos and dry where it finds none, else it
+ *	  clears dry
  * @empty: see vhl_ring_awaited()
  * @ask_kick: likewise
  * @no_kicks:
@@ -86,9 +87,10 @@ int vhl_table_read_slow(struct vhl_ring *ring, void *to, u64 addr, u32 len);
  * @perm: VHL_MEM_READ or VHL_MEM_WRITE
  * @iov: filled
  *
- * Return: bytes translated, -ENXIO with @ring->miss set, or -EINVAL with @ring->fault.
+ * Return: 0, -ENXIO with @ring->miss set, or -EINVAL with @ring->fault.
  */
-ssize_t vhl_ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, struct iovec *iov);
+int __must_check vhl_ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm,
+				    struct iovec *iov);
 
 /* Translate [addr, addr + len), len > 0, if all of it is in this region, for this direction. */
 static __always_inline bool vhl_region_translate(const struct vhost_iotlb_map *region, u64 addr,
@@ -191,16 +193,16 @@ static __always_inline int vhl_table_find(struct vhl_ring *ring, struct vhl_tabl
 					  u32 len)
 {
 	struct iovec iov;
-	ssize_t near = len;
+	int ret;
 
 	if (unlikely(!vhl_ring_translate_known(ring, addr, len, VHL_MEM_READ, &iov))) {
-		near = vhl_ring_translate(ring, addr, len, VHL_MEM_READ, &iov);
-		if (unlikely(near < 0))
-			return near;
+		ret = vhl_ring_translate(ring, addr, len, VHL_MEM_READ, &iov);
+		if (unlikely(ret))
+			return ret;
 	}
 	table->addr = addr;
 	table->near = iov.iov_base;
-	table->near_len = near;
+	table->near_len = iov.iov_len;
 	might_fault();
 	return 0;
 }

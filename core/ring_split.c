@@ -30,8 +30,9 @@ VHL_RING_FORMAT(split);
  * @signalled_used: used index that was published last
  * @signalled_used_valid: it was by this ring
  *
- * Constant but for the last four, of which the first two are the taking side's. The avail index of the
- * next chain are the low 16 bits of vhl_ring.pos, the others are 0; the used index is vhl_ring.pushed.
+ * Constant but for the last four, of which the first two are the taking side's. The avail index of
+ * the next chain is in the low 16 bits of vhl_ring.pos, the others are 0; the used index is
+ * vhl_ring.pushed.
  */
 struct split {
 	const struct vring_desc *desc;
@@ -60,6 +61,7 @@ static __always_inline struct split *to_split(const struct vhl_ring *ring)
  */
 static __always_inline void split_store16(__virtio16 *to, u16 value)
 {
+	/* pairs as vhl_split_publish() says; for flags and the event it does no harm */
 	virt_store_release(to, cpu_to_vhl16(value));
 }
 
@@ -369,9 +371,9 @@ static bool split_owes_call(const struct vhl_ring *ring, bool told)
 	if (!s->event_idx)
 		return !told && !split_calls_are_off(s);
 	/*
-	 * It waits for the entry at its event, and looks again after it has asked for that: so there
-	 * is nothing to tell when the event is yet to come. An event a ring's length ago is no
-	 * request: there cannot be so many entries that it did not see.
+	 * It waits for the entry at its event, and looks again after it has asked for that: so
+	 * there is nothing to tell when the event is yet to come. An event a ring's length ago is
+	 * no request: there cannot be so many entries that it did not see.
 	 */
 	return vring_need_event(split_used_event(ring), idx, idx - ring->num);
 }

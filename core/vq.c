@@ -390,7 +390,7 @@ static bool vq_grow_iov(struct vhl_vq *vq)
 	return true;
 }
 
-/* What keeps vhl_ring_take() from a chain is a fault where the device cannot be told of a change. */
+/* Why to break a queue: what may pass does not count where the device is not told when it has */
 static enum vhl_ring_fault vq_fault(const struct vhl_ring *ring, int err)
 {
 	switch (err) {

@@ -246,7 +246,8 @@ bool rig_expect(const char *file, int line, struct rig *r, u16 head, const struc
 	log_poison(&r->cfg.segs);
 	ret = rig_take(r);
 	if (ret != 1 || r->ring->fault) {
-		tap_fail(file, line, "take: %d, fault: %s", ret, vhl_ring_fault_name(rig_why(r, ret)));
+		tap_fail(file, line, "take: %d, fault: %s", ret,
+			 vhl_ring_fault_name(rig_why(r, ret)));
 		return false;
 	}
 	if (r->chain.id != head) {

@@ -106,7 +106,7 @@ void rig_push(struct rig *r, u16 id, u32 len);
 /* Take all chains and push them */
 void rig_drain(struct rig *r);
 
-/* What vhl_ring_take() returned an error for; VHL_FAULT_NONE for others than are made for a driver */
+/* Why vhl_ring_take() returned an error; VHL_FAULT_NONE where it is none of the driver's */
 enum vhl_ring_fault rig_why(const struct rig *r, int err);
 
 /* Take a chain: must be @head with exactly @bufs */

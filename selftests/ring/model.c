@@ -155,8 +155,8 @@ bool log_compare(const char *file, int line, const struct guest *g, const struct
 				abort();
 			part = region->last - addr < len - 1 ? region->last - addr + 1 : len;
 			if (!log_is(segs, nr, addr, part)) {
-				tap_fail(file, line, "log entry %u is not %#llx, %llu bytes", nr, addr,
-					 part);
+				tap_fail(file, line, "log entry %u is not %#llx, %llu bytes", nr,
+					 addr, part);
 				return false;
 			}
 			nr++;
