@@ -5,6 +5,8 @@
  * One backend behind two nodes, one for each dialect.
  */
 #include <linux/blkdev.h>
+#include <linux/delay.h>
+#include <linux/err.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -31,6 +33,15 @@ static_assert((u64)VHL_BLK_SIZE_MAX * VHL_BLK_SEG_MAX <= S32_MAX);
 
 static_assert(VHL_BLK_CONFIG_SIZE == 60);
 
+/*
+ * Budget of a turn: requests that are submitted together and whose completions may wait for each
+ * other. The end of a turn costs next to nothing compared to that many requests.
+ */
+#define VHL_BLK_BUDGET		32
+
+/* In bytes: no longer than it takes to copy so much, if it is a matter of copying */
+#define VHL_BLK_BUDGET_BYTES	SZ_1M
+
 static unsigned int max_workers = VHL_BLK_MAX_QUEUES;
 
 static int set_max_workers(const char *val, const struct kernel_param *kp)
@@ -45,6 +56,34 @@ static const struct kernel_param_ops max_workers_ops = {
 
 module_param_cb(max_workers, &max_workers_ops, &max_workers, 0644);
 MODULE_PARM_DESC(max_workers, "Threads of a disk; its queues are spread over them (default: one per queue)");
+
+/* The disk that a queue uses, other than @except; all queues of a device use the same one. */
+static struct vhl_blk_disk *vhl_blk_running_disk(struct vhl_blk_dev *blk,
+						 const struct vhl_vq *except)
+{
+	unsigned int i;
+
+	for (i = 0; i < blk->dev.node->num_vqs; i++) {
+		struct vhl_vq *vq = blk->dev.vqs[i];
+
+		if (vq != except && vhl_vq_started(vq))
+			return to_blk_vq(vq)->disk;
+	}
+	return NULL;
+}
+
+/* The disk to speak of: in use, else attached. */
+static struct vhl_blk_disk *vhl_blk_current(struct vhl_blk_dev *blk)
+{
+	struct vhl_blk_disk *disk = vhl_blk_running_disk(blk, NULL);
+	unsigned int i;
+
+	lockdep_assert_held(&blk->dev.mutex);
+
+	for (i = 0; !disk && i < blk->dev.node->num_vqs; i++)
+		disk = to_blk_vq(blk->dev.vqs[i])->attached;
+	return disk ?: blk->disk;
+}
 
 static unsigned int vhl_blk_num_vqs(struct vhl_dev *dev)
 {
@@ -94,6 +133,147 @@ static int vhl_blk_config(struct vhl_dev *dev, void *config)
 	return 0;
 }
 
+static void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
+{
+	struct vhl_blk_dev *blk = to_blk_dev(dev);
+	struct vhl_blk_disk *disk;
+
+	lockdep_assert_held(&dev->mutex);
+
+	/* O_PATH has no mode at all */
+	if (!(file->f_mode & FMODE_READ))
+		return ERR_PTR(-EBADF);
+	disk = vhl_blk_running_disk(blk, NULL);
+	if (disk && disk->inode == file->f_mapping->host) {
+		/* opened once more, perhaps; how it was first opened counts, and what was lost */
+		disk->refs++;
+		return disk;
+	}
+	if (vhl_blk_running_disk(blk, vq))
+		return ERR_PTR(-EBUSY);
+	return vhl_blk_disk_open(blk, file);
+}
+
+static void *vhl_blk_attach(struct vhl_vq *vq, void *backing)
+{
+	struct vhl_blk_vq *q = to_blk_vq(vq);
+	struct vhl_blk_disk *old = q->attached;
+
+	lockdep_assert_held(&vq->dev->mutex);
+
+	q->attached = backing;
+	if (vhl_vq_started(vq))
+		q->disk = q->attached;
+	return old;
+}
+
+static void *vhl_blk_attach_dev(struct vhl_dev *dev, void *backing)
+{
+	struct vhl_blk_dev *blk = to_blk_dev(dev);
+	struct vhl_blk_disk *old = blk->disk;
+
+	lockdep_assert_held(&dev->mutex);
+
+	blk->disk = backing;
+	return old;
+}
+
+static int vhl_blk_start(struct vhl_vq *vq)
+{
+	struct vhl_blk_vq *q = to_blk_vq(vq);
+
+	q->disk = q->attached ?: to_blk_dev(vq->dev)->disk;
+	if (!q->disk)
+		return -ENXIO;
+	/* a driver that cannot flush takes every write that is done for a stable one */
+	q->write_flags = IOCB_WRITE;
+	if (!vhl_has_feature(vq->dev, VIRTIO_BLK_F_FLUSH))
+		q->write_flags |= IOCB_DSYNC;
+	return vhl_blk_slots_init(q);
+}
+
+static void vhl_blk_stop(struct vhl_vq *vq)
+{
+	struct vhl_blk_vq *q = to_blk_vq(vq);
+
+	vhl_blk_slots_free(q);
+	q->disk = NULL;
+}
+
+static bool vhl_blk_lane_is_full(const struct vhl_blk_vq *q)
+{
+	return atomic_read(&q->on_lane) >= VHL_BLK_LANE_FULL;
+}
+
+/* For a queue that found the lane full */
+static bool vhl_blk_pending(struct vhl_vq *vq)
+{
+	return !vhl_blk_lane_is_full(to_blk_vq(vq));
+}
+
+static enum vhl_run vhl_blk_run(struct vhl_vq *vq)
+{
+	struct vhl_blk_vq *q = to_blk_vq(vq);
+	enum vhl_run run = VHL_RUN_MORE;
+	struct vhl_chain chain;
+	struct blk_plug plug;
+	bool starved = false;
+	unsigned int n;
+	u64 bytes = 0;
+	u32 mark;
+	int ret;
+
+	vhl_vq_hold(vq);
+	blk_start_plug(&plug);
+	for (n = 0; n < VHL_BLK_BUDGET && bytes < VHL_BLK_BUDGET_BYTES; n++) {
+		if (unlikely(vhl_blk_lane_is_full(q))) {
+			run = VHL_RUN_BACKEND;
+			break;
+		}
+		mark = vhl_vq_mark(vq);
+		ret = vhl_vq_take(vq, &chain);
+		if (ret <= 0) {
+			if (!ret)
+				run = VHL_RUN_RING;
+			break;
+		}
+		ret = vhl_blk_handle(q, &chain);
+		if (unlikely(ret)) {
+			starved = ret == -ENOMEM;
+			if (starved)
+				vhl_vq_rewind(vq, mark);
+			else
+				vhl_vq_reject(vq, mark, ret);
+			break;
+		}
+		bytes += (u64)chain.out_len + chain.in_len;
+	}
+	if (unlikely(q->disk->plug_sleeps))
+		vhl_vq_flush(vq);
+	blk_finish_plug(&plug);
+	vhl_vq_flush(vq);
+	/* no wake-up when memory is freed: back off, then the queue is run again */
+	if (unlikely(starved))
+		usleep_range(1000, 2000);
+	return run;
+}
+
+static int vhl_blk_resize(struct vhl_blk_dev *blk)
+{
+	struct vhl_blk_disk *disk = vhl_blk_current(blk);
+	bool changed = false;
+	int ret;
+
+	if (!disk)
+		return -ENXIO;
+	ret = vhl_blk_disk_resize(disk, &changed);
+	if (!ret && blk->disk && blk->disk != disk)
+		ret = vhl_blk_disk_resize(blk->disk, &changed);
+	if (changed)
+		vhl_config_changed(&blk->dev);
+	return ret;
+}
+
 static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
 {
 	struct vhl_blk_opts opts;
@@ -138,7 +318,7 @@ static void vhl_blk_show(struct vhl_dev *dev, struct seq_file *m)
 
 static void vhl_blk_release(struct vhl_dev *dev)
 {
-	vhl_blk_discard(to_blk_dev(dev)->disk);
+	vhl_blk_disk_put(to_blk_dev(dev)->disk);
 }
 
 static const struct vhl_ops vhl_blk_ops = {
@@ -147,7 +327,7 @@ static const struct vhl_ops vhl_blk_ops = {
 	.prepare	= vhl_blk_prepare,
 	.attach		= vhl_blk_attach,
 	.attach_dev	= vhl_blk_attach_dev,
-	.discard	= vhl_blk_discard,
+	.discard	= vhl_blk_disk_put,
 	.start		= vhl_blk_start,
 	.stop		= vhl_blk_stop,
 	.run		= vhl_blk_run,

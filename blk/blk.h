@@ -281,18 +281,16 @@ static inline struct vhl_blk_vq *to_blk_vq(struct vhl_vq *vq)
 }
 
 /* disk.c: holding dev->mutex */
-void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file);
-void *vhl_blk_attach(struct vhl_vq *vq, void *backing);
-void *vhl_blk_attach_dev(struct vhl_dev *dev, void *backing);
-void vhl_blk_discard(void *backing);
-struct vhl_blk_disk *vhl_blk_current(struct vhl_blk_dev *blk);
-int vhl_blk_resize(struct vhl_blk_dev *blk);
+struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file);
+void vhl_blk_disk_put(void *backing);
+int __must_check vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed);
 
 /* request.c */
-int vhl_blk_start(struct vhl_vq *vq);
-void vhl_blk_stop(struct vhl_vq *vq);
-enum vhl_run vhl_blk_run(struct vhl_vq *vq);
-bool vhl_blk_pending(struct vhl_vq *vq);
+int __must_check vhl_blk_slots_init(struct vhl_blk_vq *q);
+void vhl_blk_slots_free(struct vhl_blk_vq *q);
+
+/* Handle a chain, good until it returns. Context: ->run(). Return: as vhl_blk_answer() */
+int __must_check vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl_chain *chain);
 
 /**
  * vhl_blk_answer() - answer a request that was not taken

@@ -221,7 +221,7 @@ static int vhl_blk_disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 	return 0;
 }
 
-static struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file)
+struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file)
 {
 	umode_t mode = file_inode(file)->i_mode;
 	struct vhl_blk_disk *disk;
@@ -255,7 +255,7 @@ static struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct fi
 }
 
 /* The queues that used it have stopped: nothing is in flight, also not on the lane. */
-void vhl_blk_discard(void *backing)
+void vhl_blk_disk_put(void *backing)
 {
 	struct vhl_blk_disk *disk = backing;
 
@@ -266,106 +266,17 @@ void vhl_blk_discard(void *backing)
 	kfree(disk);
 }
 
-/* What a queue runs on, other than @except; all of them run on the same. */
-static struct vhl_blk_disk *vhl_blk_running_disk(struct vhl_blk_dev *blk,
-						 const struct vhl_vq *except)
-{
-	unsigned int i;
-
-	for (i = 0; i < blk->dev.node->num_vqs; i++) {
-		struct vhl_vq *vq = blk->dev.vqs[i];
-
-		if (vq != except && vhl_vq_started(vq))
-			return to_blk_vq(vq)->disk;
-	}
-	return NULL;
-}
-
-/* The disk to speak of: in use, else attached. */
-struct vhl_blk_disk *vhl_blk_current(struct vhl_blk_dev *blk)
-{
-	struct vhl_blk_disk *disk = vhl_blk_running_disk(blk, NULL);
-	unsigned int i;
-
-	for (i = 0; !disk && i < blk->dev.node->num_vqs; i++)
-		disk = to_blk_vq(blk->dev.vqs[i])->attached;
-	return disk ?: blk->disk;
-}
-
-void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
-{
-	struct vhl_blk_dev *blk = to_blk_dev(dev);
-	struct vhl_blk_disk *disk;
-
-	lockdep_assert_held(&dev->mutex);
-
-	/* O_PATH has no mode at all */
-	if (!(file->f_mode & FMODE_READ))
-		return ERR_PTR(-EBADF);
-	disk = vhl_blk_running_disk(blk, NULL);
-	if (disk && disk->inode == file->f_mapping->host) {
-		/* opened once more, perhaps; how it was first opened counts, and what was lost */
-		disk->refs++;
-		return disk;
-	}
-	if (vhl_blk_running_disk(blk, vq))
-		return ERR_PTR(-EBUSY);
-	return vhl_blk_disk_open(blk, file);
-}
-
-void *vhl_blk_attach(struct vhl_vq *vq, void *backing)
-{
-	struct vhl_blk_vq *q = to_blk_vq(vq);
-	struct vhl_blk_disk *old = q->attached;
-
-	lockdep_assert_held(&vq->dev->mutex);
-
-	q->attached = backing;
-	if (vhl_vq_started(vq))
-		q->disk = q->attached;
-	return old;
-}
-
-void *vhl_blk_attach_dev(struct vhl_dev *dev, void *backing)
-{
-	struct vhl_blk_dev *blk = to_blk_dev(dev);
-	struct vhl_blk_disk *old = blk->disk;
-
-	lockdep_assert_held(&dev->mutex);
-
-	blk->disk = backing;
-	return old;
-}
-
-static int vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed)
+int vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed)
 {
 	u64 size;
 	int ret;
 
-	if (!disk)
-		return 0;
+	lockdep_assert_held(&disk->blk->dev.mutex);
+
 	ret = vhl_blk_disk_size(disk, &size);
 	if (ret)
 		return ret;
 	*changed |= disk->capacity != vhl_blk_disk_capacity(disk, size);
 	vhl_blk_disk_set_size(disk, size);
 	return 0;
-}
-
-int vhl_blk_resize(struct vhl_blk_dev *blk)
-{
-	struct vhl_blk_disk *disk = vhl_blk_current(blk);
-	bool changed = false;
-	int ret;
-
-	lockdep_assert_held(&blk->dev.mutex);
-
-	if (!disk)
-		return -ENXIO;
-	ret = vhl_blk_disk_resize(disk, &changed);
-	if (!ret && blk->disk != disk)
-		ret = vhl_blk_disk_resize(blk->disk, &changed);
-	if (changed)
-		vhl_config_changed(&blk->dev);
-	return ret;
 }

@@ -2,8 +2,6 @@
 /*
  * A chain becomes a request (virtio 1.2, section 5.2.6), and a request is answered.
  */
-#include <linux/blkdev.h>
-#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -13,15 +11,6 @@
 #include <linux/uaccess.h>
 
 #include "blk.h"
-
-/*
- * Requests that are submitted together and whose completions may wait for each other. A turn, too:
- * its end costs next to nothing compared to that many requests.
- */
-#define VHL_BLK_BATCH		32
-
-/* Nor longer than it takes to copy so much, if it is a matter of copying */
-#define VHL_BLK_BATCH_BYTES	SZ_1M
 
 /* Room for segments that a slot keeps, when it was needed once */
 #define VHL_BLK_KEPT_SEGS	128
@@ -285,57 +274,6 @@ static bool vhl_blk_read_hdr(struct vhl_blk_vq *q, struct virtio_blk_outhdr *hdr
 	return ok;
 }
 
-/* Return: as vhl_blk_answer() */
-static int vhl_blk_handle(struct vhl_blk_req *req, const struct vhl_chain *chain)
-{
-	struct virtio_blk_outhdr hdr;
-	struct vhl_blk_io io = {
-		.q = req->q,
-		.req = req,
-		.head = chain->id,
-		/*
-		 * The status byte is written and it is the last one, so all of them count as
-		 * written, as drivers know it from other devices.
-		 */
-		.used = chain->in_len,
-	};
-
-	/* pairs with vhl_blk_publish(): who used the slot before is done with it */
-	if (smp_load_acquire(&req->busy))
-		return VHL_FAULT_IN_FLIGHT;
-	if (chain->out_len < sizeof(hdr) || !chain->in_len)
-		return VHL_FAULT_REQUEST;
-	io.status = vhl_blk_status_addr(chain);
-
-	if (!vhl_blk_read_hdr(req->q, &hdr, chain))
-		return VHL_FAULT_ACCESS;
-
-	io.iov = chain->iov + chain->out_num;
-	io.segs = chain->in_num;
-	/*
-	 * Drivers of virtio 0.9 can make any request a barrier where that is offered, which it is not
-	 * here: some set the bit all the same, and do not rely on it.
-	 */
-	switch (vhl32_to_cpu(hdr.type) & ~VIRTIO_BLK_T_BARRIER) {
-	case VIRTIO_BLK_T_IN:
-		io.len = chain->in_len - 1;
-		return vhl_blk_rw(&io, vhl64_to_cpu(hdr.sector));
-	case VIRTIO_BLK_T_OUT:
-		io.write = true;
-		io.iov = chain->iov;
-		io.segs = chain->out_num;
-		io.skip = sizeof(hdr);
-		io.len = chain->out_len - sizeof(hdr);
-		return vhl_blk_rw(&io, vhl64_to_cpu(hdr.sector));
-	case VIRTIO_BLK_T_FLUSH:
-	case VIRTIO_BLK_T_FLUSH | VIRTIO_BLK_T_OUT:	/* of virtio 0.9 */
-		return vhl_blk_flush(&io);
-	case VIRTIO_BLK_T_GET_ID:
-		return vhl_blk_get_id(&io, chain->in_len - 1);
-	}
-	return vhl_blk_answer(&io, VIRTIO_BLK_S_UNSUPP, 0, 0);
-}
-
 static noinline struct vhl_blk_req *vhl_blk_more_slots(struct vhl_blk_vq *q, unsigned int piece)
 {
 	struct vhl_blk_req *reqs = kcalloc(VHL_BLK_SLOTS, sizeof(*reqs),
@@ -365,90 +303,68 @@ static struct vhl_blk_req *vhl_blk_slot(struct vhl_blk_vq *q, u16 head)
 	return reqs ? &reqs[head % VHL_BLK_SLOTS] : NULL;
 }
 
-static bool vhl_blk_lane_is_full(const struct vhl_blk_vq *q)
+int vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl_chain *chain)
 {
-	return atomic_read(&q->on_lane) >= VHL_BLK_LANE_FULL;
-}
+	struct vhl_blk_req *req = vhl_blk_slot(q, chain->id);
+	struct virtio_blk_outhdr hdr;
+	struct vhl_blk_io io = {
+		.q = q,
+		.req = req,
+		.head = chain->id,
+		/*
+		 * The status byte is written and it is the last one, so all of them count as
+		 * written, as drivers know it from other devices.
+		 */
+		.used = chain->in_len,
+	};
 
-/* For a queue that found the lane full */
-bool vhl_blk_pending(struct vhl_vq *vq)
-{
-	return !vhl_blk_lane_is_full(to_blk_vq(vq));
-}
-
-enum vhl_run vhl_blk_run(struct vhl_vq *vq)
-{
-	struct vhl_blk_vq *q = to_blk_vq(vq);
-	enum vhl_run run = VHL_RUN_MORE;
-	struct vhl_blk_req *req;
-	struct vhl_chain chain;
-	struct blk_plug plug;
-	bool starved = false;
-	unsigned int n;
-	u64 bytes = 0;
-	u32 mark;
-	int ret;
-
-	vhl_vq_hold(vq);
-	blk_start_plug(&plug);
-	for (n = 0; n < VHL_BLK_BATCH && bytes < VHL_BLK_BATCH_BYTES; n++) {
-		if (unlikely(vhl_blk_lane_is_full(q))) {
-			run = VHL_RUN_BACKEND;
-			break;
-		}
-		mark = vhl_vq_mark(vq);
-		ret = vhl_vq_take(vq, &chain);
-		if (ret <= 0) {
-			if (!ret)
-				run = VHL_RUN_RING;
-			break;
-		}
-		req = vhl_blk_slot(q, chain.id);
-		ret = req ? vhl_blk_handle(req, &chain) : -ENOMEM;
-		if (unlikely(ret)) {
-			starved = ret == -ENOMEM;
-			if (starved)
-				vhl_vq_rewind(vq, mark);
-			else
-				vhl_vq_reject(vq, mark, ret);
-			break;
-		}
-		bytes += (u64)chain.out_len + chain.in_len;
-	}
-	if (unlikely(q->disk->plug_sleeps))
-		vhl_vq_flush(vq);
-	blk_finish_plug(&plug);
-	vhl_vq_flush(vq);
-	/* nobody tells when there is memory: tried again and again, but not in a spin */
-	if (unlikely(starved))
-		usleep_range(1000, 2000);
-	return run;
-}
-
-/*
- * Start and stop
- */
-
-static unsigned int vhl_blk_pieces(const struct vhl_vq *vq)
-{
-	return DIV_ROUND_UP(vhl_vq_size(vq), VHL_BLK_SLOTS);
-}
-
-int vhl_blk_start(struct vhl_vq *vq)
-{
-	struct vhl_blk_vq *q = to_blk_vq(vq);
-
-	q->disk = q->attached ?: to_blk_dev(vq->dev)->disk;
-	if (!q->disk)
-		return -ENXIO;
-	q->reqs = kvcalloc(vhl_blk_pieces(vq), sizeof(*q->reqs), GFP_KERNEL_ACCOUNT);
-	if (!q->reqs)
+	if (unlikely(!req))
 		return -ENOMEM;
-	/* a driver that cannot flush takes every write that is done for a stable one */
-	q->write_flags = IOCB_WRITE;
-	if (!vhl_has_feature(vq->dev, VIRTIO_BLK_F_FLUSH))
-		q->write_flags |= IOCB_DSYNC;
-	return 0;
+	/* pairs with vhl_blk_publish(): who used the slot before is done with it */
+	if (smp_load_acquire(&req->busy))
+		return VHL_FAULT_IN_FLIGHT;
+	if (chain->out_len < sizeof(hdr) || !chain->in_len)
+		return VHL_FAULT_REQUEST;
+	io.status = vhl_blk_status_addr(chain);
+
+	if (!vhl_blk_read_hdr(q, &hdr, chain))
+		return VHL_FAULT_ACCESS;
+
+	io.iov = chain->iov + chain->out_num;
+	io.segs = chain->in_num;
+	/*
+	 * Drivers of virtio 0.9 can make any request a barrier where that is offered, which it is not
+	 * here: some set the bit all the same, and do not rely on it.
+	 */
+	switch (vhl32_to_cpu(hdr.type) & ~VIRTIO_BLK_T_BARRIER) {
+	case VIRTIO_BLK_T_IN:
+		io.len = chain->in_len - 1;
+		return vhl_blk_rw(&io, vhl64_to_cpu(hdr.sector));
+	case VIRTIO_BLK_T_OUT:
+		io.write = true;
+		io.iov = chain->iov;
+		io.segs = chain->out_num;
+		io.skip = sizeof(hdr);
+		io.len = chain->out_len - sizeof(hdr);
+		return vhl_blk_rw(&io, vhl64_to_cpu(hdr.sector));
+	case VIRTIO_BLK_T_FLUSH:
+	case VIRTIO_BLK_T_FLUSH | VIRTIO_BLK_T_OUT:	/* of virtio 0.9 */
+		return vhl_blk_flush(&io);
+	case VIRTIO_BLK_T_GET_ID:
+		return vhl_blk_get_id(&io, chain->in_len - 1);
+	}
+	return vhl_blk_answer(&io, VIRTIO_BLK_S_UNSUPP, 0, 0);
+}
+
+static unsigned int vhl_blk_pieces(const struct vhl_blk_vq *q)
+{
+	return DIV_ROUND_UP(vhl_vq_size(&q->vq), VHL_BLK_SLOTS);
+}
+
+int vhl_blk_slots_init(struct vhl_blk_vq *q)
+{
+	q->reqs = kvcalloc(vhl_blk_pieces(q), sizeof(*q->reqs), GFP_KERNEL_ACCOUNT);
+	return q->reqs ? 0 : -ENOMEM;
 }
 
 static void vhl_blk_free_slots(struct vhl_blk_req *reqs)
@@ -466,14 +382,12 @@ static void vhl_blk_free_slots(struct vhl_blk_req *reqs)
  * Nothing is in flight. A job may be about to return, but that touches neither the queue nor its
  * requests.
  */
-void vhl_blk_stop(struct vhl_vq *vq)
+void vhl_blk_slots_free(struct vhl_blk_vq *q)
 {
-	struct vhl_blk_vq *q = to_blk_vq(vq);
 	unsigned int i;
 
-	for (i = 0; i < vhl_blk_pieces(vq); i++)
+	for (i = 0; i < vhl_blk_pieces(q); i++)
 		vhl_blk_free_slots(q->reqs[i]);
 	kvfree(q->reqs);
 	q->reqs = NULL;
-	q->disk = NULL;
 }
