@@ -79,8 +79,7 @@ struct vhl_blk_edges;
  * @wb_since: errors of the page cache up to when the disk was attached
  * @flush_lock: for the next two
  * @flush_waiting: requests for a flush, which the next one that begins is for
- * @flush_running: @flush_job is submitted, or runs and has not looked for more yet
- * @flush_job: runs one flush after the other
+ * @flushing: there is a request on the lane that flushes, and has not looked for more yet
  * @serial: for GET_ID
  * @physical_exp: the topology, as the config space has it
  * @align_offset: same
@@ -112,8 +111,7 @@ struct vhl_blk_disk {
 	errseq_t wb_since;
 	spinlock_t flush_lock;
 	struct list_head flush_waiting;
-	bool flush_running;
-	struct vhl_job flush_job;
+	bool flushing;
 	u8 serial[VHL_BLK_ID_BYTES];
 	u8 physical_exp;
 	u8 align_offset;
@@ -155,24 +153,14 @@ struct vhl_blk_vq {
 	atomic_t on_lane;
 };
 
-/* Threads of a disk for what may block */
+/* Threads of a lane */
 #define VHL_BLK_LANE_MAX	64
 
-/*
- * Requests of a queue on the lane, while which no more are taken: those that no thread has come to
- * would be waited for by whoever stops the queue.
- */
+/* Requests of a queue on the lane, while which no more are taken: see lane.c */
 #define VHL_BLK_LANE_FULL	64
 
 /* Segments of a request that a slot has room for by itself */
 #define VHL_BLK_FIXED_SEGS	4
-
-/* How far a read or write got that could not be had without waiting */
-enum vhl_blk_stage {
-	VHL_BLK_TRIED,		/* the worker tried it, without waiting */
-	VHL_BLK_SUBMITTED,	/* the lane submitted it */
-	VHL_BLK_LAST,		/* the lane does the rest itself, or it fails */
-};
 
 /* How a write stands to others in the same blocks of the storage, in bits; 0 where that is no matter */
 enum vhl_blk_edge {
@@ -194,7 +182,7 @@ enum vhl_blk_edge {
  *	  vhl_blk_publish(), pairs with the acquire in vhl_blk_handle()
  * @write: ITER_SOURCE or ITER_DEST; of requests without data ITER_DEST
  * @on_lane: it is one of @q->on_lane
- * @stage: of a read or write
+ * @trial: of I/O that is not to wait, so that the lane may succeed where it fails
  * @status: what to answer, once the page of the status byte has been made dirty
  * @refs: of asynchronous I/O: its submission and its completion
  * @edge: VHL_BLK_EDGE_* of a write
@@ -224,7 +212,7 @@ struct vhl_blk_req {
 	bool busy;
 	u8 write;
 	bool on_lane;
-	u8 stage;
+	bool trial;
 	u8 status;
 	u16 status_off;
 	atomic_t refs;
@@ -275,6 +263,11 @@ static inline struct vhl_blk_dev *to_blk_dev(struct vhl_dev *dev)
 	return container_of(dev, struct vhl_blk_dev, dev);
 }
 
+static inline struct vhl_blk_req *to_blk_req(struct vhl_job *job)
+{
+	return container_of(job, struct vhl_blk_req, job);
+}
+
 static inline struct vhl_blk_vq *to_blk_vq(struct vhl_vq *vq)
 {
 	return container_of(vq, struct vhl_blk_vq, vq);
@@ -322,11 +315,44 @@ int __must_check vhl_blk_take(const struct vhl_blk_io *io);
  */
 void vhl_blk_finish(struct vhl_blk_req *req, u8 status);
 
-/* Was I/O interrupted by a signal that the thread survives? It has to see it, then. Context: the lane */
-bool __must_check vhl_blk_is_interrupted(long ret);
+/* lane.c */
+
+/**
+ * typedef vhl_blk_lane_fn - what the lane does with a request, which is to_blk_req(job)
+ *
+ * As vhl_job.run: @dead is true where the owner was killed, and the request can only fail.
+ */
+typedef void vhl_blk_lane_fn(struct vhl_job *job, bool dead);
+
+/**
+ * vhl_blk_to_lane() - have the lane go on with a request
+ * @req: taken; the lane's until @fn is called
+ * @fn: finishes it, or hands it to the lane once more
+ *
+ * Context: any.
+ */
+void vhl_blk_to_lane(struct vhl_blk_req *req, vhl_blk_lane_fn *fn);
+
+/* For a request that will go to the lane and has to wait for it. Context: any */
+void vhl_blk_lane_enter(struct vhl_blk_req *req);
+/* For one that was @on_lane and is finished. Context: any */
+void vhl_blk_lane_leave(struct vhl_blk_req *req);
+
+/*
+ * Work with the rights with which the disk was opened, not with the VMM's: quotas, setuid bits.
+ * Context: the lane. Return: for vhl_blk_lane_as_self()
+ */
+const struct cred *vhl_blk_lane_as_opener(const struct vhl_blk_disk *disk);
+void vhl_blk_lane_as_self(const struct cred *own);
+
+/*
+ * Was I/O interrupted by a signal that the thread survives? It has to see it then: the request goes
+ * to the lane once more. Context: the lane
+ */
+bool __must_check vhl_blk_lane_interrupted(long ret);
 
 /* Wait until there may be memory again. Context: the lane. Return: false after half a minute */
-bool __must_check vhl_blk_wait_for_memory(unsigned int *tries);
+bool __must_check vhl_blk_lane_wait_memory(unsigned int *tries);
 
 /* rw.c, flush.c: handle a chain. As vhl_blk_answer() */
 int __must_check vhl_blk_rw(struct vhl_blk_io *io, u64 sector);
@@ -342,18 +368,6 @@ ssize_t __must_check vhl_blk_write(const struct vhl_blk_req *req, struct iov_ite
 				   int iocb_flags);
 ssize_t __must_check vhl_blk_transfer(const struct vhl_blk_req *req, struct iov_iter *iter,
 				      loff_t pos);
-
-/* One more of those that are waited for by whoever stops the queue. Context: any */
-static inline void vhl_blk_count_on_lane(struct vhl_blk_req *req)
-{
-	if (req->on_lane)
-		return;
-	req->on_lane = true;
-	atomic_inc(&req->q->on_lane);
-}
-
-/* rw.c: have the lane go on with a request. Context: any */
-void vhl_blk_to_lane(struct vhl_blk_req *req, enum vhl_blk_stage stage);
 
 /* bounce.c: do what is left of a request. Context: the lane. Return: as above, or a part of it */
 ssize_t __must_check vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest,
@@ -380,7 +394,7 @@ void vhl_blk_edges_free(struct vhl_blk_disk *disk);
  * Return: true to go on with it; false if it is not the caller's any more and goes to the lane when
  * it is its turn.
  */
-bool __must_check vhl_blk_edge_begin(struct vhl_blk_req *req);
+bool __must_check vhl_blk_edge_begin(struct vhl_blk_req *req, vhl_blk_lane_fn *fn);
 
 /* Let others go on that wait for a request, which has written what it could. Context: any */
 void vhl_blk_edge_end(struct vhl_blk_req *req);

@@ -129,7 +129,7 @@ static void vhl_blk_start_turns(struct vhl_blk_edges *edges)
 	while ((req = vhl_blk_next_start(edges))) {
 		req->edge |= VHL_BLK_EDGE_STARTED;
 		spin_unlock_irqrestore(&edges->lock, flags);
-		vhl_blk_to_lane(req, VHL_BLK_LAST);
+		vhl_blk_to_lane(req, req->job.run);
 		spin_lock_irqsave(&edges->lock, flags);
 	}
 	edges->starting = false;
@@ -200,7 +200,7 @@ static void vhl_blk_line_up(struct vhl_blk_edges *edges, struct vhl_blk_req *req
 	const struct vhl_blk_req *other;
 	unsigned long flags;
 
-	vhl_blk_count_on_lane(req);
+	vhl_blk_lane_enter(req);
 	spin_lock_irqsave(&edges->lock, flags);
 	req->blockers = 0;
 	list_for_each_entry(other, &edges->line, turn)
@@ -212,7 +212,7 @@ static void vhl_blk_line_up(struct vhl_blk_edges *edges, struct vhl_blk_req *req
 	vhl_blk_start_turns(edges);
 }
 
-bool vhl_blk_edge_begin(struct vhl_blk_req *req)
+bool vhl_blk_edge_begin(struct vhl_blk_req *req, vhl_blk_lane_fn *fn)
 {
 	struct vhl_blk_edges *edges = req->q->disk->edges;
 	bool whole = vhl_blk_is_whole(req);
@@ -225,6 +225,7 @@ bool vhl_blk_edge_begin(struct vhl_blk_req *req)
 		req->edge = VHL_BLK_EDGE_COUNTED;
 		return true;
 	}
+	req->job.run = fn;
 	req->edge = VHL_BLK_EDGE_IN_LINE | (whole ? 0 : VHL_BLK_EDGE_PART);
 	vhl_blk_line_up(edges, req, &span);
 	return false;

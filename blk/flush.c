@@ -43,51 +43,52 @@ static int vhl_blk_flush_file(struct vhl_blk_disk *disk)
 		return -EIO;
 	do {
 		ret = vfs_fsync(disk->file, 1);
-	} while (ret == -ENOMEM && vhl_blk_wait_for_memory(&tries));
-	if (vhl_blk_is_interrupted(ret))
+	} while (ret == -ENOMEM && vhl_blk_lane_wait_memory(&tries));
+	if (vhl_blk_lane_interrupted(ret))
 		return -EINTR;
 	if (ret)
 		WRITE_ONCE(disk->flush_error, ret);
 	return vhl_blk_is_stable(disk) ? 0 : -EIO;
 }
 
-/* Answer all who wait for this flush. Afterwards the disk may be gone, if no other one waits. */
-static void vhl_blk_flush_answer(struct list_head *reqs, bool ok)
-{
-	struct vhl_blk_req *req, *next;
-
-	list_for_each_entry_safe(req, next, reqs, job.node)
-		vhl_blk_finish(req, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
-}
-
 static void vhl_blk_flush_run(struct vhl_job *job, bool dead)
 {
-	struct vhl_blk_disk *disk = container_of(job, struct vhl_blk_disk, flush_job);
-	const struct cred *old_cred;
+	struct vhl_blk_req *req = to_blk_req(job), *next;
+	struct vhl_blk_disk *disk = req->q->disk;
+	const struct cred *own;
 	int ret = -EIO;
 	LIST_HEAD(reqs);
-	bool more;
 
 	spin_lock(&disk->flush_lock);
 	list_splice_init(&disk->flush_waiting, &reqs);
 	spin_unlock(&disk->flush_lock);
 	if (!dead) {
-		/* with the rights of who opened the disk */
-		old_cred = override_creds(disk->file->f_cred);
+		own = vhl_blk_lane_as_opener(disk);
 		ret = vhl_blk_flush_file(disk);
-		revert_creds(old_cred);
+		vhl_blk_lane_as_self(own);
+	}
+	if (ret == -EINTR) {
+		/* once more when the thread has seen the signal, a stop or a freeze */
+		spin_lock(&disk->flush_lock);
+		list_splice(&reqs, &disk->flush_waiting);
+		spin_unlock(&disk->flush_lock);
+		vhl_blk_to_lane(req, vhl_blk_flush_run);
+		return;
 	}
 	spin_lock(&disk->flush_lock);
-	/* once more when the thread has seen the signal, a stop or a freeze */
-	if (ret == -EINTR)
-		list_splice_init(&reqs, &disk->flush_waiting);
-	more = !list_empty(&disk->flush_waiting);
-	disk->flush_running = more;
+	next = list_first_entry_or_null(&disk->flush_waiting, struct vhl_blk_req, job.node);
+	if (next)
+		list_del(&next->job.node);
+	else
+		disk->flushing = false;
 	spin_unlock(&disk->flush_lock);
-	/* not under the lock, since it may be run at once; who waits keeps the disk */
-	if (more)
-		vhl_submit(&disk->blk->dev, &disk->flush_job);
-	vhl_blk_flush_answer(&reqs, !ret);
+	/* not under the lock, since it may be run at once */
+	if (next)
+		vhl_blk_to_lane(next, vhl_blk_flush_run);
+	/* with the last of them the disk may be gone, if no other one waits */
+	list_add(&req->job.node, &reqs);
+	list_for_each_entry_safe(req, next, &reqs, job.node)
+		vhl_blk_finish(req, ret ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
 }
 
 int vhl_blk_flush(const struct vhl_blk_io *io)
@@ -103,12 +104,14 @@ int vhl_blk_flush(const struct vhl_blk_io *io)
 	if (ret)
 		return ret;
 	spin_lock(&disk->flush_lock);
-	list_add_tail(&io->req->job.node, &disk->flush_waiting);
-	first = !disk->flush_running;
-	disk->flush_running = true;
+	first = !disk->flushing;
+	if (first)
+		disk->flushing = true;
+	else
+		list_add_tail(&io->req->job.node, &disk->flush_waiting);
 	spin_unlock(&disk->flush_lock);
 	if (first)
-		vhl_submit(&disk->blk->dev, &disk->flush_job);
+		vhl_blk_to_lane(io->req, vhl_blk_flush_run);
 	return 0;
 }
 
@@ -124,5 +127,4 @@ void vhl_blk_flush_init(struct vhl_blk_disk *disk)
 	disk->wb_since = READ_ONCE(disk->file->f_wb_err);
 	spin_lock_init(&disk->flush_lock);
 	INIT_LIST_HEAD(&disk->flush_waiting);
-	disk->flush_job.run = vhl_blk_flush_run;
 }

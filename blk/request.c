@@ -5,7 +5,6 @@
 #include <linux/highmem.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
-#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -14,9 +13,6 @@
 
 /* Room for segments that a slot keeps, when it was needed once */
 #define VHL_BLK_KEPT_SEGS	128
-
-/* How often the lane waits for memory, ten milliseconds each time: half a minute */
-#define VHL_BLK_MEMORY_TRIES	3000
 
 /*
  * Completion
@@ -57,12 +53,8 @@ static void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 	unpin_user_page(req->status_page);
 	if (unlikely(req->room > VHL_BLK_KEPT_SEGS))
 		vhl_blk_free_room(req);
-	if (req->on_lane) {
-		req->on_lane = false;
-		/* fully ordered; the queue is still there, for this request is in flight */
-		if (atomic_dec_return(&req->q->on_lane) == VHL_BLK_LANE_FULL - 1)
-			vhl_vq_kick(vq);
-	}
+	if (unlikely(req->on_lane))
+		vhl_blk_lane_leave(req);
 	/*
 	 * The slot comes first: once the chain is published the driver may use its head again, and
 	 * the worker the slot. Pairs with vhl_blk_handle().
@@ -74,7 +66,7 @@ static void vhl_blk_publish(struct vhl_blk_req *req, u8 status)
 /* All is done, but the page of the status byte is clean */
 static void vhl_blk_make_dirty(struct vhl_job *job, bool dead)
 {
-	struct vhl_blk_req *req = container_of(job, struct vhl_blk_req, job);
+	struct vhl_blk_req *req = to_blk_req(job);
 
 	if (!dead)
 		set_page_dirty_lock(req->status_page);
@@ -92,32 +84,10 @@ void vhl_blk_finish(struct vhl_blk_req *req, u8 status)
 	smp_mb();
 	if (unlikely(!folio_test_dirty(page_folio(req->status_page)))) {
 		req->status = status;
-		req->job.run = vhl_blk_make_dirty;
-		vhl_submit(req->q->vq.dev, &req->job);
+		vhl_blk_to_lane(req, vhl_blk_make_dirty);
 		return;
 	}
 	vhl_blk_publish(req, status);
-}
-
-bool vhl_blk_wait_for_memory(unsigned int *tries)
-{
-	if (++*tries > VHL_BLK_MEMORY_TRIES || fatal_signal_pending(current))
-		return false;
-	schedule_timeout_killable(HZ / 100 ?: 1);
-	return true;
-}
-
-bool vhl_blk_is_interrupted(long ret)
-{
-	switch (ret) {
-	case -EINTR:
-	case -ERESTARTSYS:
-	case -ERESTARTNOINTR:
-	case -ERESTARTNOHAND:
-	case -ERESTART_RESTARTBLOCK:
-		return !fatal_signal_pending(current);
-	}
-	return false;
 }
 
 /*

@@ -7,7 +7,6 @@
  * and may sleep for that; what does not get through in one piece then it reads or writes itself.
  */
 #include <linux/blkdev.h>
-#include <linux/cred.h>
 #include <linux/errno.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
@@ -154,70 +153,47 @@ static int vhl_blk_do_rest(struct vhl_blk_req *req)
 			return 0;
 		if (ret > 0)
 			continue;
-		if (vhl_blk_is_interrupted(ret))
+		if (vhl_blk_lane_interrupted(ret))
 			return -EINTR;
 		if (ret == -EINVAL && direct && !bounce)
 			/* wants more of an alignment than it said */
 			bounce = true;
-		else if (ret != -ENOMEM || !vhl_blk_wait_for_memory(&tries))
+		else if (ret != -ENOMEM || !vhl_blk_lane_wait_memory(&tries))
 			/* 0: its disk is full */
 			return -EIO;
 	}
 	return -EIO;
 }
 
-static void vhl_blk_ended(struct vhl_blk_req *req, long ret);
-static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault);
-
-static void vhl_blk_lane_rw(struct vhl_job *job, bool dead)
+static void vhl_blk_lane_rest(struct vhl_job *job, bool dead)
 {
-	struct vhl_blk_req *req = container_of(job, struct vhl_blk_req, job);
-	const struct cred *cred, *old_cred;
-	long ret;
+	struct vhl_blk_req *req = to_blk_req(job);
+	const struct cred *own;
+	int ret = -EIO;
 
-	if (dead) {
-		vhl_blk_end_rw(req, false);
-		return;
-	}
-	/* with the rights of who opened the disk, not with the VMM's: quotas, setuid bits */
-	cred = get_cred(req->q->disk->file->f_cred);
-	old_cred = override_creds(cred);
-	if (req->stage == VHL_BLK_SUBMITTED)
-		ret = vhl_blk_submit(req, 0, false);
-	else
+	if (!dead) {
+		own = vhl_blk_lane_as_opener(req->q->disk);
 		ret = vhl_blk_do_rest(req);
-	revert_creds(old_cred);
-	/* not the file's: it may be gone with the request */
-	put_cred(cred);
-
-	if (ret == -EIOCBQUEUED)
-		return;
-	if (req->stage == VHL_BLK_SUBMITTED)
-		vhl_blk_ended(req, ret);
-	else if (ret == -EINTR)
+		vhl_blk_lane_as_self(own);
+	}
+	if (ret == -EINTR)
 		/* once more when the thread has seen the signal, a stop or a freeze */
-		vhl_blk_to_lane(req, VHL_BLK_LAST);
+		vhl_blk_to_lane(req, vhl_blk_lane_rest);
 	else
 		vhl_blk_end_rw(req, !ret);
-}
-
-void vhl_blk_to_lane(struct vhl_blk_req *req, enum vhl_blk_stage stage)
-{
-	vhl_blk_count_on_lane(req);
-	req->stage = stage;
-	req->job.run = vhl_blk_lane_rw;
-	vhl_submit(req->q->vq.dev, &req->job);
 }
 
 /*
  * Asynchronous I/O
  */
 
-/* What I/O ended with, which nobody else has any more. Any context */
+static void vhl_blk_lane_submit(struct vhl_job *job, bool dead);
+
+/* I/O has ended with @ret: finish the request, or have the lane go on with it. Any context */
 static void vhl_blk_ended(struct vhl_blk_req *req, long ret)
 {
 	struct vhl_blk_disk *disk = req->q->disk;
-	enum vhl_blk_stage next = VHL_BLK_LAST;
+	vhl_blk_lane_fn *next = vhl_blk_lane_rest;
 
 	if (vhl_blk_advance(req, ret)) {
 		vhl_blk_end_rw(req, true);
@@ -230,9 +206,9 @@ static void vhl_blk_ended(struct vhl_blk_req *req, long ret)
 	case -EAGAIN:
 	case -EFAULT:
 		/* it was only a trial, without sleeping and perhaps without page faults */
-		if (req->stage != VHL_BLK_TRIED)
+		if (!req->trial)
 			goto fail;
-		next = VHL_BLK_SUBMITTED;
+		next = vhl_blk_lane_submit;
 		break;
 	case -EIO:
 		/* of several pieces, all that is known is that one could not be made or failed */
@@ -324,6 +300,24 @@ static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault)
 	return atomic_dec_and_test(&req->refs) ? req->ret : -EIOCBQUEUED;
 }
 
+static void vhl_blk_lane_submit(struct vhl_job *job, bool dead)
+{
+	struct vhl_blk_req *req = to_blk_req(job);
+	const struct cred *own;
+	long ret;
+
+	if (dead) {
+		vhl_blk_end_rw(req, false);
+		return;
+	}
+	req->trial = false;
+	own = vhl_blk_lane_as_opener(req->q->disk);
+	ret = vhl_blk_submit(req, 0, false);
+	vhl_blk_lane_as_self(own);
+	if (ret != -EIOCBQUEUED)
+		vhl_blk_ended(req, ret);
+}
+
 /*
  * A request that the device takes in pieces cannot be tried without waiting. What a block device
  * waits for is its requests in flight: if that are only few of ours it hardly has to.
@@ -349,20 +343,20 @@ static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
 	ret = vhl_blk_take(io);
 	if (ret)
 		return ret;
-	if (!vhl_blk_edge_begin(req))
+	if (!vhl_blk_edge_begin(req, vhl_blk_lane_rest))
 		return 0;
 	if (!vhl_blk_is_whole(req) || !vhl_blk_is_aligned(req)) {
-		vhl_blk_to_lane(req, VHL_BLK_LAST);
+		vhl_blk_to_lane(req, vhl_blk_lane_rest);
 		return 0;
 	}
 	if (unlikely(io->len > disk->whole_max))
 		flags = 0;
 	if (!READ_ONCE(disk->nowait[io->write]) ||
 	    (flags != disk->try_flags && !vhl_blk_has_room(io))) {
-		vhl_blk_to_lane(req, VHL_BLK_SUBMITTED);
+		vhl_blk_to_lane(req, vhl_blk_lane_submit);
 		return 0;
 	}
-	req->stage = VHL_BLK_TRIED;
+	req->trial = true;
 	ret = -EFAULT;
 	if (flags == disk->try_flags)
 		ret = vhl_blk_submit(req, flags, true);
@@ -441,7 +435,7 @@ static int vhl_blk_rw_cached(const struct vhl_blk_io *io)
 	if (err)
 		return err;
 	(void)vhl_blk_advance(io->req, ret);
-	vhl_blk_to_lane(io->req, VHL_BLK_LAST);
+	vhl_blk_to_lane(io->req, vhl_blk_lane_rest);
 	return 0;
 }
 
