@@ -19,15 +19,6 @@
 
 #include "blk/blk.h"
 
-/*
- * Segments of a request as drivers are told; more and larger ones are served as well.  Clients
- * multiply the two in 32 bits.
- */
-#define VHL_BLK_SIZE_MAX	SZ_1M
-#define VHL_BLK_SEG_MAX		126
-
-static_assert((u64)VHL_BLK_SIZE_MAX * VHL_BLK_SEG_MAX <= S32_MAX);
-
 /* The config space ends in front of the fields of secure erase, whatever the headers have */
 #define VHL_BLK_CONFIG_SIZE	offsetofend(struct virtio_blk_config, unused1)
 
@@ -95,41 +86,41 @@ static unsigned int vhl_blk_num_vqs(struct vhl_dev *dev)
 	return dev->node->attach_first ? 1 : VHL_BLK_MAX_QUEUES;
 }
 
+/* What the driver is told: by the device, by the disk, if there is one yet, by types of requests */
+static void vhl_blk_make_offer(struct vhl_dev *dev, const struct vhl_blk_disk *disk,
+			       struct vhl_blk_offer *offer)
+{
+	unsigned int num_vqs = vhl_blk_num_vqs(dev);
+
+	memset(offer, 0, sizeof(*offer));
+	if (num_vqs > 1)
+		offer->features |= BIT_ULL(VIRTIO_BLK_F_MQ);
+	offer->config.num_queues = cpu_to_vhl16(num_vqs);
+	vhl_blk_disk_offer(disk, offer);
+	vhl_blk_types_offer(disk, offer);
+}
+
 static int vhl_blk_features(struct vhl_dev *dev, u64 *features)
 {
 	struct vhl_blk_disk *disk = vhl_blk_current(to_blk_dev(dev));
+	struct vhl_blk_offer offer;
 
 	if (!disk && dev->node->attach_first)
 		return -ENXIO;
-	*features |= BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) |
-		     BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
-		     BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |
-		     BIT_ULL(VIRTIO_BLK_F_FLUSH) |
-		     BIT_ULL(VIRTIO_BLK_F_TOPOLOGY);
-	if (vhl_blk_num_vqs(dev) > 1)
-		*features |= BIT_ULL(VIRTIO_BLK_F_MQ);
-	if (disk && disk->read_only)
-		*features |= BIT_ULL(VIRTIO_BLK_F_RO);
+	vhl_blk_make_offer(dev, disk, &offer);
+	*features |= offer.features;
 	return 0;
 }
 
 static int vhl_blk_config(struct vhl_dev *dev, void *config)
 {
 	struct vhl_blk_disk *disk = vhl_blk_current(to_blk_dev(dev));
-	struct virtio_blk_config c = { };
+	struct vhl_blk_offer offer;
 
 	if (!disk)
 		return -ENXIO;
-	c.capacity = (__force __virtio64)cpu_to_le64(disk->capacity >> SECTOR_SHIFT);
-	c.size_max = cpu_to_vhl32(VHL_BLK_SIZE_MAX);
-	c.seg_max = cpu_to_vhl32(VHL_BLK_SEG_MAX);
-	c.blk_size = cpu_to_vhl32(disk->block_size);
-	c.physical_block_exp = disk->physical_exp;
-	c.alignment_offset = disk->align_offset;
-	c.min_io_size = cpu_to_vhl16(disk->min_io);
-	c.opt_io_size = cpu_to_vhl32(disk->opt_io);
-	c.num_queues = cpu_to_vhl16(vhl_blk_num_vqs(dev));
-	memcpy(config, &c, VHL_BLK_CONFIG_SIZE);
+	vhl_blk_make_offer(dev, disk, &offer);
+	memcpy(config, &offer.config, VHL_BLK_CONFIG_SIZE);
 	return 0;
 }
 

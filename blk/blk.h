@@ -2,27 +2,50 @@
 /*
  * vhost_blklite: what its files share.
  *
- *   vhost_blklite.c  the nodes, options, config space
+ *   vhost_blklite.c  the nodes and their operations: attach, start, stop, a turn
  *   disk.c      what is attached: a file and what can be done with it
  *   request.c   a chain becomes a request, and a request is answered
- *   rw.c        reads and writes
+ *   type.c      the types of requests, a row each; their work:
+ *     rw.c        reads and writes
+ *     flush.c     flushes, and what is known of lost writes
+ *     id.c        the name of the disk
+ *   lane.c      threads that may block
  *   bounce.c    reads and writes through pages of our own
- *   edge.c      writes of parts of the storage's blocks, and who has to wait for whom
- *   flush.c     flushes, and what is known of lost writes
+ *   edge.c      writes of parts of the storage's blocks, and which of them have to wait for others
  *
- * A request is answered while the worker looks at its chain, or *taken*: its slot, which its chain's
- * head names, is busy from then until it is finished, from whatever context:
+ * The life of a request
+ * ---------------------
+ * ->handle() of its type answers it while the worker looks at the chain (struct vhl_blk_io), or
+ * takes it: then the slot that the chain's id names (struct vhl_blk_req) is busy until the request
+ * is finished, in whatever context that is.
  *
- *   worker --+--> vhl_blk_answer()                                         done at once
- *            +--> vhl_blk_take() --> I/O without waiting ----------------> vhl_blk_finish()
- *                       |                 | would have to wait, or is short    ^
- *                       +--- the lane <---+                                    |
- *                              +--> I/O that may wait, a flush, ... -----------+
+ *     a chain
+ *        | ->handle()
+ *        |
+ *        +--- vhl_blk_answer() ----------------------------------------------> used
+ *        |                                                                      ^
+ *        | vhl_blk_take()                                                       |
+ *        v                                                                      |
+ *  +-> taken: waits for I/O, its                                                |
+ *  |   turn in line or a flush -------- vhl_blk_finish() -+       page is dirty |
+ *  |     |                                                +-> status byte --> slot is free
+ *  |     | vhl_blk_to_lane()                              |   is written        ^
+ *  |     v                                                |     |               |
+ *  |   on the lane: a function                            |     | page is clean |
+ *  |   that may block ----------------- vhl_blk_finish() -+     v               |
+ *  |     |    |     ^                                     on the lane: page is  |
+ *  |     |    +-----+ vhl_blk_to_lane(), after a signal   made dirty -----------+
+ *  +-----+
+ *   it submitted I/O
  *
- * The lane is what may block: jobs of the core's pool (vhl_submit()). No lock is taken to submit a
- * request, and nothing is allocated but for heads that were never seen before: drivers use few of
- * them, if few requests are under way. While the slot is busy it has one user at a time: the worker
- * that fills it; then the I/O or the lane.
+ * No lock is taken to submit a request, and nothing is allocated but for ids that were never seen
+ * before: drivers use few of them, if few requests are under way. While the slot is busy it has one
+ * user at a time: the worker that fills it; then the I/O, the line or the lane.
+ *
+ * A new type of request is a file and a row in type.c. Its ->offer() sets feature bits and fields
+ * of the config space, if the disk has what it takes; ->handle() checks the request and answers or
+ * takes it; a function on the lane does what may block. The lane can read the request's data, too:
+ * vhl_blk_take() keeps its segments.
  */
 #ifndef VHL_BLK_H
 #define VHL_BLK_H
@@ -31,6 +54,7 @@
 #include <linux/errseq.h>
 #include <linux/fs.h>
 #include <linux/list.h>
+#include <linux/nospec.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/uio.h>
@@ -39,6 +63,7 @@
 
 #include "vhl.h"
 
+struct cred;
 struct vhl_blk_edges;
 
 /* Blocks of the storage that are written in parts, and read and written through pages of our own */
@@ -50,7 +75,7 @@ struct vhl_blk_edges;
  * Constant from when it is attached, where nothing else is said.  Queues use it from their start
  * to their stop.
  *
- * @blk: whose it is
+ * @blk: the device
  * @file: with a reference
  * @inode: that has the data: the block device's own, not the one of its node
  * @refs: the device and queues that have it attached.  dev->mutex
@@ -58,7 +83,8 @@ struct vhl_blk_edges;
  *	      last of the three, and pairs with the acquire in vhl_blk_rw()
  * @size: of the file when it was last looked at; what is behind reads as zero as long as it is not
  *	  there.  READ_ONCE()
- * @direct_end: bytes that direct I/O can read and write without changing the size of the file.  READ_ONCE()
+ * @direct_end: bytes that direct I/O can read and write without changing the size of the file.
+ *		READ_ONCE()
  * @regular: a regular file, whose writes exclude a freeze of its file system
  * @direct: bypasses the page cache
  * @read_only: writes fail
@@ -71,10 +97,10 @@ struct vhl_blk_edges;
  * @iocb_flags: for kiocbs, as the file was opened; what fcntl() does to it later is not seen
  * @block_size: of a logical block, to the driver
  * @mem_mask: address bits of a segment that have to be 0 for direct I/O
- * @len_mask: length bits of a segment that have to be 0 for direct I/O: a block of the storage, less
- *	      one
+ * @len_mask: length bits of a segment that have to be 0 for direct I/O: a block of the storage,
+ *	      less one
  * @tail_mask: of what @direct_end is a multiple of, less one
- * @edges: who writes parts of the storage's blocks; NULL where the driver cannot
+ * @edges: writes of parts of the storage's blocks; NULL where the driver cannot
  * @flush_error: a flush failed and what was lost is unknown.  READ_ONCE()
  * @wb_since: errors of the page cache up to when the disk was attached
  * @flush_lock: for the next two
@@ -131,7 +157,7 @@ struct vhl_blk_dev {
 	struct vhl_blk_disk *disk;
 };
 
-/* Slots that are allocated together: as many as a page has room for, rounded down to a power of two */
+/* Slots that are allocated together: as many as fit into a page, rounded down to a power of two */
 #define VHL_BLK_SLOTS		16
 
 /**
@@ -139,7 +165,7 @@ struct vhl_blk_dev {
  * @vq: the core's
  * @attached: to this queue alone (vhost dialect), or NULL.  dev->mutex
  * @disk: in use, from start to stop.  Changes only with nothing in flight, holding vq.mutex
- * @reqs: slots for all possible heads, VHL_BLK_SLOTS in a piece, NULL before it is needed. From
+ * @reqs: slots for all possible ids, VHL_BLK_SLOTS in a piece, NULL before it is needed. From
  *	  start to stop
  * @write_flags: for kiocbs that write, from start to stop
  * @on_lane: requests that went to the lane, or stand in line for it, and are not finished
@@ -159,12 +185,12 @@ struct vhl_blk_vq {
 /* Requests of a queue on the lane, while which no more are taken: see lane.c */
 #define VHL_BLK_LANE_FULL	64
 
-/* Segments of a request that a slot has room for by itself */
+/* Segments of a request that a slot keeps without further memory */
 #define VHL_BLK_FIXED_SEGS	4
 
-/* How a write stands to others in the same blocks of the storage, in bits; 0 where that is no matter */
+/* How a write stands to others in the same blocks of the storage, in bits; 0: needs no order */
 enum vhl_blk_edge {
-	VHL_BLK_EDGE_COUNTED	= BIT(0),	/* whole blocks, and nobody writes parts there */
+	VHL_BLK_EDGE_COUNTED	= BIT(0),	/* whole blocks, and no parts are written there */
 	VHL_BLK_EDGE_IN_LINE	= BIT(1),	/* waits for its turn, or has it */
 	VHL_BLK_EDGE_PART	= BIT(2),	/* has a part of a block */
 	VHL_BLK_EDGE_STARTED	= BIT(3),	/* it is its turn */
@@ -173,13 +199,13 @@ enum vhl_blk_edge {
 /**
  * struct vhl_blk_req - a request that outlasts the worker's look at its chain
  * @iocb: of asynchronous I/O, until that has ended
- * @job: on the lane, or one of those who wait for a flush
- * @turn: in line (VHL_BLK_EDGE_IN_LINE): such requests are done by the lane alone
+ * @job: on the lane, or one of those that wait for a flush
+ * @turn: in line (VHL_BLK_EDGE_IN_LINE): such requests are done by the lane alone, by @job.run
  * @blockers: those in front of it in line, that it has to wait for
  * @q: the queue, constant
- * @head: whose slot it is, constant
+ * @id: of the chains whose slot it is, constant
  * @busy: the slot is in use.  Set by the worker; the release that clears it, in
- *	  vhl_blk_publish(), pairs with the acquire in vhl_blk_handle()
+ *	  request_publish(), pairs with the acquire in vhl_blk_handle()
  * @write: ITER_SOURCE or ITER_DEST; of requests without data ITER_DEST
  * @on_lane: it is one of @q->on_lane
  * @trial: of I/O that is not to wait, so that the lane may succeed where it fails
@@ -194,8 +220,8 @@ enum vhl_blk_edge {
  * @done: those that were read or written
  * @skip: bytes of the segments in front of the data
  * @segs: segments that have the data,
- * @iov: and a copy of them: @fixed, or larger
- * @room: segments that @iov has room for
+ * @iov_max: how many fit into
+ * @iov: the copy of them: @fixed, or larger
  * @pos: where the data begins in the file
  */
 struct vhl_blk_req {
@@ -208,7 +234,7 @@ struct vhl_blk_req {
 		};
 	};
 	struct vhl_blk_vq *q;
-	u16 head;
+	u16 id;
 	bool busy;
 	u8 write;
 	bool on_lane;
@@ -224,7 +250,7 @@ struct vhl_blk_req {
 	u32 done;
 	u32 skip;
 	unsigned int segs;
-	unsigned int room;
+	unsigned int iov_max;
 	struct iovec *iov;
 	loff_t pos;
 	struct iovec fixed[VHL_BLK_FIXED_SEGS];
@@ -234,7 +260,7 @@ struct vhl_blk_req {
  * struct vhl_blk_io - a chain that the worker looks at
  * @q: the queue
  * @req: the slot of the chain
- * @head: the chain's name
+ * @id: the chain's name
  * @used: bytes of its device-writable part
  * @status: where its status byte goes
  * @write: ITER_SOURCE or ITER_DEST
@@ -242,12 +268,13 @@ struct vhl_blk_req {
  * @segs: its segments
  * @skip: bytes of it in front of the data
  * @len: bytes of data
- * @pos: where the data goes in the file
+ * @sector: of the header
+ * @pos: where the data goes in the file; ->handle()'s
  */
 struct vhl_blk_io {
 	struct vhl_blk_vq *q;
 	struct vhl_blk_req *req;
-	u16 head;
+	u16 id;
 	u32 used;
 	u8 __user *status;
 	bool write;
@@ -255,8 +282,60 @@ struct vhl_blk_io {
 	unsigned int segs;
 	u32 skip;
 	u32 len;
+	u64 sector;
 	loff_t pos;
 };
+
+/**
+ * struct vhl_blk_offer - what the driver is told
+ * @features: bits
+ * @config: the config space; it has no meaning while there is no disk
+ */
+struct vhl_blk_offer {
+	u64 features;
+	struct virtio_blk_config config;
+};
+
+/* Where a request has its data */
+enum vhl_blk_data {
+	VHL_BLK_DATA_NONE,
+	VHL_BLK_DATA_IN,	/* the device writes it, in front of the status byte */
+	VHL_BLK_DATA_OUT,	/* the device reads it, behind the header */
+};
+
+/**
+ * struct vhl_blk_type - a type of request
+ * @data: as vhl_blk_io has it; only the size of the header was checked
+ * @offer: add what the driver is told because of this type; the disk is NULL where there is none
+ *	   yet.  Holding dev->mutex.  Optional
+ * @handle: answer the request, or take it.  ->run().  Return: as vhl_blk_answer()
+ */
+struct vhl_blk_type {
+	enum vhl_blk_data data;
+	void (*offer)(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
+	int (*handle)(struct vhl_blk_io *io);
+};
+
+/* Rows of the table: types of virtio 1.2 are smaller */
+#define VHL_BLK_TYPES		16
+
+extern const struct vhl_blk_type vhl_blk_types[VHL_BLK_TYPES];
+
+/* Return: the type, or NULL for one that is not known */
+static inline const struct vhl_blk_type *vhl_blk_type_find(u32 type)
+{
+	const struct vhl_blk_type *row;
+
+	/*
+	 * Drivers of virtio 0.9 can make any request a barrier where that is offered, which it is
+	 * not here: some set the bit all the same, and do not rely on it.
+	 */
+	type &= ~VIRTIO_BLK_T_BARRIER;
+	if (type >= VHL_BLK_TYPES)
+		return NULL;
+	row = &vhl_blk_types[array_index_nospec(type, VHL_BLK_TYPES)];
+	return row->handle ? row : NULL;
+}
 
 static inline struct vhl_blk_dev *to_blk_dev(struct vhl_dev *dev)
 {
@@ -276,6 +355,7 @@ static inline struct vhl_blk_vq *to_blk_vq(struct vhl_vq *vq)
 /* disk.c: holding dev->mutex */
 struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file);
 void vhl_blk_disk_put(void *backing);
+void vhl_blk_disk_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 int __must_check vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed);
 
 /* request.c */
@@ -287,16 +367,14 @@ int __must_check vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl_chain *ch
 
 /**
  * vhl_blk_answer() - answer a request that was not taken
- * @io: the chain
+ * @io: the chain; if all is well @io->len bytes of data count as read or written
  * @status: of the request
- * @in: bytes of data written to the guest,
- * @out: read from it
  *
  * Context: ->run(). As all that handle a chain:
  * Return: 0; VHL_FAULT_*, which breaks the queue; -ENOMEM to try the chain again later. Where it is
  * not 0 the chain was left alone.
  */
-int __must_check vhl_blk_answer(const struct vhl_blk_io *io, u8 status, u32 in, u32 out);
+int __must_check vhl_blk_answer(const struct vhl_blk_io *io, u8 status);
 
 /**
  * vhl_blk_take() - take the slot of a request that will be finished from elsewhere
@@ -354,26 +432,32 @@ bool __must_check vhl_blk_lane_interrupted(long ret);
 /* Wait until there may be memory again. Context: the lane. Return: false after half a minute */
 bool __must_check vhl_blk_lane_wait_memory(unsigned int *tries);
 
-/* rw.c, flush.c: handle a chain. As vhl_blk_answer() */
-int __must_check vhl_blk_rw(struct vhl_blk_io *io, u64 sector);
-int __must_check vhl_blk_flush(const struct vhl_blk_io *io);
+/* type.c: as vhl_blk_type.offer(), for all of them */
+void vhl_blk_types_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
+
+/* rw.c, flush.c, id.c: of vhl_blk_type */
+void vhl_blk_rw_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
+void vhl_blk_flush_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
+int __must_check vhl_blk_rw(struct vhl_blk_io *io);
+int __must_check vhl_blk_flush(struct vhl_blk_io *io);
+int __must_check vhl_blk_id(struct vhl_blk_io *io);
 
 /*
  * rw.c: synchronous I/O. Context: the lane. Return: as of read_iter, or all of @iter.
- * vhl_blk_transfer() reads or writes, as the request does.
+ * vhl_blk_rw_transfer() reads or writes, as the request does.
  */
-ssize_t __must_check vhl_blk_read(const struct vhl_blk_disk *disk, struct iov_iter *iter,
-				  loff_t pos);
-ssize_t __must_check vhl_blk_write(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos,
-				   int iocb_flags);
-ssize_t __must_check vhl_blk_transfer(const struct vhl_blk_req *req, struct iov_iter *iter,
-				      loff_t pos);
+ssize_t __must_check vhl_blk_rw_read(const struct vhl_blk_disk *disk, struct iov_iter *iter,
+				     loff_t pos);
+ssize_t __must_check vhl_blk_rw_write(const struct vhl_blk_req *req, struct iov_iter *iter,
+				      loff_t pos, int iocb_flags);
+ssize_t __must_check vhl_blk_rw_transfer(const struct vhl_blk_req *req, struct iov_iter *iter,
+					 loff_t pos);
 
 /* bounce.c: do what is left of a request. Context: the lane. Return: as above, or a part of it */
 ssize_t __must_check vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest,
 				    loff_t pos);
 
-/* Does a request of a direct disk consist of whole blocks of the storage, of those that are there? */
+/* Does a request of a direct disk have whole blocks of the storage alone, none behind the end? */
 static inline bool vhl_blk_is_whole(const struct vhl_blk_req *req)
 {
 	const struct vhl_blk_disk *disk = req->q->disk;
@@ -387,12 +471,13 @@ int vhl_blk_edges_init(struct vhl_blk_disk *disk);
 void vhl_blk_edges_free(struct vhl_blk_disk *disk);
 
 /**
- * vhl_blk_edge_begin() - see who else writes to the same blocks of the storage
+ * vhl_blk_edge_begin() - look for other writes to the same blocks of the storage
  * @req: of a direct disk; taken, and not yet begun with
+ * @fn: what the lane does with it if it has to wait for them
  *
  * Context: ->run().
- * Return: true to go on with it; false if it is not the caller's any more and goes to the lane when
- * it is its turn.
+ * Return: true to go on with it; false if it is not the caller's any more: when it is its turn, it
+ * goes to the lane.
  */
 bool __must_check vhl_blk_edge_begin(struct vhl_blk_req *req, vhl_blk_lane_fn *fn);
 
@@ -401,6 +486,6 @@ void vhl_blk_edge_end(struct vhl_blk_req *req);
 
 /* flush.c */
 void vhl_blk_flush_init(struct vhl_blk_disk *disk);
-bool vhl_blk_is_stable(const struct vhl_blk_disk *disk);	/* any context */
+bool vhl_blk_flush_is_stable(const struct vhl_blk_disk *disk);	/* any context */
 
 #endif /* VHL_BLK_H */

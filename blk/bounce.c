@@ -40,8 +40,8 @@ struct vhl_blk_pages {
 	size_t block;
 };
 
-static int vhl_blk_get_pages(struct vhl_blk_pages *pages, const struct vhl_blk_disk *disk,
-			     size_t bytes)
+static int bounce_get_pages(struct vhl_blk_pages *pages, const struct vhl_blk_disk *disk,
+			    size_t bytes)
 {
 	unsigned int order, want;
 
@@ -67,7 +67,7 @@ static int vhl_blk_get_pages(struct vhl_blk_pages *pages, const struct vhl_blk_d
 	return -ENOMEM;
 }
 
-static void vhl_blk_put_pages(struct vhl_blk_pages *pages)
+static void bounce_put_pages(struct vhl_blk_pages *pages)
 {
 	while (pages->num--)
 		__free_pages(pages->vec[pages->num].bv_page, get_order(pages->piece));
@@ -75,8 +75,8 @@ static void vhl_blk_put_pages(struct vhl_blk_pages *pages)
 }
 
 /* Copy what is at @offset in @pages from or to the guest. */
-static bool vhl_blk_bounce_copy(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
-				size_t offset, size_t len, struct iov_iter *guest)
+static bool bounce_copy(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
+			size_t offset, size_t len, struct iov_iter *guest)
 {
 	while (len) {
 		size_t at = offset & (pages->piece - 1);
@@ -92,46 +92,46 @@ static bool vhl_blk_bounce_copy(const struct vhl_blk_req *req, const struct vhl_
 }
 
 /*
- * What follows moves as much as the pages hold, and returns as vhl_blk_transfer().
+ * What follows moves as much as the pages hold, and returns as vhl_blk_rw_transfer().
  *
  * @head: bytes in front of @pos that are in the same block of the storage
  */
 
-static ssize_t vhl_blk_bounce_read(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
-				   struct iov_iter *guest, loff_t pos, size_t head, size_t len)
+static ssize_t bounce_read(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
+			   struct iov_iter *guest, loff_t pos, size_t head, size_t len)
 {
 	struct iov_iter iter;
 	ssize_t ret;
 
 	iov_iter_bvec(&iter, ITER_DEST, pages->vec, pages->num, round_up(head + len, pages->block));
-	ret = vhl_blk_read(req->q->disk, &iter, pos - head);
+	ret = vhl_blk_rw_read(req->q->disk, &iter, pos - head);
 	if (ret < 0)
 		return ret;
 	len = min_t(size_t, len, max_t(ssize_t, ret - (ssize_t)head, 0));
-	if (!vhl_blk_bounce_copy(req, pages, head, len, guest))
+	if (!bounce_copy(req, pages, head, len, guest))
 		return -EFAULT;
 	return len;
 }
 
 /* Read the block of the storage that is at @offset in the pages, which begin at @start. */
-static int vhl_blk_read_edge(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
-			     loff_t start, size_t offset)
+static int bounce_read_edge(const struct vhl_blk_req *req, const struct vhl_blk_pages *pages,
+			    loff_t start, size_t offset)
 {
 	struct iov_iter iter;
 	ssize_t ret;
 
 	iov_iter_bvec(&iter, ITER_DEST, pages->vec, pages->num, offset + pages->block);
 	iov_iter_advance(&iter, offset);
-	ret = vhl_blk_read(req->q->disk, &iter, start + offset);
+	ret = vhl_blk_rw_read(req->q->disk, &iter, start + offset);
 	if (ret < 0)
 		return ret;
 	/* less: the file was cut behind our back */
 	return ret == pages->block ? 0 : -EIO;
 }
 
-static ssize_t vhl_blk_bounce_write(const struct vhl_blk_req *req,
-				    const struct vhl_blk_pages *pages, struct iov_iter *guest,
-				    loff_t pos, size_t head, size_t len)
+static ssize_t bounce_write(const struct vhl_blk_req *req,
+			    const struct vhl_blk_pages *pages, struct iov_iter *guest,
+			    loff_t pos, size_t head, size_t len)
 {
 	size_t span = round_up(head + len, pages->block);
 	size_t last = span - pages->block;
@@ -139,24 +139,24 @@ static ssize_t vhl_blk_bounce_write(const struct vhl_blk_req *req,
 	ssize_t ret = 0;
 
 	if (head)
-		ret = vhl_blk_read_edge(req, pages, pos - head, 0);
+		ret = bounce_read_edge(req, pages, pos - head, 0);
 	if (!ret && span != head + len && (last || !head))
-		ret = vhl_blk_read_edge(req, pages, pos - head, last);
+		ret = bounce_read_edge(req, pages, pos - head, last);
 	if (ret)
 		return ret;
-	if (!vhl_blk_bounce_copy(req, pages, head, len, guest))
+	if (!bounce_copy(req, pages, head, len, guest))
 		return -EFAULT;
 	iov_iter_bvec(&iter, ITER_SOURCE, pages->vec, pages->num, span);
-	ret = vhl_blk_write(req, &iter, pos - head, req->q->disk->iocb_flags);
+	ret = vhl_blk_rw_write(req, &iter, pos - head, req->q->disk->iocb_flags);
 	if (ret < 0)
 		return ret;
 	return min_t(size_t, len, max_t(ssize_t, ret - (ssize_t)head, 0));
 }
 
-static ssize_t vhl_blk_write_tail(const struct vhl_blk_req *req, struct iov_iter *guest, loff_t pos)
+static ssize_t bounce_write_tail(const struct vhl_blk_req *req, struct iov_iter *guest, loff_t pos)
 {
 	const struct vhl_blk_disk *disk = req->q->disk;
-	ssize_t ret = vhl_blk_write(req, guest, pos, disk->iocb_flags & ~IOCB_DIRECT);
+	ssize_t ret = vhl_blk_rw_write(req, guest, pos, disk->iocb_flags & ~IOCB_DIRECT);
 	int err;
 
 	if (ret <= 0)
@@ -175,11 +175,11 @@ ssize_t vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest, lo
 		loff_t end = READ_ONCE(disk->direct_end);
 
 		if (pos >= end)
-			return vhl_blk_write_tail(req, guest, pos);
+			return bounce_write_tail(req, guest, pos);
 		iov_iter_truncate(guest, end - pos);
 	}
-	ret = vhl_blk_get_pages(&pages, disk,
-				(pos & disk->len_mask) + iov_iter_count(guest));
+	ret = bounce_get_pages(&pages, disk,
+			       (pos & disk->len_mask) + iov_iter_count(guest));
 	if (ret)
 		return ret;
 	do {
@@ -188,9 +188,9 @@ ssize_t vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest, lo
 		size_t len = min(left, pages.num * pages.piece - head);
 
 		if (req->write)
-			ret = vhl_blk_bounce_write(req, &pages, guest, pos + done, head, len);
+			ret = bounce_write(req, &pages, guest, pos + done, head, len);
 		else
-			ret = vhl_blk_bounce_read(req, &pages, guest, pos + done, head, len);
+			ret = bounce_read(req, &pages, guest, pos + done, head, len);
 		if (ret <= 0)
 			break;
 		done += ret;
@@ -198,6 +198,6 @@ ssize_t vhl_blk_bounce(const struct vhl_blk_req *req, struct iov_iter *guest, lo
 		if (ret != left - iov_iter_count(guest))
 			break;
 	} while (iov_iter_count(guest) && !fatal_signal_pending(current));
-	vhl_blk_put_pages(&pages);
+	bounce_put_pages(&pages);
 	return done ?: ret;
 }

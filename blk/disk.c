@@ -24,14 +24,14 @@ struct vhl_blk_limits {
 	u32 mem_mask;
 };
 
-#define vhl_blk_refuse(_dev, fmt, ...) do {						\
+#define disk_refuse(_dev, fmt, ...) do {						\
 	const struct vhl_dev *d = (_dev);						\
 											\
-	pr_notice_ratelimited("%s %llu: cannot attach: " fmt "\n", d->node->name, d->id,\
+	pr_notice_ratelimited("%s %llu: cannot attach: " fmt "\n", d->node->name, d->id,	\
 			      ##__VA_ARGS__);						\
 } while (0)
 
-static int vhl_blk_disk_size(const struct vhl_blk_disk *disk, u64 *size)
+static int disk_size(const struct vhl_blk_disk *disk, u64 *size)
 {
 	struct kstat stat;
 	int ret;
@@ -40,7 +40,7 @@ static int vhl_blk_disk_size(const struct vhl_blk_disk *disk, u64 *size)
 		*size = i_size_read(disk->inode);
 		return 0;
 	}
-	/* asks the server where there is one; allowed to whoever could open the file */
+	/* asks the server where there is one; an open file is all the permission that it takes */
 	ret = vfs_getattr_nosec(&disk->file->f_path, &stat, STATX_SIZE, 0);
 	if (!ret)
 		*size = stat.size;
@@ -48,27 +48,27 @@ static int vhl_blk_disk_size(const struct vhl_blk_disk *disk, u64 *size)
 }
 
 /* In whole blocks: a file gets longer when the last one is written, a device cannot. */
-static u64 vhl_blk_disk_capacity(const struct vhl_blk_disk *disk, u64 size)
+static u64 disk_capacity(const struct vhl_blk_disk *disk, u64 size)
 {
 	u64 block = disk->block_size;
 
 	return disk->regular ? round_up(size, block) : round_down(size, block);
 }
 
-static void vhl_blk_disk_set_size(struct vhl_blk_disk *disk, u64 size)
+static void disk_set_size(struct vhl_blk_disk *disk, u64 size)
 {
-	u64 capacity = vhl_blk_disk_capacity(disk, size);
+	u64 capacity = disk_capacity(disk, size);
 	u64 end = capacity;
 
 	if (disk->regular && disk->direct)
 		end = size & ~(u64)disk->tail_mask;
 	WRITE_ONCE(disk->size, size);
 	WRITE_ONCE(disk->direct_end, end);
-	/* pairs with vhl_blk_rw(): who sees what is new of it sees the other two, too */
+	/* pairs with vhl_blk_rw(), which sees the other two if it sees the new capacity */
 	smp_store_release(&disk->capacity, capacity);
 }
 
-static void vhl_blk_bdev_limits(struct block_device *bdev, struct vhl_blk_limits *limits)
+static void disk_bdev_limits(struct block_device *bdev, struct vhl_blk_limits *limits)
 {
 	limits->block = bdev_logical_block_size(bdev);
 	limits->physical = bdev_physical_block_size(bdev);
@@ -79,7 +79,7 @@ static void vhl_blk_bdev_limits(struct block_device *bdev, struct vhl_blk_limits
 	limits->mem_mask = bdev_dma_alignment(bdev);
 }
 
-static int vhl_blk_file_limits(struct vhl_blk_disk *disk, struct vhl_blk_limits *limits)
+static int disk_file_limits(struct vhl_blk_disk *disk, struct vhl_blk_limits *limits)
 {
 	struct block_device *bdev = disk->inode->i_sb->s_bdev;
 	struct kstat stat;
@@ -111,8 +111,8 @@ static int vhl_blk_file_limits(struct vhl_blk_disk *disk, struct vhl_blk_limits 
 	return 0;
 }
 
-/* Every page may be a segment, and there may be one more where the first one begins in the middle */
-static u32 vhl_blk_whole_max(struct vhl_blk_disk *disk)
+/* Every page may be a segment; one more if the data begins in the middle of the first one */
+static u32 disk_whole_max(struct vhl_blk_disk *disk)
 {
 	struct block_device *bdev = disk->inode->i_sb->s_bdev;
 	struct request_queue *queue;
@@ -128,7 +128,7 @@ static u32 vhl_blk_whole_max(struct vhl_blk_disk *disk)
 }
 
 /* By default a name that stays as long as the image is where it is */
-static void vhl_blk_disk_set_serial(struct vhl_blk_disk *disk, const struct vhl_blk_opts *opts)
+static void disk_set_serial(struct vhl_blk_disk *disk, const struct vhl_blk_opts *opts)
 {
 	struct inode *inode = file_inode(disk->file);
 	dev_t devt = disk->regular ? inode->i_sb->s_dev : inode->i_rdev;
@@ -142,8 +142,8 @@ static void vhl_blk_disk_set_serial(struct vhl_blk_disk *disk, const struct vhl_
 	memcpy(disk->serial, name, sizeof(disk->serial));
 }
 
-/* The topology, as the config space has it: the driver sees smaller blocks, and aligns to these. */
-static void vhl_blk_disk_set_topology(struct vhl_blk_disk *disk, const struct vhl_blk_limits *limits)
+/* The topology in the config space's units: the driver sees smaller blocks, and aligns to these. */
+static void disk_set_topology(struct vhl_blk_disk *disk, const struct vhl_blk_limits *limits)
 {
 	u32 physical = max(limits->physical, limits->block);
 	u32 min_io = max(limits->min_io, limits->block);
@@ -155,7 +155,22 @@ static void vhl_blk_disk_set_topology(struct vhl_blk_disk *disk, const struct vh
 	disk->opt_io = limits->opt_io / disk->block_size;
 }
 
-static int vhl_blk_disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
+void vhl_blk_disk_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer)
+{
+	struct virtio_blk_config *config = &offer->config;
+
+	offer->features |= BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) | BIT_ULL(VIRTIO_BLK_F_TOPOLOGY);
+	if (!disk)
+		return;
+	config->capacity = (__force __virtio64)cpu_to_le64(disk->capacity >> SECTOR_SHIFT);
+	config->blk_size = cpu_to_vhl32(disk->block_size);
+	config->physical_block_exp = disk->physical_exp;
+	config->alignment_offset = disk->align_offset;
+	config->min_io_size = cpu_to_vhl16(disk->min_io);
+	config->opt_io_size = cpu_to_vhl32(disk->opt_io);
+}
+
+static int disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 {
 	struct file *file = disk->file;
 	struct vhl_blk_limits limits = { };
@@ -179,21 +194,21 @@ static int vhl_blk_disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 	}
 	disk->nowait[ITER_SOURCE] = disk->nowait[ITER_DEST];
 
-	disk->whole_max = vhl_blk_whole_max(disk);
+	disk->whole_max = disk_whole_max(disk);
 	if (disk->regular)
-		ret = vhl_blk_file_limits(disk, &limits);
+		ret = disk_file_limits(disk, &limits);
 	else
-		vhl_blk_bdev_limits(I_BDEV(disk->inode), &limits);
+		disk_bdev_limits(I_BDEV(disk->inode), &limits);
 	if (ret)
 		return ret;
 	disk->block_size = blk->opts.block_size ?: SECTOR_SIZE;
-	vhl_blk_disk_set_topology(disk, &limits);
+	disk_set_topology(disk, &limits);
 	/* the page cache takes what comes */
 	if (!disk->direct)
 		limits.block = SECTOR_SIZE;
 	if (!is_power_of_2(limits.block) || limits.block > VHL_BLK_STORAGE_BLOCK_MAX) {
-		vhl_blk_refuse(dev, "blocks of %u bytes are too large; open it without O_DIRECT",
-			       limits.block);
+		disk_refuse(dev, "blocks of %u bytes are too large; open it without O_DIRECT",
+			    limits.block);
 		return -EINVAL;
 	}
 	disk->mem_mask = limits.mem_mask;
@@ -201,15 +216,15 @@ static int vhl_blk_disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 	/* what the page cache and the file system would write together */
 	disk->tail_mask = max3(limits.block, (u32)PAGE_SIZE,
 			       min_t(u32, i_blocksize(disk->inode), VHL_BLK_STORAGE_BLOCK_MAX)) - 1;
-	vhl_blk_disk_set_serial(disk, &blk->opts);
+	disk_set_serial(disk, &blk->opts);
 
-	ret = vhl_blk_disk_size(disk, &size);
+	ret = disk_size(disk, &size);
 	if (ret)
 		return ret;
-	vhl_blk_disk_set_size(disk, size);
+	disk_set_size(disk, size);
 	if (!disk->capacity) {
-		vhl_blk_refuse(dev, "it is empty, or smaller than a block of %u bytes",
-			       disk->block_size);
+		disk_refuse(dev, "it is empty, or smaller than a block of %u bytes",
+			    disk->block_size);
 		return -EINVAL;
 	}
 	if (disk->capacity < size)
@@ -229,12 +244,12 @@ struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *fil
 
 	if ((!S_ISREG(mode) && !S_ISBLK(mode)) || !file->f_op->read_iter ||
 	    ((file->f_mode & FMODE_WRITE) && !file->f_op->write_iter)) {
-		vhl_blk_refuse(&blk->dev, "use a regular file or a block device");
+		disk_refuse(&blk->dev, "use a regular file or a block device");
 		return ERR_PTR(-EINVAL);
 	}
 	/* all writes would go to its end */
 	if ((file->f_mode & FMODE_WRITE) && (file->f_iocb_flags & IOCB_APPEND)) {
-		vhl_blk_refuse(&blk->dev, "open the disk without O_APPEND");
+		disk_refuse(&blk->dev, "open the disk without O_APPEND");
 		return ERR_PTR(-EINVAL);
 	}
 
@@ -244,7 +259,7 @@ struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *fil
 	disk->refs = 1;
 	disk->blk = blk;
 	disk->file = file;
-	ret = vhl_blk_disk_init(blk, disk);
+	ret = disk_init(blk, disk);
 	if (ret) {
 		kfree(disk);
 		return ERR_PTR(ret);
@@ -273,10 +288,10 @@ int vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed)
 
 	lockdep_assert_held(&disk->blk->dev.mutex);
 
-	ret = vhl_blk_disk_size(disk, &size);
+	ret = disk_size(disk, &size);
 	if (ret)
 		return ret;
-	*changed |= disk->capacity != vhl_blk_disk_capacity(disk, size);
-	vhl_blk_disk_set_size(disk, size);
+	*changed |= disk->capacity != disk_capacity(disk, size);
+	disk_set_size(disk, size);
 	return 0;
 }

@@ -2,15 +2,15 @@
 /*
  * Direct writes of parts of the storage's blocks, where the driver sees smaller ones.
  *
- * Such a block is read, changed and written back (bounce.c), and what somebody else wrote to it
- * meanwhile would be lost. So *parts* stand in line, on a list of the disk in the order in which they
- * were taken, and each waits for all in front of it that touch its blocks. Nobody sleeps for that:
- * who leaves the line sends the next ones to the lane.
+ * Such a block is read, changed and written back (bounce.c), and what another request wrote to it
+ * meanwhile would be lost. So *parts* stand in line, on a list of the disk in the order in which
+ * they were taken, and each waits for all in front of it that touch its blocks. No thread sleeps
+ * for that: a request that leaves the line sends the next ones to the lane.
  *
  * Writes of whole blocks need not wait for each other, and they are the ones that have to be fast.
- * They are only counted, by the stretch of the disk that they are in. A part marks its stretches when
- * it gets in line, and waits until nothing is counted there; a whole write that finds a mark gets in
- * line, too. Count and mark are in the same word, so one of the two sees the other.
+ * They are only counted, by the stretch of the disk that they are in. A part marks its stretches
+ * when it gets in line, and waits until nothing is counted there; a whole write that finds a mark
+ * gets in line, too. Count and mark are in the same word, so one of the two sees the other.
  */
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -39,7 +39,7 @@ struct vhl_blk_stretch {
  * struct vhl_blk_edges - of a disk
  * @lock: irq-safe, for all but the counters
  * @line: requests, by vhl_blk_req.turn
- * @starting: somebody looks for requests whose turn it is, and will look once more
+ * @starting: a thread looks for requests whose turn it is, and will look once more
  * @parts: in line, by stretch; it is marked where there are any
  * @stretch: the counters
  */
@@ -57,7 +57,7 @@ struct vhl_blk_span {
 	unsigned int num;
 };
 
-static struct vhl_blk_span vhl_blk_span(const struct vhl_blk_req *req)
+static struct vhl_blk_span edge_span(const struct vhl_blk_req *req)
 {
 	u64 first = req->pos >> VHL_BLK_STRETCH_SHIFT;
 	u64 last = (req->pos + req->len - 1) >> VHL_BLK_STRETCH_SHIFT;
@@ -69,13 +69,13 @@ static struct vhl_blk_span vhl_blk_span(const struct vhl_blk_req *req)
 	};
 }
 
-static unsigned int vhl_blk_stretch(const struct vhl_blk_span *span, unsigned int i)
+static unsigned int edge_stretch(const struct vhl_blk_span *span, unsigned int i)
 {
 	return (span->first + i) % VHL_BLK_STRETCHES;
 }
 
 /* Do they have blocks in common? */
-static bool vhl_blk_overlap(const struct vhl_blk_req *a, const struct vhl_blk_req *b)
+static bool edge_overlap(const struct vhl_blk_req *a, const struct vhl_blk_req *b)
 {
 	loff_t block = a->q->disk->len_mask + 1;
 
@@ -83,39 +83,39 @@ static bool vhl_blk_overlap(const struct vhl_blk_req *a, const struct vhl_blk_re
 	       round_down(b->pos, block) < round_up(a->pos + a->len, block);
 }
 
-/* Nobody in front of it, and if it is a part, no whole writes under way where it is */
-static bool vhl_blk_may_start(struct vhl_blk_edges *edges, const struct vhl_blk_req *req)
+/* No blocks of it are in front of it in line, and for a part no whole writes are under way there */
+static bool edge_may_start(struct vhl_blk_edges *edges, const struct vhl_blk_req *req)
 {
-	struct vhl_blk_span span = vhl_blk_span(req);
+	struct vhl_blk_span span = edge_span(req);
 	unsigned int i;
 
 	if (req->edge & VHL_BLK_EDGE_STARTED || req->blockers)
 		return false;
 	for (i = 0; req->edge & VHL_BLK_EDGE_PART && i < span.num; i++) {
-		if (atomic_read(&edges->stretch[vhl_blk_stretch(&span, i)].users) != VHL_BLK_MARK)
+		if (atomic_read(&edges->stretch[edge_stretch(&span, i)].users) != VHL_BLK_MARK)
 			return false;
 	}
 	return true;
 }
 
-static struct vhl_blk_req *vhl_blk_next_start(struct vhl_blk_edges *edges)
+static struct vhl_blk_req *edge_next_start(struct vhl_blk_edges *edges)
 {
 	struct vhl_blk_req *req;
 
 	lockdep_assert_held(&edges->lock);
 
 	list_for_each_entry(req, &edges->line, turn) {
-		if (vhl_blk_may_start(edges, req))
+		if (edge_may_start(edges, req))
 			return req;
 	}
 	return NULL;
 }
 
 /*
- * Send those to the lane whose turn it is. One at a time does that: a request of a dead owner is
- * finished on the spot, which brings us here again.
+ * Send those to the lane whose turn it is. One thread at a time does that: a request of a dead
+ * owner is finished on the spot, which leads here again.
  */
-static void vhl_blk_start_turns(struct vhl_blk_edges *edges)
+static void edge_start_turns(struct vhl_blk_edges *edges)
 {
 	struct vhl_blk_req *req;
 	unsigned long flags;
@@ -126,7 +126,7 @@ static void vhl_blk_start_turns(struct vhl_blk_edges *edges)
 		return;
 	}
 	edges->starting = true;
-	while ((req = vhl_blk_next_start(edges))) {
+	while ((req = edge_next_start(edges))) {
 		req->edge |= VHL_BLK_EDGE_STARTED;
 		spin_unlock_irqrestore(&edges->lock, flags);
 		vhl_blk_to_lane(req, req->job.run);
@@ -136,66 +136,66 @@ static void vhl_blk_start_turns(struct vhl_blk_edges *edges)
 	spin_unlock_irqrestore(&edges->lock, flags);
 }
 
-static void vhl_blk_uncount(struct vhl_blk_edges *edges, const struct vhl_blk_span *span,
-			    unsigned int num)
+static void edge_uncount(struct vhl_blk_edges *edges, const struct vhl_blk_span *span,
+			 unsigned int num)
 {
 	bool awaited = false;
 	unsigned int i;
 
 	for (i = 0; i < num; i++) {
-		struct vhl_blk_stretch *s = &edges->stretch[vhl_blk_stretch(span, i)];
+		struct vhl_blk_stretch *s = &edges->stretch[edge_stretch(span, i)];
 
 		if (atomic_dec_return(&s->users) == VHL_BLK_MARK)
 			awaited = true;
 	}
 	if (unlikely(awaited))
-		vhl_blk_start_turns(edges);
+		edge_start_turns(edges);
 }
 
 /* Return: false, and nothing is counted, if there are parts. */
-static bool vhl_blk_count(struct vhl_blk_edges *edges, const struct vhl_blk_span *span)
+static bool edge_count(struct vhl_blk_edges *edges, const struct vhl_blk_span *span)
 {
 	unsigned int i;
 
 	for (i = 0; i < span->num; i++) {
-		struct vhl_blk_stretch *s = &edges->stretch[vhl_blk_stretch(span, i)];
+		struct vhl_blk_stretch *s = &edges->stretch[edge_stretch(span, i)];
 
 		if (unlikely(atomic_inc_return(&s->users) & VHL_BLK_MARK)) {
-			vhl_blk_uncount(edges, span, i + 1);
+			edge_uncount(edges, span, i + 1);
 			return false;
 		}
 	}
 	return true;
 }
 
-static void vhl_blk_mark(struct vhl_blk_edges *edges, const struct vhl_blk_span *span)
+static void edge_mark(struct vhl_blk_edges *edges, const struct vhl_blk_span *span)
 {
 	unsigned int i, k;
 
 	lockdep_assert_held(&edges->lock);
 
 	for (i = 0; i < span->num; i++) {
-		k = vhl_blk_stretch(span, i);
+		k = edge_stretch(span, i);
 		if (!edges->parts[k]++)
 			atomic_or(VHL_BLK_MARK, &edges->stretch[k].users);
 	}
 }
 
-static void vhl_blk_unmark(struct vhl_blk_edges *edges, const struct vhl_blk_span *span)
+static void edge_unmark(struct vhl_blk_edges *edges, const struct vhl_blk_span *span)
 {
 	unsigned int i, k;
 
 	lockdep_assert_held(&edges->lock);
 
 	for (i = 0; i < span->num; i++) {
-		k = vhl_blk_stretch(span, i);
+		k = edge_stretch(span, i);
 		if (!--edges->parts[k])
 			atomic_andnot(VHL_BLK_MARK, &edges->stretch[k].users);
 	}
 }
 
-static void vhl_blk_line_up(struct vhl_blk_edges *edges, struct vhl_blk_req *req,
-			    const struct vhl_blk_span *span)
+static void edge_line_up(struct vhl_blk_edges *edges, struct vhl_blk_req *req,
+			 const struct vhl_blk_span *span)
 {
 	const struct vhl_blk_req *other;
 	unsigned long flags;
@@ -204,12 +204,12 @@ static void vhl_blk_line_up(struct vhl_blk_edges *edges, struct vhl_blk_req *req
 	spin_lock_irqsave(&edges->lock, flags);
 	req->blockers = 0;
 	list_for_each_entry(other, &edges->line, turn)
-		req->blockers += vhl_blk_overlap(other, req);
+		req->blockers += edge_overlap(other, req);
 	list_add_tail(&req->turn, &edges->line);
 	if (req->edge & VHL_BLK_EDGE_PART)
-		vhl_blk_mark(edges, span);
+		edge_mark(edges, span);
 	spin_unlock_irqrestore(&edges->lock, flags);
-	vhl_blk_start_turns(edges);
+	edge_start_turns(edges);
 }
 
 bool vhl_blk_edge_begin(struct vhl_blk_req *req, vhl_blk_lane_fn *fn)
@@ -220,31 +220,31 @@ bool vhl_blk_edge_begin(struct vhl_blk_req *req, vhl_blk_lane_fn *fn)
 
 	if (!edges || !req->write)
 		return true;
-	span = vhl_blk_span(req);
-	if (likely(whole) && likely(vhl_blk_count(edges, &span))) {
+	span = edge_span(req);
+	if (likely(whole) && likely(edge_count(edges, &span))) {
 		req->edge = VHL_BLK_EDGE_COUNTED;
 		return true;
 	}
 	req->job.run = fn;
 	req->edge = VHL_BLK_EDGE_IN_LINE | (whole ? 0 : VHL_BLK_EDGE_PART);
-	vhl_blk_line_up(edges, req, &span);
+	edge_line_up(edges, req, &span);
 	return false;
 }
 
-static void vhl_blk_leave_line(struct vhl_blk_edges *edges, struct vhl_blk_req *req,
-			       const struct vhl_blk_span *span)
+static void edge_leave_line(struct vhl_blk_edges *edges, struct vhl_blk_req *req,
+			    const struct vhl_blk_span *span)
 {
 	struct vhl_blk_req *other = req;
 	unsigned long flags;
 
 	spin_lock_irqsave(&edges->lock, flags);
 	list_for_each_entry_continue(other, &edges->line, turn)
-		other->blockers -= vhl_blk_overlap(req, other);
+		other->blockers -= edge_overlap(req, other);
 	list_del(&req->turn);
 	if (req->edge & VHL_BLK_EDGE_PART)
-		vhl_blk_unmark(edges, span);
+		edge_unmark(edges, span);
 	spin_unlock_irqrestore(&edges->lock, flags);
-	vhl_blk_start_turns(edges);
+	edge_start_turns(edges);
 }
 
 void vhl_blk_edge_end(struct vhl_blk_req *req)
@@ -254,11 +254,11 @@ void vhl_blk_edge_end(struct vhl_blk_req *req)
 
 	if (!req->edge)
 		return;
-	span = vhl_blk_span(req);
+	span = edge_span(req);
 	if (req->edge & VHL_BLK_EDGE_COUNTED)
-		vhl_blk_uncount(edges, &span, span.num);
+		edge_uncount(edges, &span, span.num);
 	else
-		vhl_blk_leave_line(edges, req, &span);
+		edge_leave_line(edges, req, &span);
 	req->edge = 0;
 }
 

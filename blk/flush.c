@@ -2,15 +2,15 @@
 /*
  * Flushes (virtio 1.2, section 5.2.6.2), and whether what was written is stable.
  *
- * All queues of a disk share one flush that runs and one that waits for it to end: it covers what
- * was completed before it began, for everybody who asked for it until then.
+ * All queues of a disk share one flush that runs, and one that waits for it to end: it covers what
+ * was completed before it began, for all requests that were taken until then. The first of them
+ * goes to the lane for all.
  *
- * The page cache keeps one error for all who have a file open, and tells each open file of it once.
- * A driver may not have had the answer when it sends its next flush, a second flush may be under way,
- * and somebody else with the same open file may have been told. So the disk looks for itself whether
- * there was an error since it was attached, and stays bad until it is attached anew.
+ * The page cache keeps one error for a file, and reports it once to each open file (struct file). A
+ * driver may not have had the answer when it sends its next flush, a second flush may be under way,
+ * and another process that shares the open file may have been told. So the disk looks for itself
+ * whether there was an error since it was attached, and stays bad until it is attached anew.
  */
-#include <linux/cred.h>
 #include <linux/errno.h>
 #include <linux/errseq.h>
 #include <linux/fs.h>
@@ -23,7 +23,7 @@
  * Any context. Without an error that was not seen yet, the next one is sure to be another one:
  * vhl_blk_flush_init() has looked at all.
  */
-bool vhl_blk_is_stable(const struct vhl_blk_disk *disk)
+bool vhl_blk_flush_is_stable(const struct vhl_blk_disk *disk)
 {
 	return !READ_ONCE(disk->flush_error) &&
 	       !errseq_check(&disk->file->f_mapping->wb_err, disk->wb_since);
@@ -34,12 +34,12 @@ bool vhl_blk_is_stable(const struct vhl_blk_disk *disk)
  *
  * Return: 0, -EINTR to begin anew, else what was written may be lost.
  */
-static int vhl_blk_flush_file(struct vhl_blk_disk *disk)
+static int flush_file(struct vhl_blk_disk *disk)
 {
 	unsigned int tries = 0;
 	int ret;
 
-	if (!vhl_blk_is_stable(disk))
+	if (!vhl_blk_flush_is_stable(disk))
 		return -EIO;
 	do {
 		ret = vfs_fsync(disk->file, 1);
@@ -48,10 +48,16 @@ static int vhl_blk_flush_file(struct vhl_blk_disk *disk)
 		return -EINTR;
 	if (ret)
 		WRITE_ONCE(disk->flush_error, ret);
-	return vhl_blk_is_stable(disk) ? 0 : -EIO;
+	return vhl_blk_flush_is_stable(disk) ? 0 : -EIO;
 }
 
-static void vhl_blk_flush_run(struct vhl_job *job, bool dead)
+void vhl_blk_flush_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer)
+{
+	offer->features |= BIT_ULL(VIRTIO_BLK_F_FLUSH);
+}
+
+/* For a request and those that wait with it */
+static void flush_run(struct vhl_job *job, bool dead)
 {
 	struct vhl_blk_req *req = to_blk_req(job), *next;
 	struct vhl_blk_disk *disk = req->q->disk;
@@ -64,7 +70,7 @@ static void vhl_blk_flush_run(struct vhl_job *job, bool dead)
 	spin_unlock(&disk->flush_lock);
 	if (!dead) {
 		own = vhl_blk_lane_as_opener(disk);
-		ret = vhl_blk_flush_file(disk);
+		ret = flush_file(disk);
 		vhl_blk_lane_as_self(own);
 	}
 	if (ret == -EINTR) {
@@ -72,7 +78,7 @@ static void vhl_blk_flush_run(struct vhl_job *job, bool dead)
 		spin_lock(&disk->flush_lock);
 		list_splice(&reqs, &disk->flush_waiting);
 		spin_unlock(&disk->flush_lock);
-		vhl_blk_to_lane(req, vhl_blk_flush_run);
+		vhl_blk_to_lane(req, flush_run);
 		return;
 	}
 	spin_lock(&disk->flush_lock);
@@ -84,14 +90,14 @@ static void vhl_blk_flush_run(struct vhl_job *job, bool dead)
 	spin_unlock(&disk->flush_lock);
 	/* not under the lock, since it may be run at once */
 	if (next)
-		vhl_blk_to_lane(next, vhl_blk_flush_run);
+		vhl_blk_to_lane(next, flush_run);
 	/* with the last of them the disk may be gone, if no other one waits */
 	list_add(&req->job.node, &reqs);
 	list_for_each_entry_safe(req, next, &reqs, job.node)
 		vhl_blk_finish(req, ret ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
 }
 
-int vhl_blk_flush(const struct vhl_blk_io *io)
+int vhl_blk_flush(struct vhl_blk_io *io)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
 	bool first;
@@ -99,7 +105,7 @@ int vhl_blk_flush(const struct vhl_blk_io *io)
 
 	/* nothing was written */
 	if (disk->read_only)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_OK, 0, 0);
+		return vhl_blk_answer(io, VIRTIO_BLK_S_OK);
 	ret = vhl_blk_take(io);
 	if (ret)
 		return ret;
@@ -111,11 +117,11 @@ int vhl_blk_flush(const struct vhl_blk_io *io)
 		list_add_tail(&io->req->job.node, &disk->flush_waiting);
 	spin_unlock(&disk->flush_lock);
 	if (first)
-		vhl_blk_to_lane(io->req, vhl_blk_flush_run);
+		vhl_blk_to_lane(io->req, flush_run);
 	return 0;
 }
 
-/* What was lost before is nothing that the driver was promised; but who attached it wants to know. */
+/* What was lost before is nothing that the driver was promised, but attaching it tells the log. */
 void vhl_blk_flush_init(struct vhl_blk_disk *disk)
 {
 	struct vhl_dev *dev = &disk->blk->dev;

@@ -10,21 +10,40 @@
 #include <linux/errno.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/uaccess.h>
 
 #include "blk.h"
 
-static bool vhl_blk_is_dsync(const struct vhl_blk_req *req)
+/*
+ * Segments of a request as drivers are told; more and larger ones are served as well.  Clients
+ * multiply the two in 32 bits.
+ */
+#define VHL_BLK_SIZE_MAX	SZ_1M
+#define VHL_BLK_SEG_MAX		126
+
+static_assert((u64)VHL_BLK_SIZE_MAX * VHL_BLK_SEG_MAX <= S32_MAX);
+
+void vhl_blk_rw_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer)
+{
+	offer->features |= BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX);
+	if (disk && disk->read_only)
+		offer->features |= BIT_ULL(VIRTIO_BLK_F_RO);
+	offer->config.size_max = cpu_to_vhl32(VHL_BLK_SIZE_MAX);
+	offer->config.seg_max = cpu_to_vhl32(VHL_BLK_SEG_MAX);
+}
+
+static bool rw_is_dsync(const struct vhl_blk_req *req)
 {
 	return req->write && (req->q->disk->iocb_flags | req->q->write_flags) & IOCB_DSYNC;
 }
 
 /* Any context */
-static void vhl_blk_end_rw(struct vhl_blk_req *req, bool ok)
+static void rw_finish(struct vhl_blk_req *req, bool ok)
 {
 	vhl_blk_edge_end(req);
-	/* a write-through says what a flush would: nobody asks for one afterwards */
-	if (ok && vhl_blk_is_dsync(req) && !vhl_blk_is_stable(req->q->disk))
+	/* a write-through says what a flush would: the driver sends none afterwards */
+	if (ok && rw_is_dsync(req) && !vhl_blk_flush_is_stable(req->q->disk))
 		ok = false;
 	vhl_blk_finish(req, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 }
@@ -34,15 +53,15 @@ static void vhl_blk_end_rw(struct vhl_blk_req *req, bool ok)
  */
 
 /* What is left of the request */
-static void vhl_blk_iter(const struct vhl_blk_req *req, struct iov_iter *iter)
+static void rw_iter(const struct vhl_blk_req *req, struct iov_iter *iter)
 {
 	iov_iter_init(iter, req->write ? ITER_SOURCE : ITER_DEST, req->iov, req->segs,
 		      (size_t)req->skip + req->len);
 	iov_iter_advance(iter, (size_t)req->skip + req->done);
 }
 
-/* Stricter than some kernels are: also with what is in the middle, and with empty segments. */
-static bool vhl_blk_is_aligned(const struct vhl_blk_req *req)
+/* Stricter than some kernels are: also with segments in the middle, and with empty ones. */
+static bool rw_is_aligned(const struct vhl_blk_req *req)
 {
 	const struct vhl_blk_disk *disk = req->q->disk;
 	size_t skip = (size_t)req->skip + req->done;
@@ -67,7 +86,7 @@ static bool vhl_blk_is_aligned(const struct vhl_blk_req *req)
 }
 
 /* Note what was done. Return: true if that is all. */
-static bool vhl_blk_advance(struct vhl_blk_req *req, ssize_t ret)
+static bool rw_advance(struct vhl_blk_req *req, ssize_t ret)
 {
 	if (ret > 0)
 		req->done += ret;
@@ -78,7 +97,7 @@ static bool vhl_blk_advance(struct vhl_blk_req *req, ssize_t ret)
  * The lane
  */
 
-ssize_t vhl_blk_read(const struct vhl_blk_disk *disk, struct iov_iter *iter, loff_t pos)
+ssize_t vhl_blk_rw_read(const struct vhl_blk_disk *disk, struct iov_iter *iter, loff_t pos)
 {
 	struct kiocb iocb;
 
@@ -88,8 +107,8 @@ ssize_t vhl_blk_read(const struct vhl_blk_disk *disk, struct iov_iter *iter, lof
 	return disk->file->f_op->read_iter(&iocb, iter);
 }
 
-ssize_t vhl_blk_write(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos,
-		      int iocb_flags)
+ssize_t vhl_blk_rw_write(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos,
+			 int iocb_flags)
 {
 	struct file *file = req->q->disk->file;
 	struct kiocb iocb;
@@ -104,52 +123,52 @@ ssize_t vhl_blk_write(const struct vhl_blk_req *req, struct iov_iter *iter, loff
 	return ret;
 }
 
-ssize_t vhl_blk_transfer(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos)
+ssize_t vhl_blk_rw_transfer(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos)
 {
 	const struct vhl_blk_disk *disk = req->q->disk;
 
 	if (req->write)
-		return vhl_blk_write(req, iter, pos, disk->iocb_flags);
-	return vhl_blk_read(disk, iter, pos);
+		return vhl_blk_rw_write(req, iter, pos, disk->iocb_flags);
+	return vhl_blk_rw_read(disk, iter, pos);
 }
 
 /*
  * A read has reached the end of the file. If it is behind the end that the disk knows of, there is
  * nothing but zeroes; else the file was cut behind our back.
  */
-static ssize_t vhl_blk_zero_tail(const struct vhl_blk_req *req, loff_t pos)
+static ssize_t rw_zero_tail(const struct vhl_blk_req *req, loff_t pos)
 {
 	size_t left = req->len - req->done;
 	struct iov_iter iter;
 
 	if (pos < READ_ONCE(req->q->disk->size))
 		return -EIO;
-	vhl_blk_iter(req, &iter);
+	rw_iter(req, &iter);
 	return iov_iter_zero(left, &iter) == left ? left : -EFAULT;
 }
 
 /* Return: 0 when all is done, -EINTR to begin anew, else that cannot be. */
-static int vhl_blk_do_rest(struct vhl_blk_req *req)
+static int rw_do_rest(struct vhl_blk_req *req)
 {
 	bool direct = req->q->disk->direct;
-	bool bounce = direct && !(vhl_blk_is_whole(req) && vhl_blk_is_aligned(req));
+	bool bounce = direct && !(vhl_blk_is_whole(req) && rw_is_aligned(req));
 	unsigned int tries = 0;
 	struct iov_iter iter;
 	ssize_t ret;
 
-	/* whoever was killed waits for it */
+	/* a process that was killed waits for this thread */
 	while (!fatal_signal_pending(current)) {
 		loff_t pos = req->pos + req->done;
 
-		vhl_blk_iter(req, &iter);
+		rw_iter(req, &iter);
 		if (bounce)
 			ret = vhl_blk_bounce(req, &iter, pos);
 		else
-			ret = vhl_blk_transfer(req, &iter, pos);
+			ret = vhl_blk_rw_transfer(req, &iter, pos);
 		if (!ret && !req->write)
-			ret = vhl_blk_zero_tail(req, pos);
+			ret = rw_zero_tail(req, pos);
 		/* counted here: what an iterator has left may have been cut off from it */
-		if (vhl_blk_advance(req, ret))
+		if (rw_advance(req, ret))
 			return 0;
 		if (ret > 0)
 			continue;
@@ -159,13 +178,13 @@ static int vhl_blk_do_rest(struct vhl_blk_req *req)
 			/* wants more of an alignment than it said */
 			bounce = true;
 		else if (ret != -ENOMEM || !vhl_blk_lane_wait_memory(&tries))
-			/* 0: its disk is full */
+			/* 0: the file's own disk is full */
 			return -EIO;
 	}
 	return -EIO;
 }
 
-static void vhl_blk_lane_rest(struct vhl_job *job, bool dead)
+static void rw_lane_rest(struct vhl_job *job, bool dead)
 {
 	struct vhl_blk_req *req = to_blk_req(job);
 	const struct cred *own;
@@ -173,30 +192,30 @@ static void vhl_blk_lane_rest(struct vhl_job *job, bool dead)
 
 	if (!dead) {
 		own = vhl_blk_lane_as_opener(req->q->disk);
-		ret = vhl_blk_do_rest(req);
+		ret = rw_do_rest(req);
 		vhl_blk_lane_as_self(own);
 	}
 	if (ret == -EINTR)
 		/* once more when the thread has seen the signal, a stop or a freeze */
-		vhl_blk_to_lane(req, vhl_blk_lane_rest);
+		vhl_blk_to_lane(req, rw_lane_rest);
 	else
-		vhl_blk_end_rw(req, !ret);
+		rw_finish(req, !ret);
 }
 
 /*
  * Asynchronous I/O
  */
 
-static void vhl_blk_lane_submit(struct vhl_job *job, bool dead);
+static void rw_lane_submit(struct vhl_job *job, bool dead);
 
 /* I/O has ended with @ret: finish the request, or have the lane go on with it. Any context */
-static void vhl_blk_ended(struct vhl_blk_req *req, long ret)
+static void rw_next(struct vhl_blk_req *req, long ret)
 {
 	struct vhl_blk_disk *disk = req->q->disk;
-	vhl_blk_lane_fn *next = vhl_blk_lane_rest;
+	vhl_blk_lane_fn *next = rw_lane_rest;
 
-	if (vhl_blk_advance(req, ret)) {
-		vhl_blk_end_rw(req, true);
+	if (rw_advance(req, ret)) {
+		rw_finish(req, true);
 		return;
 	}
 	switch (ret) {
@@ -208,7 +227,7 @@ static void vhl_blk_ended(struct vhl_blk_req *req, long ret)
 		/* it was only a trial, without sleeping and perhaps without page faults */
 		if (!req->trial)
 			goto fail;
-		next = vhl_blk_lane_submit;
+		next = rw_lane_submit;
 		break;
 	case -EIO:
 		/* of several pieces, all that is known is that one could not be made or failed */
@@ -230,7 +249,7 @@ static void vhl_blk_ended(struct vhl_blk_req *req, long ret)
 	return;
 
 fail:
-	vhl_blk_end_rw(req, false);
+	rw_finish(req, false);
 }
 
 /*
@@ -238,7 +257,7 @@ fail:
  * has ended when that and the I/O have. The last of them goes on with it, and sees what the other
  * did: atomic_dec_and_test() is fully ordered.
  */
-static void vhl_blk_ki_complete(struct kiocb *iocb, long ret)
+static void rw_ki_complete(struct kiocb *iocb, long ret)
 {
 	struct vhl_blk_req *req = container_of(iocb, struct vhl_blk_req, iocb);
 
@@ -246,11 +265,11 @@ static void vhl_blk_ki_complete(struct kiocb *iocb, long ret)
 		kiocb_end_write(iocb);
 	req->ret = ret;
 	if (atomic_dec_and_test(&req->refs))
-		vhl_blk_ended(req, ret);
+		rw_next(req, ret);
 }
 
 /* Exclude a freeze of the file system until kiocb_end_write(), in whatever context that is. */
-static bool vhl_blk_start_write(struct kiocb *iocb)
+static bool rw_start_write(struct kiocb *iocb)
 {
 	struct super_block *sb = file_inode(iocb->ki_filp)->i_sb;
 
@@ -269,7 +288,7 @@ static bool vhl_blk_start_write(struct kiocb *iocb)
  *
  * Return: -EIOCBQUEUED, and the request is no longer the caller's; else what I/O ended with.
  */
-static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault)
+static long rw_submit(struct vhl_blk_req *req, int flags, bool nofault)
 {
 	const struct vhl_blk_disk *disk = req->q->disk;
 	struct file *file = disk->file;
@@ -277,16 +296,16 @@ static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault)
 	struct iov_iter iter;
 	ssize_t ret;
 
-	vhl_blk_iter(req, &iter);
+	rw_iter(req, &iter);
 	iter.nofault = nofault;
 	init_sync_kiocb(iocb, file);
 	iocb->ki_flags = disk->iocb_flags | flags;
 	iocb->ki_pos = req->pos + req->done;
-	iocb->ki_complete = vhl_blk_ki_complete;
+	iocb->ki_complete = rw_ki_complete;
 	atomic_set(&req->refs, 2);
 	if (req->write) {
 		iocb->ki_flags |= req->q->write_flags;
-		if (disk->regular && !vhl_blk_start_write(iocb))
+		if (disk->regular && !rw_start_write(iocb))
 			return -EAGAIN;
 		ret = file->f_op->write_iter(iocb, &iter);
 	} else {
@@ -300,29 +319,29 @@ static long vhl_blk_submit(struct vhl_blk_req *req, int flags, bool nofault)
 	return atomic_dec_and_test(&req->refs) ? req->ret : -EIOCBQUEUED;
 }
 
-static void vhl_blk_lane_submit(struct vhl_job *job, bool dead)
+static void rw_lane_submit(struct vhl_job *job, bool dead)
 {
 	struct vhl_blk_req *req = to_blk_req(job);
 	const struct cred *own;
 	long ret;
 
 	if (dead) {
-		vhl_blk_end_rw(req, false);
+		rw_finish(req, false);
 		return;
 	}
 	req->trial = false;
 	own = vhl_blk_lane_as_opener(req->q->disk);
-	ret = vhl_blk_submit(req, 0, false);
+	ret = rw_submit(req, 0, false);
 	vhl_blk_lane_as_self(own);
 	if (ret != -EIOCBQUEUED)
-		vhl_blk_ended(req, ret);
+		rw_next(req, ret);
 }
 
 /*
- * A request that the device takes in pieces cannot be tried without waiting. What a block device
- * waits for is its requests in flight: if that are only few of ours it hardly has to.
+ * A request that the device takes in pieces cannot be tried without waiting. A block device waits
+ * for its own requests in flight: with only few of this queue's it hardly has to.
  */
-static bool vhl_blk_has_room(const struct vhl_blk_io *io)
+static bool rw_fits_device(const struct vhl_blk_io *io)
 {
 	const struct vhl_blk_disk *disk = io->q->disk;
 	u64 pieces = DIV_ROUND_UP(io->len, disk->whole_max);
@@ -333,7 +352,7 @@ static bool vhl_blk_has_room(const struct vhl_blk_io *io)
 	       bdev_get_queue(I_BDEV(disk->inode))->nr_requests / 2;
 }
 
-static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
+static int rw_direct(const struct vhl_blk_io *io)
 {
 	const struct vhl_blk_disk *disk = io->q->disk;
 	struct vhl_blk_req *req = io->req;
@@ -343,31 +362,31 @@ static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
 	ret = vhl_blk_take(io);
 	if (ret)
 		return ret;
-	if (!vhl_blk_edge_begin(req, vhl_blk_lane_rest))
+	if (!vhl_blk_edge_begin(req, rw_lane_rest))
 		return 0;
-	if (!vhl_blk_is_whole(req) || !vhl_blk_is_aligned(req)) {
-		vhl_blk_to_lane(req, vhl_blk_lane_rest);
+	if (!vhl_blk_is_whole(req) || !rw_is_aligned(req)) {
+		vhl_blk_to_lane(req, rw_lane_rest);
 		return 0;
 	}
 	if (unlikely(io->len > disk->whole_max))
 		flags = 0;
 	if (!READ_ONCE(disk->nowait[io->write]) ||
-	    (flags != disk->try_flags && !vhl_blk_has_room(io))) {
-		vhl_blk_to_lane(req, vhl_blk_lane_submit);
+	    (flags != disk->try_flags && !rw_fits_device(io))) {
+		vhl_blk_to_lane(req, rw_lane_submit);
 		return 0;
 	}
 	req->trial = true;
 	ret = -EFAULT;
 	if (flags == disk->try_flags)
-		ret = vhl_blk_submit(req, flags, true);
+		ret = rw_submit(req, flags, true);
 	if (ret == -EFAULT) {
-		/* waits for pages of the guest or, in pieces, for room; with nothing held back */
+		/* waits for pages of the guest or, in pieces, the device; with nothing held back */
 		vhl_vq_flush(&io->q->vq);
-		ret = vhl_blk_submit(req, flags, false);
+		ret = rw_submit(req, flags, false);
 		vhl_vq_hold(&io->q->vq);
 	}
 	if (ret != -EIOCBQUEUED)
-		vhl_blk_ended(req, ret);
+		rw_next(req, ret);
 	return 0;
 }
 
@@ -376,7 +395,7 @@ static int vhl_blk_rw_direct(const struct vhl_blk_io *io)
  */
 
 /* What can be had without waiting. Return: bytes done, or the file's error */
-static ssize_t vhl_blk_try_cached(const struct vhl_blk_io *io, bool nofault)
+static ssize_t rw_try_cached(const struct vhl_blk_io *io, bool nofault)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
 	struct file *file = disk->file;
@@ -408,7 +427,7 @@ static ssize_t vhl_blk_try_cached(const struct vhl_blk_io *io, bool nofault)
 	return ret;
 }
 
-static int vhl_blk_rw_cached(const struct vhl_blk_io *io)
+static int rw_cached(const struct vhl_blk_io *io)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
 	ssize_t ret = -EAGAIN;
@@ -417,44 +436,44 @@ static int vhl_blk_rw_cached(const struct vhl_blk_io *io)
 	/* what has to be stable before it is done cannot be had without waiting */
 	if (READ_ONCE(disk->nowait[io->write]) &&
 	    !(io->write && (disk->iocb_flags | io->q->write_flags) & IOCB_DSYNC))
-		ret = vhl_blk_try_cached(io, true);
+		ret = rw_try_cached(io, true);
 	if (ret == -EFAULT) {
 		vhl_vq_flush(&io->q->vq);
-		ret = vhl_blk_try_cached(io, false);
+		ret = rw_try_cached(io, false);
 		vhl_vq_hold(&io->q->vq);
 	}
 	if (ret == io->len)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_OK, io->write ? 0 : io->len,
-				      io->write ? io->len : 0);
+		return vhl_blk_answer(io, VIRTIO_BLK_S_OK);
 	if (ret == -EOPNOTSUPP)
 		WRITE_ONCE(disk->nowait[io->write], false);
 	else if (ret < 0 && ret != -EAGAIN && ret != -ENOMEM)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
 
 	err = vhl_blk_take(io);
 	if (err)
 		return err;
-	(void)vhl_blk_advance(io->req, ret);
-	vhl_blk_to_lane(io->req, vhl_blk_lane_rest);
+	(void)rw_advance(io->req, ret);
+	vhl_blk_to_lane(io->req, rw_lane_rest);
 	return 0;
 }
 
-int vhl_blk_rw(struct vhl_blk_io *io, u64 sector)
+int vhl_blk_rw(struct vhl_blk_io *io)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
-	/* pairs with vhl_blk_set_size(): what is in there has been looked at for the rest, too */
+	/* pairs with disk_set_size(): the size and direct_end that are read later are no older */
 	u64 sectors = smp_load_acquire(&disk->capacity) >> SECTOR_SHIFT;
+	u64 sector = io->sector;
 	u32 len = io->len;
 
 	/* nothing, or more than the kernel itself would read or write at once */
 	if (!len || len > MAX_RW_COUNT || (len & (disk->block_size - 1)))
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
 	if (sector > sectors || len >> SECTOR_SHIFT > sectors - sector)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
 	io->pos = sector << SECTOR_SHIFT;
 	if (io->pos & (disk->block_size - 1))
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
 	if (io->write && disk->read_only)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR, 0, 0);
-	return disk->direct ? vhl_blk_rw_direct(io) : vhl_blk_rw_cached(io);
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
+	return disk->direct ? rw_direct(io) : rw_cached(io);
 }
