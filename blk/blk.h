@@ -44,8 +44,8 @@
  *
  * A new type of request is a file and a row in type.c. Its ->offer() sets feature bits and fields
  * of the config space, if the disk has what it takes; ->handle() checks the request and answers or
- * takes it; a function on the lane does what may block. The lane can read the request's data, too:
- * vhl_blk_take() keeps its segments.
+ * takes it; a function on the lane does what may block, and can reach the request's data by
+ * vhl_blk_iter().
  */
 #ifndef VHL_BLK_H
 #define VHL_BLK_H
@@ -392,6 +392,14 @@ int __must_check vhl_blk_take(const struct vhl_blk_io *io);
  * Context: any.
  */
 void vhl_blk_finish(struct vhl_blk_req *req, u8 status);
+
+/* What is left of the data of a request that was taken. */
+static inline void vhl_blk_iter(const struct vhl_blk_req *req, struct iov_iter *iter)
+{
+	iov_iter_init(iter, req->write ? ITER_SOURCE : ITER_DEST, req->iov, req->segs,
+		      (size_t)req->skip + req->len);
+	iov_iter_advance(iter, (size_t)req->skip + req->done);
+}
 
 /* lane.c */
 

@@ -52,14 +52,6 @@ static void rw_finish(struct vhl_blk_req *req, bool ok)
  * Segments
  */
 
-/* What is left of the request */
-static void rw_iter(const struct vhl_blk_req *req, struct iov_iter *iter)
-{
-	iov_iter_init(iter, req->write ? ITER_SOURCE : ITER_DEST, req->iov, req->segs,
-		      (size_t)req->skip + req->len);
-	iov_iter_advance(iter, (size_t)req->skip + req->done);
-}
-
 /* Stricter than some kernels are: also with segments in the middle, and with empty ones. */
 static bool rw_is_aligned(const struct vhl_blk_req *req)
 {
@@ -143,7 +135,7 @@ static ssize_t rw_zero_tail(const struct vhl_blk_req *req, loff_t pos)
 
 	if (pos < READ_ONCE(req->q->disk->size))
 		return -EIO;
-	rw_iter(req, &iter);
+	vhl_blk_iter(req, &iter);
 	return iov_iter_zero(left, &iter) == left ? left : -EFAULT;
 }
 
@@ -160,7 +152,7 @@ static int rw_do_rest(struct vhl_blk_req *req)
 	while (!fatal_signal_pending(current)) {
 		loff_t pos = req->pos + req->done;
 
-		rw_iter(req, &iter);
+		vhl_blk_iter(req, &iter);
 		if (bounce)
 			ret = vhl_blk_bounce(req, &iter, pos);
 		else
@@ -296,7 +288,7 @@ static long rw_submit(struct vhl_blk_req *req, int flags, bool nofault)
 	struct iov_iter iter;
 	ssize_t ret;
 
-	rw_iter(req, &iter);
+	vhl_blk_iter(req, &iter);
 	iter.nofault = nofault;
 	init_sync_kiocb(iocb, file);
 	iocb->ki_flags = disk->iocb_flags | flags;

@@ -18,7 +18,7 @@
 
 FIXTURE(blk) {
 	struct dut d;
-	unsigned char *p;		/* the lane of queue 0 */
+	unsigned char *p;		/* buffers of queue 0 */
 	uint64_t gpa;
 };
 
@@ -84,7 +84,7 @@ static const char *breaks(struct dut *d, const struct guest_seg *seg, unsigned i
 	int64_t before = dut_counter(d, 0, "breaks");
 
 	if (gq_add(d->q[0], seg, nout, nin, d))
-		return "no room";
+		return "no free descriptors";
 	gq_publish(d->q[0]);
 	gq_kick(d->q[0]);
 	if (!wait_queue_is(d->g->fd, 0, "broken", 5000))

@@ -28,7 +28,7 @@
 
 /**
  * struct edges - a disk and what should be on it
- * @model: by sector, the number of who wrote it; 0 for nobody
+ * @model: by sector, the number of its last write; 0 for none
  * @count: of writes so far, by queue
  * @used: slots that are in use, by queue
  */

@@ -190,8 +190,8 @@ static int open_dut(flush_t *f, enum dut_kind kind, uint64_t refuse)
 }
 
 /*
- * Lose a block that somebody else wrote through the page cache, who learns of it. Afterwards the
- * storage is as good as new.
+ * Lose a block that was written through the page cache by another open file, which is told of it.
+ * Afterwards the storage is as good as new.
  */
 static int lose(flush_t *f)
 {
@@ -210,7 +210,7 @@ static int lose(flush_t *f)
 }
 
 /*
- * Four flushes wait for the same block to be written, which somebody else put into the page cache.
+ * Four flushes wait for the same block to be written, put into the page cache by another open file.
  * All of them say that it was not, not the first one alone; and so do all later ones.
  */
 TEST_F_TIMEOUT(flush, at_once, 120)
@@ -267,7 +267,7 @@ TEST_F_TIMEOUT(flush, own_write_is_lost, 120)
 	EXPECT_EQ(ret, flush(d));
 }
 
-/* Somebody with the same open file asked first; a driver that starts anew changes nothing */
+/* The error went to an fsync() of the same open file; a driver that starts anew changes nothing */
 TEST_F_TIMEOUT(flush, taken_by_another, 120)
 {
 	struct dut *d = &self->d;
@@ -529,8 +529,8 @@ TEST_F_TIMEOUT(join, begun_too_early, 120)
 	EXPECT_EQ(0, memcmp(want, got, BLOCK));
 }
 
-/* They take no room from others that may block: a read that has to be bounced */
-TEST_F_TIMEOUT(join, leave_room, 120)
+/* They keep no threads from others that may block: a read that has to be bounced */
+TEST_F_TIMEOUT(join, leave_threads, 120)
 {
 	struct dut *d = &self->d;
 

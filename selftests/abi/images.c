@@ -67,7 +67,7 @@ FIXTURE(image) {
 	struct image s;
 	struct dut d;
 	int disk;
-	unsigned char *p;		/* data of queue 0, zeroed by nobody */
+	unsigned char *p;		/* data of queue 0, not zeroed */
 	uint64_t gpa;
 };
 

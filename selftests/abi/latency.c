@@ -139,7 +139,7 @@ TEST_F_TIMEOUT(one_tag, first_of_many, 120)
 	}
 }
 
-/* What the driver only queued is not waited for by who stops the queue */
+/* A stop of the queue does not wait for what the driver only queued */
 TEST_F_TIMEOUT(one_tag, stopped, 120)
 {
 	struct dut_opts opts = { .num = RING };
@@ -242,7 +242,7 @@ FIXTURE_TEARDOWN(wait)
 }
 
 /*
- * Somebody else changes a byte of the file, through the page cache. What is around it has to be read
+ * A thread changes a byte of the file, through the page cache. What is around it has to be read
  * from the storage first, with the lock of the inode held; and the storage hangs.
  */
 static void *write_byte(void *arg)

@@ -29,7 +29,7 @@ struct dm_piece {
 /* dm_open() - make one without a table; one of that name, of a run that died, goes first.  -errno */
 int dm_open(struct dm *dm, const char *name, uint64_t bytes);
 
-/* dm_close() - waits for who looks at it because it is new, or was closed */
+/* dm_close() - waits for others that look at it because it is new, or was closed */
 int dm_close(struct dm *dm);
 
 /* dm_load() - a table for dm_switch(), whose pieces make up the device */
@@ -46,8 +46,8 @@ int dm_use(const struct dm *dm, const char *target, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * dev_lazy() - a device that nobody wrote to yet has no share of the memory for what is dirty, so all
- * is written to it at once: here nothing is to be written that nobody asked for
+ * dev_lazy() - a device without writes so far has no share of the memory for what is dirty, so all
+ * is written to it at once: here nothing is to be written that the test did not ask for
  */
 int dev_lazy(const char *dev);
 
