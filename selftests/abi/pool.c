@@ -179,6 +179,30 @@ TEST_F_TIMEOUT(pool, more_than_threads, 120)
 	}
 }
 
+/* More requests than a queue may have on the lane: it goes on with the others by itself, without a kick */
+TEST_F_TIMEOUT(pool, more_than_lane, 120)
+{
+	struct dut_opts opts = { .disk = self->disk, .num = 256 };
+	const unsigned int n = SLOTS;
+	struct dut *d = &self->d;
+
+	if (!self->able)
+		SKIP(return, NO_STORAGE);
+	ASSERT_EQ(0, dut_open(d, variant->kind, &opts));
+	ASSERT_EQ(0, ioctl(self->dir, FIFREEZE, 0));
+	self->frozen = true;
+	ASSERT_EQ(0, block(d, n));
+	EXPECT_TRUE(wait_threads(THREADS, 30000));
+	/* longer than a worker polls */
+	sleep_ms(500);
+	ASSERT_EQ(0, ioctl(self->dir, FITHAW, 0));
+	self->frozen = false;
+	for (unsigned int qi = 0; qi < 2; qi++) {
+		EXPECT_EQ(n, collect(d, qi, n, 10000));
+		EXPECT_EQ(n, written(d, qi, n));
+	}
+}
+
 /* Threads that were idle for long go, when others have something to do */
 TEST_F_TIMEOUT(pool, fewer_again, 120)
 {
