@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the ring formats and ring.c share, and no other file includes.
+ * What the ring formats, ring.c and chain.c share, and no other file includes.
  */
 #ifndef VHL_RING_FORMAT_H
 #define VHL_RING_FORMAT_H
@@ -69,7 +69,7 @@ static inline u32 vhl_ring_awaited(const struct vhl_ring *ring)
 	return ring->dry ? ring->dry_pos : ring->pos;
 }
 
-/* ring.c APIs */
+/* chain.c APIs */
 
 /* Forget what is remembered of the map */
 void vhl_ring_forget(struct vhl_ring *ring);
