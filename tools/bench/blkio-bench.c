@@ -18,8 +18,8 @@
 
 #include <linux/vhost_lite.h>
 
-#include "../vhost-bench/stats.h"
-#include "../vhost-bench/workers.h"
+#include "stats.h"
+#include "workers.h"
 
 #define QD_MAX	256
 

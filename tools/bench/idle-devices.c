@@ -17,8 +17,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../vhost-bench/guest.h"
-#include "../vhost-bench/workers.h"
+#include "guest.h"
+#include "workers.h"
 
 #define RING	256
 
