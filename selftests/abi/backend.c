@@ -291,11 +291,11 @@ TEST(tun_that_is_no_tap)
 		/* without an interface there is nothing to wait for; a TUN is taken for what it is */
 		EXPECT_EQ(round ? 0 : -EINVAL, ret);
 		if (!ret) {
-			struct guest_seg seg = { d.lane[TX].gpa, NET_HDR + 60 };
+			struct guest_seg seg = { d.scratch[TX].gpa, NET_HDR + 60 };
 			uint32_t len;
 			void *token;
 
-			memset(d.lane[TX].p, 0, NET_HDR + 60);
+			memset(d.scratch[TX].p, 0, NET_HDR + 60);
 			ASSERT_EQ(0, gq_add(d.q[TX], &seg, 1, 0, &seg));
 			gq_publish(d.q[TX]);
 			ASSERT_EQ(0, gq_kick(d.q[TX]));
@@ -378,10 +378,10 @@ TEST_F(dev, eventfds_of_wrong_kind)
 static int push_one(struct dut *d)
 {
 	struct virtio_blk_outhdr flush = { .type = htole32(VIRTIO_BLK_T_FLUSH) };
-	struct lane *l = &d->lane[1];
+	struct scratch *l = &d->scratch[1];
 	struct guest_seg seg[] = {
 		{ l->gpa, d->kind == DUT_NET ? NET_HDR + 60 : sizeof(flush) },
-		{ l->gpa + LANE_STATUS, 1 },
+		{ l->gpa + SCRATCH_STATUS, 1 },
 	};
 	int ret;
 

@@ -59,7 +59,7 @@ TEST_F_TIMEOUT(backpressure, room_again, 120)
 {
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[RX];
-	struct guest_seg seg = { d->lane[RX].gpa, 4096 };
+	struct guest_seg seg = { d->scratch[RX].gpa, 4096 };
 	unsigned char frame[100];
 	int64_t dropped = 0;
 	uint32_t used;

@@ -37,8 +37,8 @@ FIXTURE_VARIANT_ADD(blk, vdpa) {
 FIXTURE_SETUP(blk)
 {
 	ASSERT_EQ(0, dut_open(&self->d, variant->kind, NULL));
-	self->p = self->d.lane[0].p;
-	self->gpa = self->d.lane[0].gpa;
+	self->p = self->d.scratch[0].p;
+	self->gpa = self->d.scratch[0].gpa;
 }
 
 FIXTURE_TEARDOWN(blk)
@@ -53,7 +53,7 @@ static void put_header(struct dut *d, unsigned int at, uint32_t type, uint64_t s
 		.sector = htole64(sector),
 	};
 
-	memcpy(d->lane[0].p + at, &hdr, sizeof(hdr));
+	memcpy(d->scratch[0].p + at, &hdr, sizeof(hdr));
 }
 
 /* Any segments on queue 0; what is at @status afterwards, or -errno */
@@ -123,7 +123,7 @@ TEST_F(blk, header_in_pieces)
 			uint32_t used;
 
 			put_header(d, 0, VIRTIO_BLK_T_OUT, n);
-			memset(self->p + LANE_DATA, n * 2 + empty, 512);
+			memset(self->p + SCRATCH_DATA, n * 2 + empty, 512);
 			for (unsigned int i = 0; i < n; i++) {
 				unsigned int len = i + 1 < n ? 1 : 16 - at;
 
@@ -132,17 +132,17 @@ TEST_F(blk, header_in_pieces)
 				seg[k++] = (struct guest_seg){ self->gpa + at, len };
 				at += len;
 			}
-			seg[k++] = (struct guest_seg){ self->gpa + LANE_DATA, 512 };
+			seg[k++] = (struct guest_seg){ self->gpa + SCRATCH_DATA, 512 };
 			if (empty)
 				seg[k++] = (struct guest_seg){ self->gpa, 0 };
-			seg[k] = (struct guest_seg){ self->gpa + LANE_STATUS, 1 };
+			seg[k] = (struct guest_seg){ self->gpa + SCRATCH_STATUS, 1 };
 			EXPECT_EQ(VIRTIO_BLK_S_OK,
-				  submit(d, seg, k, 1, self->gpa + LANE_STATUS, &used))
+				  submit(d, seg, k, 1, self->gpa + SCRATCH_STATUS, &used))
 				TH_LOG("%u pieces", n);
 			EXPECT_EQ(VIRTIO_BLK_S_OK,
-				  blk_request(d, 0, VIRTIO_BLK_T_IN, n, self->gpa + LANE_DATA2, 512));
-			EXPECT_EQ(n * 2 + empty, self->p[LANE_DATA2]);
-			EXPECT_EQ(n * 2 + empty, self->p[LANE_DATA2 + 511]);
+				  blk_request(d, 0, VIRTIO_BLK_T_IN, n, self->gpa + SCRATCH_DATA2, 512));
+			EXPECT_EQ(n * 2 + empty, self->p[SCRATCH_DATA2]);
+			EXPECT_EQ(n * 2 + empty, self->p[SCRATCH_DATA2 + 511]);
 		}
 	}
 }
@@ -151,10 +151,10 @@ TEST_F(blk, header_in_pieces)
 TEST_F(blk, header_and_status_shared)
 {
 	struct guest_seg out[] = { { self->gpa, 16 + 512 }, { self->gpa + 2048, 1 } };
-	struct guest_seg in[] = { { self->gpa, 16 }, { self->gpa + LANE_DATA, 512 + 1 } };
+	struct guest_seg in[] = { { self->gpa, 16 }, { self->gpa + SCRATCH_DATA, 512 + 1 } };
 	struct guest_seg odd[] = {
-		{ self->gpa, 16 }, { self->gpa + LANE_DATA, 100 }, { self->gpa, 0 },
-		{ self->gpa + LANE_DATA + 100, 411 }, { self->gpa + LANE_DATA + 511, 2 },
+		{ self->gpa, 16 }, { self->gpa + SCRATCH_DATA, 100 }, { self->gpa, 0 },
+		{ self->gpa + SCRATCH_DATA + 100, 411 }, { self->gpa + SCRATCH_DATA + 511, 2 },
 		{ self->gpa, 0 },
 	};
 	uint32_t used;
@@ -164,23 +164,23 @@ TEST_F(blk, header_and_status_shared)
 	EXPECT_EQ(VIRTIO_BLK_S_OK, submit(&self->d, out, 1, 1, self->gpa + 2048, &used));
 	for (unsigned int i = 0; i < 2; i++) {
 		put_header(&self->d, 0, VIRTIO_BLK_T_IN, 3);
-		memset(self->p + LANE_DATA, 0xaa, 1024);
+		memset(self->p + SCRATCH_DATA, 0xaa, 1024);
 		EXPECT_EQ(VIRTIO_BLK_S_OK,
 			  submit(&self->d, i ? odd : in, 1, i ? 5 : 1,
-				 self->gpa + LANE_DATA + 512, &used));
+				 self->gpa + SCRATCH_DATA + 512, &used));
 		EXPECT_EQ(513, used);
-		EXPECT_EQ(0x37, self->p[LANE_DATA]);
-		EXPECT_EQ(0x37, self->p[LANE_DATA + 511]);
-		EXPECT_EQ(0xaa, self->p[LANE_DATA + 513]);
+		EXPECT_EQ(0x37, self->p[SCRATCH_DATA]);
+		EXPECT_EQ(0x37, self->p[SCRATCH_DATA + 511]);
+		EXPECT_EQ(0xaa, self->p[SCRATCH_DATA + 513]);
 	}
 }
 
 TEST_F(blk, no_status_byte)
 {
 	struct guest_seg seg[] = {
-		{ self->gpa, 16 }, { self->gpa + LANE_DATA, 512 }, { self->gpa + LANE_STATUS, 1 },
+		{ self->gpa, 16 }, { self->gpa + SCRATCH_DATA, 512 }, { self->gpa + SCRATCH_STATUS, 1 },
 	};
-	struct guest_seg empty[] = { { self->gpa, 16 }, { self->gpa + LANE_STATUS, 0 } };
+	struct guest_seg empty[] = { { self->gpa, 16 }, { self->gpa + SCRATCH_STATUS, 0 } };
 
 	put_header(&self->d, 0, VIRTIO_BLK_T_OUT, 0);
 	EXPECT_STREQ("broke", breaks(&self->d, seg, 2, 0));
@@ -224,7 +224,7 @@ TEST_F(blk, not_on_the_disk)
 	for (unsigned int i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
 			EXPECT_EQ(t[i].status, blk_request(d, 0, type, t[i].sector,
-							   self->gpa + LANE_DATA, t[i].len))
+							   self->gpa + SCRATCH_DATA, t[i].len))
 				TH_LOG("%s, type %u", t[i].what, type);
 			errors += t[i].status != VIRTIO_BLK_S_OK;
 		}
@@ -246,12 +246,12 @@ TEST_F(blk, unknown_types)
 		EXPECT_EQ(VIRTIO_BLK_S_UNSUPP, blk_request(&self->d, 0, types[i], 0, 0, 0))
 			TH_LOG("type %#x", types[i]);
 		EXPECT_EQ(VIRTIO_BLK_S_UNSUPP,
-			  blk_request(&self->d, 0, types[i], 0, self->gpa + LANE_DATA, 512))
+			  blk_request(&self->d, 0, types[i], 0, self->gpa + SCRATCH_DATA, 512))
 			TH_LOG("type %#x with data", types[i]);
 	}
 	/* not offered yet, or known: served or refused, but not with less than the request needs */
 	EXPECT_NE(VIRTIO_BLK_S_OK, blk_request(&self->d, 0, VIRTIO_BLK_T_DISCARD, 0,
-					       self->gpa + LANE_DATA, 15));
+					       self->gpa + SCRATCH_DATA, 15));
 	EXPECT_NE(VIRTIO_BLK_S_OK, blk_request(&self->d, 0, VIRTIO_BLK_T_WRITE_ZEROES, 0, 0, 0));
 	EXPECT_EQ(0, dut_units(&self->d, 0, 2));
 }
@@ -262,20 +262,20 @@ TEST_F(blk, id_in_all_lengths)
 	char first[20];
 
 	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(&self->d, 0, VIRTIO_BLK_T_GET_ID, 0,
-					       self->gpa + LANE_DATA, 20));
-	memcpy(first, self->p + LANE_DATA, 20);
+					       self->gpa + SCRATCH_DATA, 20));
+	memcpy(first, self->p + SCRATCH_DATA, 20);
 	EXPECT_LT(0, strnlen(first, 20));
 	for (unsigned int i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 		uint32_t got = lens[i] < 20 ? lens[i] : 20;
 
-		memset(self->p + LANE_DATA, 0xaa, 8192);
+		memset(self->p + SCRATCH_DATA, 0xaa, 8192);
 		EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(&self->d, 0, VIRTIO_BLK_T_GET_ID, 0,
-						       self->gpa + LANE_DATA, lens[i]))
+						       self->gpa + SCRATCH_DATA, lens[i]))
 			TH_LOG("%u bytes", lens[i]);
-		EXPECT_EQ(0, memcmp(first, self->p + LANE_DATA, got));
+		EXPECT_EQ(0, memcmp(first, self->p + SCRATCH_DATA, got));
 		/* and not a byte of the kernel's behind it */
 		for (uint32_t k = 20; k < 8192; k++) {
-			ASSERT_TRUE(self->p[LANE_DATA + k] == 0xaa || self->p[LANE_DATA + k] == 0);
+			ASSERT_TRUE(self->p[SCRATCH_DATA + k] == 0xaa || self->p[SCRATCH_DATA + k] == 0);
 		}
 	}
 }
@@ -329,9 +329,9 @@ TEST_F(blk, read_only_disk)
 	ASSERT_EQ(0, dut_open(&d, variant->kind, &opts));
 	EXPECT_NE(0, d.g->features & BIT(VIRTIO_BLK_F_RO) || variant->kind == DUT_BLK);
 	EXPECT_EQ(VIRTIO_BLK_S_IOERR, blk_request(&d, 0, VIRTIO_BLK_T_OUT, 0,
-						  d.lane[0].gpa + LANE_DATA, 512));
+						  d.scratch[0].gpa + SCRATCH_DATA, 512));
 	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(&d, 0, VIRTIO_BLK_T_IN, 0,
-					       d.lane[0].gpa + LANE_DATA, 512));
+					       d.scratch[0].gpa + SCRATCH_DATA, 512));
 	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(&d, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0));
 	dut_close(&d);
 	close(opts.disk);
@@ -377,13 +377,13 @@ FIXTURE_TEARDOWN(slow)
 static int start_read(struct dut *d, unsigned int i)
 {
 	struct guest_seg seg[] = {
-		{ d->lane[0].gpa, 16 }, { d->lane[0].gpa + LANE_FREE + i * 4096, 4096 },
-		{ d->lane[0].gpa + LANE_STATUS + i, 1 },
+		{ d->scratch[0].gpa, 16 }, { d->scratch[0].gpa + SCRATCH_FREE + i * 4096, 4096 },
+		{ d->scratch[0].gpa + SCRATCH_STATUS + i, 1 },
 	};
 	int ret;
 
 	put_header(d, 0, VIRTIO_BLK_T_IN, 0);
-	d->lane[0].p[LANE_STATUS + i] = 0xaa;
+	d->scratch[0].p[SCRATCH_STATUS + i] = 0xaa;
 	ret = gq_add(d->q[0], seg, 1, 2, (void *)(uintptr_t)(i + 1));
 	gq_publish(d->q[0]);
 	return ret ? ret : gq_kick(d->q[0]);
@@ -409,7 +409,7 @@ TEST_F(slow, head_available_twice)
 	while (!gq_pending(q) && now_ms() < end)
 		sleep_ms(1);
 	ASSERT_EQ(0, gq_get(q, &token, &len));
-	EXPECT_EQ(VIRTIO_BLK_S_OK, self->d.lane[0].p[LANE_STATUS]);
+	EXPECT_EQ(VIRTIO_BLK_S_OK, self->d.scratch[0].p[SCRATCH_STATUS]);
 	sleep_ms(200);
 	EXPECT_FALSE(gq_pending(q));
 	EXPECT_EQ(0, dut_units(&self->d, 1, 1));
@@ -429,7 +429,7 @@ TEST_F(slow, write_protected_device)
 	ASSERT_EQ(0, dut_open(&d, variant->kind, &opts));
 	EXPECT_NE(0, d.g->features & BIT(VIRTIO_BLK_F_RO) || variant->kind == DUT_BLK);
 	EXPECT_EQ(VIRTIO_BLK_S_IOERR, blk_request(&d, 0, VIRTIO_BLK_T_OUT, 0,
-						  d.lane[0].gpa + LANE_DATA, 4096));
+						  d.scratch[0].gpa + SCRATCH_DATA, 4096));
 	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(&d, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0));
 	dut_close(&d);
 }
@@ -454,7 +454,7 @@ TEST_F(slow, stop_after_break_in_flight)
 	EXPECT_EQ(8, s.num);
 	EXPECT_EQ(8, gq_used_idx(q));
 	for (unsigned int i = 0; i < 8; i++) {
-		EXPECT_EQ(VIRTIO_BLK_S_OK, self->d.lane[0].p[LANE_STATUS + i]);
+		EXPECT_EQ(VIRTIO_BLK_S_OK, self->d.scratch[0].p[SCRATCH_STATUS + i]);
 	}
 }
 
@@ -466,7 +466,7 @@ TEST_F(slow, munmap_in_flight)
 				-1, 0);
 	struct dut *d = &self->d;
 	struct guest_seg seg[] = {
-		{ d->lane[0].gpa, 16 }, { gpa, 4096 }, { gpa + 4096, 1 },
+		{ d->scratch[0].gpa, 16 }, { gpa, 4096 }, { gpa + 4096, 1 },
 	};
 	uint32_t len;
 	void *token;

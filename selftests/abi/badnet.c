@@ -68,7 +68,7 @@ TEST_F(net, rx_all_buffers_too_few)
 {
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[RX];
-	uint64_t buf = d->lane[RX].gpa + LANE_FREE;
+	uint64_t buf = d->scratch[RX].gpa + SCRATCH_FREE;
 	unsigned char want[1000];
 	uint32_t len, have = 0;
 	void *token;
@@ -141,7 +141,7 @@ TEST_F(net, rx_more_buffers_than_the_ring_has)
 		ASSERT_EQ(0, dut_open(&d, DUT_NET, &opts));
 		/* of the largest ring each has one byte, of which 1012 do hold the packet */
 		for (unsigned int i = 0; i < sizes[s]; i++) {
-			ASSERT_EQ(0, post(&d, d.lane[RX].gpa + LANE_FREE + i * 64, each));
+			ASSERT_EQ(0, post(&d, d.scratch[RX].gpa + SCRATCH_FREE + i * 64, each));
 		}
 		gq_publish(d.q[RX]);
 		ASSERT_EQ(0, send_len(&d, 1000, 1));
@@ -216,7 +216,7 @@ TEST_F(net, rx_segments_of_no_length)
 {
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[RX];
-	uint64_t buf = d->lane[RX].gpa + LANE_FREE;
+	uint64_t buf = d->scratch[RX].gpa + SCRATCH_FREE;
 	uint32_t id, len;
 
 	for (unsigned int where = 0; where < 3; where++) {
@@ -250,7 +250,7 @@ TEST_F_TIMEOUT(net, rx_endless_short_buffers, 60)
 	ASSERT_EQ(0, dut_open(&d, DUT_NET, &opts));
 	q = d.q[RX];
 	for (unsigned int i = 0; i < 256; i++) {
-		ASSERT_EQ(0, post(&d, d.lane[RX].gpa + LANE_FREE + i * 64, 16));
+		ASSERT_EQ(0, post(&d, d.scratch[RX].gpa + SCRATCH_FREE + i * 64, 16));
 	}
 	gq_publish(q);
 	end = now_ms() + many(1500);
@@ -280,10 +280,10 @@ static int tx_many(struct dut *d, size_t len, unsigned int n, bool batched)
 	uint32_t used;
 	void *token;
 
-	memset(d->lane[TX].p, 0, NET_HDR);
-	make_frame(d->lane[TX].p + NET_HDR, len, 1, true);
+	memset(d->scratch[TX].p, 0, NET_HDR);
+	make_frame(d->scratch[TX].p + NET_HDR, len, 1, true);
 	while (back < n) {
-		struct guest_seg seg = { d->lane[TX].gpa, NET_HDR + len };
+		struct guest_seg seg = { d->scratch[TX].gpa, NET_HDR + len };
 		unsigned int room = batched ? 60 : 1;
 		int ret;
 
@@ -335,7 +335,7 @@ TEST_F_TIMEOUT(net, tx_frames_that_the_tap_refuses, 120)
 {
 	unsigned int n = many(10000);
 	struct dut *d = &self->d;
-	struct virtio_net_hdr *hdr = (void *)d->lane[TX].p;
+	struct virtio_net_hdr *hdr = (void *)d->scratch[TX].p;
 	long before, lost;
 
 	ASSERT_EQ(0, tx_many(d, 60, 1000, true));
@@ -347,7 +347,7 @@ TEST_F_TIMEOUT(net, tx_frames_that_the_tap_refuses, 120)
 	EXPECT_EQ(0, tx_many(d, 20000, n / 100, true));
 	ASSERT_EQ(0, set_link(d->ifname, true));
 	for (unsigned int i = 0; i < n / 10; i++) {
-		struct guest_seg seg = { d->lane[TX].gpa, NET_HDR + 60 };
+		struct guest_seg seg = { d->scratch[TX].gpa, NET_HDR + 60 };
 		uint32_t used;
 		void *token;
 
@@ -384,10 +384,10 @@ TEST_F_TIMEOUT(net, tx_header_extremes, 120)
 
 	/* every value in every field, and with it others by chance */
 	for (unsigned int i = 0; i < many(3000); i++) {
-		unsigned char *p = d->lane[TX].p + (i % 8) * 4096;
+		unsigned char *p = d->scratch[TX].p + (i % 8) * 4096;
 		struct virtio_net_hdr *hdr = (void *)p;
 		size_t len = (const size_t[]){ 14, 60, 61, 1514, 3000, 8000 }[i % 6];
-		struct guest_seg seg = { d->lane[TX].gpa + (i % 8) * 4096, NET_HDR + len };
+		struct guest_seg seg = { d->scratch[TX].gpa + (i % 8) * 4096, NET_HDR + len };
 		uint16_t field[4];
 		uint32_t used;
 		void *token;
@@ -436,8 +436,8 @@ TEST_F(net, tx_header_in_pieces)
 {
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[TX];
-	unsigned char *p = d->lane[TX].p, got[200];
-	uint64_t gpa = d->lane[TX].gpa;
+	unsigned char *p = d->scratch[TX].p, got[200];
+	uint64_t gpa = d->scratch[TX].gpa;
 
 	memset(p, 0, NET_HDR);
 	make_frame(p + NET_HDR, 100, 1, true);
@@ -483,10 +483,10 @@ TEST_F(net, tx_frames_too_large)
 	};
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[TX];
-	uint64_t gpa = d->lane[TX].gpa;
+	uint64_t gpa = d->scratch[TX].gpa;
 
-	memset(d->lane[TX].p, 0, LANE_SIZE);
-	make_frame(d->lane[TX].p + NET_HDR, 100, 1, true);
+	memset(d->scratch[TX].p, 0, SCRATCH_SIZE);
+	make_frame(d->scratch[TX].p + NET_HDR, 100, 1, true);
 	for (unsigned int i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 		for (unsigned int pieces = 1; pieces <= 60; pieces += 59) {
 			struct guest_seg seg[60];

@@ -58,7 +58,7 @@ FIXTURE_SETUP(bad)
 	self->qi = variant->qi;
 	self->q = self->d.q[self->qi];
 	self->dir = variant->dir;
-	self->buf = self->d.lane[self->qi].gpa + LANE_FREE;
+	self->buf = self->d.scratch[self->qi].gpa + SCRATCH_FREE;
 	self->table = self->buf + 64 * 1024;
 	ASSERT_EQ(0, dut_unit(&self->d, self->qi));
 }
@@ -345,7 +345,7 @@ TEST_F(bad, indirect_not_negotiated)
 	dut_close(&self->d);
 	ASSERT_EQ(0, dut_open(&self->d, variant->kind, &opts));
 	self->q = self->d.q[self->qi];
-	self->buf = self->d.lane[self->qi].gpa + LANE_FREE;
+	self->buf = self->d.scratch[self->qi].gpa + SCRATCH_FREE;
 	self->table = self->buf + 64 * 1024;
 	ASSERT_EQ(0, dut_unit(&self->d, self->qi));
 	good_table(self, 2);
@@ -483,7 +483,7 @@ TEST_F(bad, bad_one_among_good_ones)
 	uint16_t used;
 
 	if (variant->kind != DUT_NET) {
-		/* flushes: hdr in the lane, status behind it */
+		/* flushes: hdr in the scratch, status behind it */
 		struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_FLUSH) };
 
 		ASSERT_EQ(0, guest_write(self->d.g, self->buf, &hdr, sizeof(hdr)));

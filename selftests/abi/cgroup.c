@@ -23,7 +23,7 @@
 #define SLOTS		32
 #define SLOT_STATUS	1024
 #define SIZE		(64 << 10)
-#define DATA		LANE_FREE
+#define DATA		SCRATCH_FREE
 /* What is moved with a limit of RATE bytes a second takes three */
 #define RATE		(4 << 20)
 #define TOTAL		(12 << 20)
@@ -46,22 +46,22 @@ struct load {
 
 static int add(struct load *l, unsigned int slot)
 {
-	struct lane *lane = &l->d->lane[0];
+	struct scratch *scratch = &l->d->scratch[0];
 	struct virtio_blk_outhdr hdr = {
 		.type = htole32(l->write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN),
 		.sector = htole64(l->at / 512),
 	};
-	unsigned int at = LANE_DATA + slot * sizeof(hdr);
+	unsigned int at = SCRATCH_DATA + slot * sizeof(hdr);
 	struct guest_seg seg[] = {
-		{ lane->gpa + at, sizeof(hdr) }, { lane->gpa + DATA + l->odd, l->size },
-		{ lane->gpa + SLOT_STATUS + slot, 1 },
+		{ scratch->gpa + at, sizeof(hdr) }, { scratch->gpa + DATA + l->odd, l->size },
+		{ scratch->gpa + SLOT_STATUS + slot, 1 },
 	};
 
-	memcpy(lane->p + at, &hdr, sizeof(hdr));
-	lane->p[SLOT_STATUS + slot] = 0xaa;
+	memcpy(scratch->p + at, &hdr, sizeof(hdr));
+	scratch->p[SLOT_STATUS + slot] = 0xaa;
 	l->at = (l->at + l->size) % l->span;
 	return gq_add(l->d->q[0], seg, l->write ? 2 : 1, l->write ? 1 : 2,
-		      lane->p + SLOT_STATUS + slot);
+		      scratch->p + SLOT_STATUS + slot);
 }
 
 static int kick(struct load *l)
@@ -91,7 +91,7 @@ static int run(struct load *l, unsigned int depth, uint64_t bytes, unsigned int 
 			break;
 		l->bad += *status != VIRTIO_BLK_S_OK;
 		if (bytes ? asked < bytes : now_ms() < end) {
-			ret = add(l, status - l->d->lane[0].p - SLOT_STATUS) ?: kick(l);
+			ret = add(l, status - l->d->scratch[0].p - SLOT_STATUS) ?: kick(l);
 			asked += l->size;
 		}
 	}

@@ -59,9 +59,9 @@ static int make_queues(struct dut *d, uint64_t features)
 	for (unsigned int i = 0; !ret && i < 2; i++) {
 		ret = guest_queue(d->g, i, 256, &d->q[i]);
 		if (!ret)
-			ret = guest_alloc(d->g, LANE_SIZE, 4096, &d->lane[i].gpa);
+			ret = guest_alloc(d->g, SCRATCH_SIZE, 4096, &d->scratch[i].gpa);
 		if (!ret)
-			d->lane[i].p = guest_ptr(d->g, d->lane[i].gpa, LANE_SIZE);
+			d->scratch[i].p = guest_ptr(d->g, d->scratch[i].gpa, SCRATCH_SIZE);
 	}
 	return ret;
 }

@@ -105,7 +105,7 @@ TEST_F(drops, too_big)
 
 	make_frame(frame, sizeof(frame), 1, false);
 	for (unsigned int i = 0; i < 3; i++) {
-		ASSERT_EQ(0, post(d, d->lane[RX].gpa, 200));
+		ASSERT_EQ(0, post(d, d->scratch[RX].gpa, 200));
 		for (unsigned int k = 0; k < 10; k++, n++)
 			ASSERT_EQ(0, dut_send(d, frame, sizeof(frame)));
 		EXPECT_TRUE(counts(self->ifname, self->to_guest, was + n));
@@ -125,20 +125,20 @@ TEST_F(drops, from_the_guest)
 {
 	int64_t was = tap_counter(self->ifname, self->from_guest), n = 0;
 	struct dut *d = &self->d;
-	struct virtio_net_hdr *hdr = (void *)d->lane[TX].p;
+	struct virtio_net_hdr *hdr = (void *)d->scratch[TX].p;
 
 	/* older harnesses go on after a setup that skips */
 	if (!self->ready)
 		SKIP(return, "no such devices");
 
 	memset(hdr, 0, NET_HDR);
-	make_frame(d->lane[TX].p + NET_HDR, 100, 1, true);
+	make_frame(d->scratch[TX].p + NET_HDR, 100, 1, true);
 	for (unsigned int i = 0; i < 3; i++) {
 		for (unsigned int k = 0; k < 5; k++, n += 3) {
-			ASSERT_EQ(0, transmit(d, d->lane[TX].gpa, k));
-			ASSERT_EQ(0, transmit(d, d->lane[TX].gpa, 70000));
+			ASSERT_EQ(0, transmit(d, d->scratch[TX].gpa, k));
+			ASSERT_EQ(0, transmit(d, d->scratch[TX].gpa, 70000));
 			hdr->hdr_len = 0xffff;
-			ASSERT_EQ(0, transmit(d, d->lane[TX].gpa, 100));
+			ASSERT_EQ(0, transmit(d, d->scratch[TX].gpa, 100));
 			hdr->hdr_len = 0;
 		}
 		EXPECT_EQ(n, dut_counter(d, TX, "errors"));
@@ -157,7 +157,7 @@ TEST_F(drops, headers_that_end_early)
 {
 	static const uint32_t lens[] = { 60, 1514, 3500, 8000 };
 	struct dut *d = &self->d;
-	struct virtio_net_hdr *hdr = (void *)d->lane[TX].p;
+	struct virtio_net_hdr *hdr = (void *)d->scratch[TX].p;
 
 	/* older harnesses go on after a setup that skips */
 	if (!self->ready)
@@ -176,8 +176,8 @@ TEST_F(drops, headers_that_end_early)
 			unsigned char got[9000];
 
 			hdr->hdr_len = htole16(hdr_len);
-			make_frame(d->lane[TX].p + NET_HDR, lens[i], hdr_len, true);
-			ASSERT_EQ(0, transmit(d, d->lane[TX].gpa, lens[i]));
+			make_frame(d->scratch[TX].p + NET_HDR, lens[i], hdr_len, true);
+			ASSERT_EQ(0, transmit(d, d->scratch[TX].gpa, lens[i]));
 			EXPECT_EQ(errors + !taken, dut_counter(d, TX, "errors"))
 				TH_LOG("%u of %u bytes", hdr_len, lens[i]);
 			if (taken) {
@@ -354,7 +354,7 @@ static int64_t stream(struct dut *d, unsigned int times)
 	}
 	make_frame(frame, sizeof(frame), 1, false);
 	while (times--) {
-		struct guest_seg seg = { d->lane[RX].gpa, 4096 };
+		struct guest_seg seg = { d->scratch[RX].gpa, 4096 };
 
 		/* what the machine takes for itself is not made up for */
 		at = now_ms();

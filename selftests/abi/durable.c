@@ -202,11 +202,11 @@ static void cut(struct traffic *t, unsigned int stable)
 
 static int write_block(struct dut *d, unsigned int n, bool odd)
 {
-	unsigned int at = odd ? LANE_DATA + 12 : LANE_DATA;
+	unsigned int at = odd ? SCRATCH_DATA + 12 : SCRATCH_DATA;
 	int ret;
 
-	fill(d->lane[0].p + at, n);
-	ret = blk_request(d, 0, VIRTIO_BLK_T_OUT, place(n) * (BLOCK / 512ULL), d->lane[0].gpa + at,
+	fill(d->scratch[0].p + at, n);
+	ret = blk_request(d, 0, VIRTIO_BLK_T_OUT, place(n) * (BLOCK / 512ULL), d->scratch[0].gpa + at,
 			  BLOCK);
 	return ret > 0 ? -EIO : ret;
 }

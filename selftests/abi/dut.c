@@ -134,9 +134,9 @@ int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 	for (unsigned int i = 0; !ret && i < 2; i++) {
 		ret = guest_queue(d->g, i, d->opts.num, &d->q[i]);
 		if (!ret)
-			ret = guest_alloc(d->g, LANE_SIZE, 4096, &d->lane[i].gpa);
+			ret = guest_alloc(d->g, SCRATCH_SIZE, 4096, &d->scratch[i].gpa);
 		if (!ret)
-			d->lane[i].p = guest_ptr(d->g, d->lane[i].gpa, LANE_SIZE);
+			d->scratch[i].p = guest_ptr(d->g, d->scratch[i].gpa, SCRATCH_SIZE);
 	}
 	if (!ret && !d->opts.stopped)
 		ret = dut_start(d);
@@ -283,19 +283,19 @@ static int finish(struct dut *d, unsigned int qi, uint32_t *len)
 
 static int unit_tx(struct dut *d)
 {
-	struct lane *lane = &d->lane[TX];
-	size_t len = frame_len(lane->seq);
+	struct scratch *scratch = &d->scratch[TX];
+	size_t len = frame_len(scratch->seq);
 	struct guest_seg seg[] = {
-		{ lane->gpa + LANE_HDR, NET_HDR }, { lane->gpa + LANE_DATA, len },
+		{ scratch->gpa + SCRATCH_HDR, NET_HDR }, { scratch->gpa + SCRATCH_DATA, len },
 	};
 	unsigned char got[2048];
 	uint32_t used;
 	ssize_t n;
 	int ret;
 
-	memset(lane->p + LANE_HDR, 0, NET_HDR);
-	make_frame(lane->p + LANE_DATA, len, lane->seq, true);
-	ret = gq_add(d->q[TX], seg, 2, 0, lane);
+	memset(scratch->p + SCRATCH_HDR, 0, NET_HDR);
+	make_frame(scratch->p + SCRATCH_DATA, len, scratch->seq, true);
+	ret = gq_add(d->q[TX], seg, 2, 0, scratch);
 	if (!ret)
 		ret = finish(d, TX, &used);
 	if (ret)
@@ -303,24 +303,24 @@ static int unit_tx(struct dut *d)
 	n = dut_receive(d, got, sizeof(got), d->timeout_ms);
 	if (n < 0)
 		return complain(d, n, "no frame arrives");
-	if (n != len || memcmp(got, lane->p + LANE_DATA, len) || used)
+	if (n != len || memcmp(got, scratch->p + SCRATCH_DATA, len) || used)
 		return complain(d, -EBADMSG, "frame %u of %zu bytes arrives as %u with %zd, used %u",
-				lane->seq, len, *(uint32_t *)(got + 14), n, used);
+				scratch->seq, len, *(uint32_t *)(got + 14), n, used);
 	return 0;
 }
 
 static int unit_rx(struct dut *d)
 {
-	struct lane *lane = &d->lane[RX];
-	size_t len = frame_len(lane->seq);
-	struct guest_seg seg = { lane->gpa + LANE_DATA, 2048 };
+	struct scratch *scratch = &d->scratch[RX];
+	size_t len = frame_len(scratch->seq);
+	struct guest_seg seg = { scratch->gpa + SCRATCH_DATA, 2048 };
 	unsigned char sent[2048];
 	uint32_t used;
 	int ret;
 
-	memset(lane->p + LANE_DATA, 0xaa, 2048);
-	make_frame(sent, len, lane->seq, false);
-	ret = gq_add(d->q[RX], &seg, 0, 1, lane);
+	memset(scratch->p + SCRATCH_DATA, 0xaa, 2048);
+	make_frame(sent, len, scratch->seq, false);
+	ret = gq_add(d->q[RX], &seg, 0, 1, scratch);
 	if (ret)
 		return ret;
 	ret = dut_send(d, sent, len);
@@ -329,62 +329,62 @@ static int unit_rx(struct dut *d)
 	ret = finish(d, RX, &used);
 	if (ret)
 		return ret;
-	if (used != len + NET_HDR || memcmp(lane->p + LANE_DATA + NET_HDR, sent, len))
+	if (used != len + NET_HDR || memcmp(scratch->p + SCRATCH_DATA + NET_HDR, sent, len))
 		return complain(d, -EBADMSG, "packet %u of %zu bytes arrives with %u used",
-				lane->seq, len, used);
+				scratch->seq, len, used);
 	return 0;
 }
 
 int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint64_t data,
 		uint32_t len)
 {
-	struct lane *lane = &d->lane[qi];
+	struct scratch *scratch = &d->scratch[qi];
 	struct virtio_blk_outhdr hdr = {
 		.type = htole32(type),
 		.sector = htole64(sector),
 	};
 	uint32_t what = type & ~VIRTIO_BLK_T_BARRIER;
 	bool in = what == VIRTIO_BLK_T_IN || what == VIRTIO_BLK_T_GET_ID;
-	struct guest_seg seg[3] = { { lane->gpa + LANE_HDR, sizeof(hdr) } };
+	struct guest_seg seg[3] = { { scratch->gpa + SCRATCH_HDR, sizeof(hdr) } };
 	unsigned int n = 1;
 	uint32_t used;
 	int ret;
 
-	memcpy(lane->p + LANE_HDR, &hdr, sizeof(hdr));
-	lane->p[LANE_STATUS] = 0xaa;
+	memcpy(scratch->p + SCRATCH_HDR, &hdr, sizeof(hdr));
+	scratch->p[SCRATCH_STATUS] = 0xaa;
 	if (len)
 		seg[n++] = (struct guest_seg){ data, len };
-	seg[n++] = (struct guest_seg){ lane->gpa + LANE_STATUS, 1 };
-	ret = gq_add(d->q[qi], seg, in ? 1 : n - 1, in ? n - 1 : 1, lane);
+	seg[n++] = (struct guest_seg){ scratch->gpa + SCRATCH_STATUS, 1 };
+	ret = gq_add(d->q[qi], seg, in ? 1 : n - 1, in ? n - 1 : 1, scratch);
 	if (!ret)
 		ret = finish(d, qi, &used);
 	if (ret)
 		return ret;
-	if (used != (in ? len : 0) + 1 && lane->p[LANE_STATUS] == VIRTIO_BLK_S_OK)
+	if (used != (in ? len : 0) + 1 && scratch->p[SCRATCH_STATUS] == VIRTIO_BLK_S_OK)
 		return complain(d, -EBADMSG, "request type %u, %u bytes used", type, used);
-	return lane->p[LANE_STATUS];
+	return scratch->p[SCRATCH_STATUS];
 }
 
 static int unit_blk(struct dut *d, unsigned int qi)
 {
-	struct lane *lane = &d->lane[qi];
-	uint64_t sector = (qi * 100 + lane->seq % 100) * (BLOCK / 512);
-	unsigned char *out = lane->p + LANE_DATA, *in = lane->p + LANE_DATA2;
+	struct scratch *scratch = &d->scratch[qi];
+	uint64_t sector = (qi * 100 + scratch->seq % 100) * (BLOCK / 512);
+	unsigned char *out = scratch->p + SCRATCH_DATA, *in = scratch->p + SCRATCH_DATA2;
 	int ret;
 
 	for (unsigned int i = 0; i < BLOCK; i++)
-		out[i] = lane->seq * 3 + i * 5 + qi;
+		out[i] = scratch->seq * 3 + i * 5 + qi;
 	memset(in, 0xaa, BLOCK);
-	ret = blk_request(d, qi, VIRTIO_BLK_T_OUT, sector, lane->gpa + LANE_DATA, BLOCK);
+	ret = blk_request(d, qi, VIRTIO_BLK_T_OUT, sector, scratch->gpa + SCRATCH_DATA, BLOCK);
 	if (!ret)
-		ret = blk_request(d, qi, VIRTIO_BLK_T_IN, sector, lane->gpa + LANE_DATA2, BLOCK);
+		ret = blk_request(d, qi, VIRTIO_BLK_T_IN, sector, scratch->gpa + SCRATCH_DATA2, BLOCK);
 	if (ret < 0)
 		return ret;
 	if (ret)
-		return complain(d, -EIO, "queue %u: block %u: status %d", qi, lane->seq, ret);
+		return complain(d, -EIO, "queue %u: block %u: status %d", qi, scratch->seq, ret);
 	if (memcmp(in, out, BLOCK))
 		return complain(d, -EBADMSG, "queue %u: block %u is not what was written", qi,
-				lane->seq);
+				scratch->seq);
 	return 0;
 }
 
@@ -398,8 +398,8 @@ int dut_unit(struct dut *d, unsigned int qi)
 		ret = qi == TX ? unit_tx(d) : unit_rx(d);
 	if (ret)
 		return ret;
-	d->lane[qi].seq++;
-	d->lane[qi].done++;
+	d->scratch[qi].seq++;
+	d->scratch[qi].done++;
 	return 0;
 }
 

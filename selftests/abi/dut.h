@@ -51,26 +51,26 @@ struct dut_opts {
 };
 
 /**
- * struct lane - buffers of a queue
- * @gpa: of LANE_SIZE bytes of guest memory
+ * struct scratch - buffers of a queue
+ * @gpa: of SCRATCH_SIZE bytes of guest memory
  * @p: the same in this process
  * @seq: of the next unit
  * @done: verified units
  */
-struct lane {
+struct scratch {
 	uint64_t gpa;
 	unsigned char *p;
 	uint32_t seq;
 	uint64_t done;
 };
 
-#define LANE_SIZE	(128 * 1024)
-/* Where in a lane the units of dut_unit() are; the rest is free for tests */
-#define LANE_HDR	0
-#define LANE_STATUS	64
-#define LANE_DATA	4096
-#define LANE_DATA2	8192
-#define LANE_FREE	16384
+#define SCRATCH_SIZE	(128 * 1024)
+/* Where in a scratch the units of dut_unit() are; the rest is free for tests */
+#define SCRATCH_HDR	0
+#define SCRATCH_STATUS	64
+#define SCRATCH_DATA	4096
+#define SCRATCH_DATA2	8192
+#define SCRATCH_FREE	16384
 
 /* @quiet: units are expected to fail now, no need to say why */
 struct dut {
@@ -78,7 +78,7 @@ struct dut {
 	struct dut_opts opts;
 	struct guest *g;
 	struct guest_queue *q[2];
-	struct lane lane[2];
+	struct scratch scratch[2];
 	int backend;
 	int raw;
 	char ifname[IFNAMSIZ];
@@ -122,7 +122,7 @@ ssize_t dut_receive(struct dut *d, void *frame, size_t size, unsigned int ms);
 /* make_frame() - of @len bytes, different for each @seq; from_guest says which of two protocols */
 void make_frame(void *frame, size_t len, uint32_t seq, bool from_guest);
 
-/* blk_request() - a request of up to 4096 bytes with the lane's buffers: status byte, or -errno */
+/* blk_request() - a request of up to 4096 bytes with the scratch's buffers: status byte, or -errno */
 int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint64_t data,
 		uint32_t len);
 

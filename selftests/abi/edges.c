@@ -57,26 +57,26 @@ static uint32_t below(uint32_t *state, uint32_t n)
 static unsigned char *slot_data(struct edges *e, unsigned int qi, unsigned int slot)
 {
 	/* every other one is where direct I/O cannot have it */
-	return e->d.lane[qi].p + LANE_FREE + slot * SLOT_SIZE + slot % 2 * 12;
+	return e->d.scratch[qi].p + SCRATCH_FREE + slot * SLOT_SIZE + slot % 2 * 12;
 }
 
 /* A request that kick() is going to show.  Return: its slot, or -errno */
 static int add(struct edges *e, unsigned int qi, uint32_t type, uint64_t sector, unsigned int n)
 {
-	struct lane *lane = &e->d.lane[qi];
+	struct scratch *scratch = &e->d.scratch[qi];
 	struct virtio_blk_outhdr hdr = { .type = htole32(type), .sector = htole64(sector) };
 	unsigned int slot = e->used[qi]++;
-	uint64_t data = lane->gpa + (slot_data(e, qi, slot) - lane->p);
+	uint64_t data = scratch->gpa + (slot_data(e, qi, slot) - scratch->p);
 	struct guest_seg seg[] = {
-		{ lane->gpa + slot * sizeof(hdr), sizeof(hdr) }, { data, n * SECTOR },
-		{ lane->gpa + LANE_DATA + slot, 1 },
+		{ scratch->gpa + slot * sizeof(hdr), sizeof(hdr) }, { data, n * SECTOR },
+		{ scratch->gpa + SCRATCH_DATA + slot, 1 },
 	};
 	bool out = type == VIRTIO_BLK_T_OUT;
 	int ret;
 
-	memcpy(lane->p + slot * sizeof(hdr), &hdr, sizeof(hdr));
-	lane->p[LANE_DATA + slot] = 0xaa;
-	ret = gq_add(e->d.q[qi], seg, out ? 2 : 1, out ? 1 : 2, lane);
+	memcpy(scratch->p + slot * sizeof(hdr), &hdr, sizeof(hdr));
+	scratch->p[SCRATCH_DATA + slot] = 0xaa;
+	ret = gq_add(e->d.q[qi], seg, out ? 2 : 1, out ? 1 : 2, scratch);
 	return ret ? ret : slot;
 }
 
@@ -114,7 +114,7 @@ static int collect(struct edges *e, unsigned int qi)
 			ret = gq_get(q, &token, &len);
 	}
 	for (unsigned int i = 0; !ret && i < e->used[qi]; i++)
-		ret = e->d.lane[qi].p[LANE_DATA + i];
+		ret = e->d.scratch[qi].p[SCRATCH_DATA + i];
 	e->used[qi] = 0;
 	return ret;
 }
@@ -278,13 +278,13 @@ TEST_F(edges, one_at_a_time)
 TEST_F(edges, long_ones)
 {
 	static const unsigned int lens[] = { 200, 9, 15, 16, 17, 64, 127, 199 };
-	unsigned char *p = self->e.d.lane[0].p + LANE_FREE;
+	unsigned char *p = self->e.d.scratch[0].p + SCRATCH_FREE;
 	struct edges *e = &self->e;
 	uint32_t seed = 2;
 
 	for (unsigned int i = 0; i < many(24); i++) {
 		unsigned int n = lens[i % 8];
-		uint64_t sector = below(&seed, 600), gpa = e->d.lane[0].gpa + LANE_FREE;
+		uint64_t sector = below(&seed, 600), gpa = e->d.scratch[0].gpa + SCRATCH_FREE;
 		uint32_t number = ++e->count[0] * 2;
 
 		for (unsigned int k = 0; k < n * SECTOR / 4; k++)

@@ -267,7 +267,7 @@ static int settings(struct dut *d)
 	if (d->kind != DUT_VDPA)
 		return ret ?: guest_commit(d->g);
 	ret = ret ?: xioctl(fd, VHOST_VDPA_SET_CONFIG_CALL, &d->q[0]->call_fd);
-	ret = ret ?: dut_message(d, VHOST_IOTLB_UPDATE, 1ULL << 40, 4096, d->lane[0].p);
+	ret = ret ?: dut_message(d, VHOST_IOTLB_UPDATE, 1ULL << 40, 4096, d->scratch[0].p);
 	return ret ?: dut_message(d, VHOST_IOTLB_INVALIDATE, 1ULL << 40, 4096, NULL);
 }
 
@@ -408,17 +408,17 @@ static int faults_of_workers(unsigned int percent)
 /* One packet from the guest: the chain comes back, whatever becomes of the packet */
 static int send_one(struct dut *d)
 {
-	struct lane *lane = &d->lane[TX];
+	struct scratch *scratch = &d->scratch[TX];
 	struct guest_seg seg[] = {
-		{ lane->gpa + LANE_HDR, NET_HDR }, { lane->gpa + LANE_DATA, 1000 },
+		{ scratch->gpa + SCRATCH_HDR, NET_HDR }, { scratch->gpa + SCRATCH_DATA, 1000 },
 	};
 	void *token;
 	uint32_t used;
 	int ret;
 
-	memset(lane->p + LANE_HDR, 0, NET_HDR);
-	make_frame(lane->p + LANE_DATA, 1000, lane->seq, true);
-	ret = gq_add(d->q[TX], seg, 2, 0, lane);
+	memset(scratch->p + SCRATCH_HDR, 0, NET_HDR);
+	make_frame(scratch->p + SCRATCH_DATA, 1000, scratch->seq, true);
+	ret = gq_add(d->q[TX], seg, 2, 0, scratch);
 	if (ret)
 		return ret;
 	gq_publish(d->q[TX]);
@@ -444,7 +444,7 @@ TEST_F_TIMEOUT(fault, workers, 900)
 			dut_forget(d);
 		} else {
 			ret = blk_request(d, i % 2, VIRTIO_BLK_T_OUT, i * 8 % 4096,
-					  d->lane[i % 2].gpa + LANE_DATA, 4096);
+					  d->scratch[i % 2].gpa + SCRATCH_DATA, 4096);
 			failed += ret == VIRTIO_BLK_S_IOERR;
 		}
 		ASSERT_TRUE(ret == 0 || ret == VIRTIO_BLK_S_IOERR)
@@ -478,7 +478,7 @@ TEST_F_TIMEOUT(fault, direct, 900)
 	ASSERT_LE(2, faults_of_workers(20));
 	for (unsigned int i = 0; i < 300; i++) {
 		uint32_t type = types[i % 3], len = type == VIRTIO_BLK_T_FLUSH ? 0 : 4096 << i / 3 % 4;
-		int ret = blk_request(d, i % 2, type, i * 8 % 4096, d->lane[i % 2].gpa + LANE_FREE + i % 5,
+		int ret = blk_request(d, i % 2, type, i * 8 % 4096, d->scratch[i % 2].gpa + SCRATCH_FREE + i % 5,
 				      len);
 
 		failed += ret == VIRTIO_BLK_S_IOERR;
@@ -504,7 +504,7 @@ TEST_F_TIMEOUT(fault, direct, 900)
 TEST_F_TIMEOUT(fault, long_chain, 900)
 {
 	struct dut *d = &self->d;
-	struct lane *lane = &d->lane[TX];
+	struct scratch *scratch = &d->scratch[TX];
 	struct guest_seg seg[34];
 	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_OUT) };
 	unsigned int n = 0;
@@ -516,19 +516,19 @@ TEST_F_TIMEOUT(fault, long_chain, 900)
 	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
 	ASSERT_EQ(0, dut_units(d, TX, 5));
 	seg[n++] = (struct guest_seg){
-		lane->gpa + LANE_HDR, variant->kind == DUT_NET ? NET_HDR : sizeof(hdr)
+		scratch->gpa + SCRATCH_HDR, variant->kind == DUT_NET ? NET_HDR : sizeof(hdr)
 	};
-	memset(lane->p + LANE_HDR, 0, NET_HDR);
+	memset(scratch->p + SCRATCH_HDR, 0, NET_HDR);
 	if (variant->kind != DUT_NET)
-		memcpy(lane->p + LANE_HDR, &hdr, sizeof(hdr));
-	make_frame(lane->p + LANE_DATA, 1024, 1, true);
+		memcpy(scratch->p + SCRATCH_HDR, &hdr, sizeof(hdr));
+	make_frame(scratch->p + SCRATCH_DATA, 1024, 1, true);
 	for (unsigned int i = 0; i < 32; i++)
-		seg[n++] = (struct guest_seg){ lane->gpa + LANE_DATA + i * 32, 32 };
-	lane->p[LANE_STATUS] = 0xaa;
-	seg[n] = (struct guest_seg){ lane->gpa + LANE_STATUS, 1 };
+		seg[n++] = (struct guest_seg){ scratch->gpa + SCRATCH_DATA + i * 32, 32 };
+	scratch->p[SCRATCH_STATUS] = 0xaa;
+	seg[n] = (struct guest_seg){ scratch->gpa + SCRATCH_STATUS, 1 };
 
 	ASSERT_LE(2, faults_of_workers(100));
-	ASSERT_EQ(0, gq_add(d->q[TX], seg, n, variant->kind != DUT_NET, lane));
+	ASSERT_EQ(0, gq_add(d->q[TX], seg, n, variant->kind != DUT_NET, scratch));
 	gq_publish(d->q[TX]);
 	ASSERT_EQ(0, gq_notify(d->q[TX]));
 	EXPECT_NE(0, gq_wait(d->q[TX], 500));
@@ -537,7 +537,7 @@ TEST_F_TIMEOUT(fault, long_chain, 900)
 	ASSERT_EQ(0, gq_wait(d->q[TX], d->timeout_ms));
 	ASSERT_EQ(0, gq_get(d->q[TX], &token, &used));
 	if (variant->kind != DUT_NET) {
-		EXPECT_EQ(0, lane->p[LANE_STATUS]);
+		EXPECT_EQ(0, scratch->p[SCRATCH_STATUS]);
 	}
 	dut_forget(d);
 	EXPECT_EQ(0, dut_units(d, 0, 20));
@@ -549,7 +549,7 @@ TEST_F_TIMEOUT(fault, long_chain, 900)
 TEST_F_TIMEOUT(fault, first_request, 900)
 {
 	struct dut *d = &self->d;
-	struct lane *lane = &d->lane[TX];
+	struct scratch *scratch = &d->scratch[TX];
 	uint32_t used;
 	void *token;
 
@@ -560,13 +560,13 @@ TEST_F_TIMEOUT(fault, first_request, 900)
 	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
 	ASSERT_LE(2, faults_of_workers(100));
 	d->timeout_ms = 500;
-	EXPECT_GT(0, blk_request(d, TX, VIRTIO_BLK_T_OUT, 8, lane->gpa + LANE_DATA, 512));
-	EXPECT_EQ(0xaa, lane->p[LANE_STATUS]);
+	EXPECT_GT(0, blk_request(d, TX, VIRTIO_BLK_T_OUT, 8, scratch->gpa + SCRATCH_DATA, 512));
+	EXPECT_EQ(0xaa, scratch->p[SCRATCH_STATUS]);
 	faults_of_workers(0);
 	d->timeout_ms = 20000;
 	ASSERT_EQ(0, gq_wait(d->q[TX], d->timeout_ms));
 	ASSERT_EQ(0, gq_get(d->q[TX], &token, &used));
-	EXPECT_EQ(0, lane->p[LANE_STATUS]);
+	EXPECT_EQ(0, scratch->p[SCRATCH_STATUS]);
 	EXPECT_EQ(0, dut_units(d, TX, 20));
 	EXPECT_EQ(0, dut_counter(d, TX, "breaks"));
 }
@@ -575,16 +575,16 @@ TEST_F_TIMEOUT(fault, first_request, 900)
 TEST_F_TIMEOUT(fault, long_chain_stopped, 900)
 {
 	struct dut *d = &self->d;
-	struct lane *lane = &d->lane[TX];
+	struct scratch *scratch = &d->scratch[TX];
 	struct guest_seg seg[40];
 
 	if (!self->able)
 		SKIP(return, NO_FAULTS);
 	ASSERT_EQ(0, dut_open(d, variant->kind, NULL));
 	for (unsigned int i = 0; i < 40; i++)
-		seg[i] = (struct guest_seg){ lane->gpa + LANE_DATA + i * 32, 32 };
+		seg[i] = (struct guest_seg){ scratch->gpa + SCRATCH_DATA + i * 32, 32 };
 	ASSERT_LE(2, faults_of_workers(100));
-	ASSERT_EQ(0, gq_add(d->q[TX], seg, 40, 0, lane));
+	ASSERT_EQ(0, gq_add(d->q[TX], seg, 40, 0, scratch));
 	gq_publish(d->q[TX]);
 	ASSERT_EQ(0, gq_notify(d->q[TX]));
 	EXPECT_NE(0, gq_wait(d->q[TX], 100));

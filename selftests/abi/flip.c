@@ -58,7 +58,7 @@ static void *flip_all(void *arg)
 	};
 	struct flipper *f = arg;
 	struct guest_queue *q = f->d->q[f->qi];
-	struct lane *l = &f->d->lane[f->qi];
+	struct scratch *l = &f->d->scratch[f->qi];
 	unsigned char *table = guest_ptr(f->d->g, f->table, 256);
 
 	while (!atomic_load(&f->stop)) {
@@ -80,7 +80,7 @@ static void *flip_all(void *arg)
 			break;
 		case 4:
 			/* other good memory */
-			flip((void *)&q->desc[i].addr, 8, l->gpa + LANE_FREE + (r & 0xfff), spin);
+			flip((void *)&q->desc[i].addr, 8, l->gpa + SCRATCH_FREE + (r & 0xfff), spin);
 			break;
 		case 5:
 			flip((void *)&q->desc[i].flags, 2, v & 7, spin);
@@ -169,7 +169,7 @@ static void write_ring(struct flipper *f)
 {
 	struct dut *d = f->d;
 	struct guest_queue *q = d->q[f->qi];
-	struct lane *l = &d->lane[f->qi];
+	struct scratch *l = &d->scratch[f->qi];
 
 	memset(l->p, 0, 64);
 	if (d->kind != DUT_NET) {
@@ -177,28 +177,28 @@ static void write_ring(struct flipper *f)
 
 		memcpy(l->p, &hdr, sizeof(hdr));
 		gq_table(d->g, f->table, 0, l->gpa, 16, N, 1);
-		gq_table(d->g, f->table, 1, l->gpa + LANE_DATA, 512, W | N, 2);
-		gq_table(d->g, f->table, 2, l->gpa + LANE_STATUS, 1, W, 0);
+		gq_table(d->g, f->table, 1, l->gpa + SCRATCH_DATA, 512, W | N, 2);
+		gq_table(d->g, f->table, 2, l->gpa + SCRATCH_STATUS, 1, W, 0);
 		gq_desc(q, 0, l->gpa, 16, N, 1);
-		gq_desc(q, 1, l->gpa + LANE_DATA, 512, W | N, 2);
-		gq_desc(q, 2, l->gpa + LANE_STATUS, 1, W, 0);
+		gq_desc(q, 1, l->gpa + SCRATCH_DATA, 512, W | N, 2);
+		gq_desc(q, 2, l->gpa + SCRATCH_STATUS, 1, W, 0);
 		gq_desc(q, 3, f->table, 48, I, 0);
 		gq_desc(q, 4, f->table, 48, I, 0);
 		gq_desc(q, 5, l->gpa, 16, N, 6);
-		gq_desc(q, 6, l->gpa + LANE_STATUS, 1, W, 0);
+		gq_desc(q, 6, l->gpa + SCRATCH_STATUS, 1, W, 0);
 	} else {
 		uint16_t dir = f->qi == RX ? W : 0;
 
-		make_frame(l->p + LANE_DATA, 100, 1, true);
+		make_frame(l->p + SCRATCH_DATA, 100, 1, true);
 		gq_table(d->g, f->table, 0, l->gpa, NET_HDR, dir | N, 1);
-		gq_table(d->g, f->table, 1, l->gpa + LANE_DATA, 100, dir, 0);
+		gq_table(d->g, f->table, 1, l->gpa + SCRATCH_DATA, 100, dir, 0);
 		gq_desc(q, 0, l->gpa, NET_HDR, dir | N, 1);
-		gq_desc(q, 1, l->gpa + LANE_DATA, 100, dir | N, 2);
-		gq_desc(q, 2, l->gpa + LANE_DATA + 100, 100, dir, 0);
+		gq_desc(q, 1, l->gpa + SCRATCH_DATA, 100, dir | N, 2);
+		gq_desc(q, 2, l->gpa + SCRATCH_DATA + 100, 100, dir, 0);
 		gq_desc(q, 3, f->table, 32, I, 0);
 		gq_desc(q, 4, f->table, 32, I, 0);
 		gq_desc(q, 5, l->gpa, NET_HDR, dir | N, 6);
-		gq_desc(q, 6, l->gpa + LANE_DATA, 100, dir, 0);
+		gq_desc(q, 6, l->gpa + SCRATCH_DATA, 100, dir, 0);
 	}
 }
 
@@ -210,7 +210,7 @@ TEST_F_TIMEOUT(flip, rewritten_while_read, 180)
 		.d = d,
 		.qi = variant->qi,
 		.ring = variant->ring,
-		.table = d->lane[variant->qi].gpa + LANE_FREE + 64 * 1024,
+		.table = d->scratch[variant->qi].gpa + SCRATCH_FREE + 64 * 1024,
 		.seed = 12345,
 	};
 	struct guest_queue *q = d->q[variant->qi];

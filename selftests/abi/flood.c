@@ -140,7 +140,7 @@ static int post(struct dut *d, unsigned int n, unsigned int size)
 	int ret = 0;
 
 	for (unsigned int i = 0; !ret && i < n; i++) {
-		struct guest_seg seg = { d->lane[RX].gpa + i % 16 * 4096, size };
+		struct guest_seg seg = { d->scratch[RX].gpa + i % 16 * 4096, size };
 
 		ret = gq_add(d->q[RX], &seg, 0, 1, d);
 	}

@@ -28,27 +28,27 @@ typedef uint8_t status_t;
 static int add(struct dut *d, struct guest_queue *q, unsigned int slot, uint64_t sector,
 	       uint64_t data)
 {
-	struct lane *lane = &d->lane[0];
+	struct scratch *scratch = &d->scratch[0];
 	struct virtio_blk_outhdr hdr = {
 		.type = htole32(data ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_FLUSH),
 		.sector = htole64(sector),
 	};
-	unsigned int at = LANE_FREE + slot * sizeof(hdr);
+	unsigned int at = SCRATCH_FREE + slot * sizeof(hdr);
 	struct guest_seg seg[] = {
-		{ lane->gpa + at, sizeof(hdr) }, { data, BLOCK },
-		{ lane->gpa + SLOT_STATUS + slot, 1 },
+		{ scratch->gpa + at, sizeof(hdr) }, { data, BLOCK },
+		{ scratch->gpa + SLOT_STATUS + slot, 1 },
 	};
 
 	if (!data)
 		seg[1] = seg[2];
-	memcpy(lane->p + at, &hdr, sizeof(hdr));
-	lane->p[SLOT_STATUS + slot] = 0xaa;
-	return gq_add(q, seg, data ? 2 : 1, 1, lane);
+	memcpy(scratch->p + at, &hdr, sizeof(hdr));
+	scratch->p[SLOT_STATUS + slot] = 0xaa;
+	return gq_add(q, seg, data ? 2 : 1, 1, scratch);
 }
 
 static status_t status_of(struct dut *d, unsigned int slot)
 {
-	return d->lane[0].p[SLOT_STATUS + slot];
+	return d->scratch[0].p[SLOT_STATUS + slot];
 }
 
 static int kick(struct guest_queue *q)
@@ -79,9 +79,9 @@ static int flush(struct dut *d)
 
 static int write_block(struct dut *d, unsigned int qi, unsigned int block)
 {
-	memset(d->lane[qi].p + LANE_DATA, 0x11 + block, BLOCK);
+	memset(d->scratch[qi].p + SCRATCH_DATA, 0x11 + block, BLOCK);
 	return blk_request(d, qi, VIRTIO_BLK_T_OUT, block * (BLOCK / 512ULL),
-			   d->lane[qi].gpa + LANE_DATA, BLOCK);
+			   d->scratch[qi].gpa + SCRATCH_DATA, BLOCK);
 }
 
 static int disk_open(struct store *s, bool direct)
@@ -318,7 +318,7 @@ TEST_F_TIMEOUT(flush, write_through_at_once, 120)
 		ASSERT_EQ(0, dm_hang(&self->s.slow));
 		for (unsigned int i = 0; i < 8; i++) {
 			ASSERT_EQ(0, add(d, d->q[i / 4], i, (round * 8 + i) * 16,
-					 d->lane[0].gpa + LANE_DATA));
+					 d->scratch[0].gpa + SCRATCH_DATA));
 		}
 		ASSERT_EQ(0, kick(d->q[0]));
 		ASSERT_EQ(0, kick(d->q[1]));
@@ -545,7 +545,7 @@ TEST_F_TIMEOUT(join, leave_threads, 120)
 	ASSERT_EQ(0, kick(self->q[0]));
 	ASSERT_TRUE(store_wait_held(&self->s, STORE_FLUSH));
 	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(d, 1, VIRTIO_BLK_T_IN, 8,
-					       d->lane[1].gpa + LANE_DATA + 1, BLOCK));
+					       d->scratch[1].gpa + SCRATCH_DATA + 1, BLOCK));
 	EXPECT_FALSE(gq_pending(self->q[0]));
 	ASSERT_EQ(0, collect(self->q[0]));
 }

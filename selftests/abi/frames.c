@@ -98,20 +98,20 @@ int send_with_hdr(const char *ifname, const struct virtio_net_hdr *hdr, const vo
 int receive(struct dut *d, const struct sizes *s, unsigned char *got, size_t len)
 {
 	struct guest_queue *q = d->q[RX];
-	uint64_t gpa = d->lane[RX].gpa;
-	unsigned char *p = d->lane[RX].p;
+	uint64_t gpa = d->scratch[RX].gpa;
+	unsigned char *p = d->scratch[RX].p;
 	unsigned int n, k, at = 0, have = 0;
 	struct {
 		unsigned int at, size;
 	} buf[128];
 
-	memset(p, 0xaa, LANE_SIZE);
+	memset(p, 0xaa, SCRATCH_SIZE);
 	for (n = 0; have < len && n < 128; n++) {
 		unsigned int size = s->size[n % s->n], segs = s->segs[n % s->n], part = 0;
 		struct guest_seg seg[4];
 		int ret;
 
-		if (at + size + GAP > LANE_SIZE)
+		if (at + size + GAP > SCRATCH_SIZE)
 			return -ENOSPC;
 		for (k = 0; k < segs; k++) {
 			seg[k].gpa = gpa + at + part;
@@ -147,7 +147,7 @@ int receive(struct dut *d, const struct sizes *s, unsigned char *got, size_t len
 		memset(p + buf[k].at, 0xaa, used);
 		have += used;
 	}
-	for (unsigned int i = 0; i < LANE_SIZE; i++) {
+	for (unsigned int i = 0; i < SCRATCH_SIZE; i++) {
 		if (p[i] != 0xaa) {
 			printf("# byte %u, outside of what was used, is %02x\n", i, p[i]);
 			return -EBADMSG;

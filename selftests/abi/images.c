@@ -145,8 +145,8 @@ static int begin(FIXTURE_DATA(image) *self, enum dut_kind kind, size_t size, uns
 	ret = dut_open(&self->d, kind, &opts);
 	if (ret)
 		return ret;
-	self->p = self->d.lane[0].p + LANE_FREE;
-	self->gpa = self->d.lane[0].gpa + LANE_FREE;
+	self->p = self->d.scratch[0].p + SCRATCH_FREE;
+	self->gpa = self->d.scratch[0].gpa + SCRATCH_FREE;
 	return 0;
 }
 
@@ -298,21 +298,21 @@ TEST_F(image, long_write_into_the_tail)
 	ASSERT_NE(NULL, want);
 	ASSERT_EQ(0, begin(self, variant->kind, ODD, 0));
 	for (unsigned int odd = 0; odd < 2; odd++) {
-		unsigned char *p = self->d.lane[0].p + LANE_DATA + odd * 12;
+		unsigned char *p = self->d.scratch[0].p + SCRATCH_DATA + odd * 12;
 
 		for (unsigned int i = 0; i < len; i++)
 			want[i] = i * 11 + i / 256 + odd;
 		memcpy(p, want, len);
 		EXPECT_EQ(VIRTIO_BLK_S_OK,
 			  blk_request(&self->d, 0, VIRTIO_BLK_T_OUT, first,
-				      self->d.lane[0].gpa + LANE_DATA + odd * 12, len));
+				      self->d.scratch[0].gpa + SCRATCH_DATA + odd * 12, len));
 		EXPECT_EQ((LAST + 1) * SECTOR, size_of(&self->s));
 		EXPECT_EQ(VIRTIO_BLK_S_OK, io(self, VIRTIO_BLK_T_FLUSH, 0, 0));
 		EXPECT_TRUE(file_has(self, first * SECTOR, want, len));
 		memset(p, 0, len);
 		EXPECT_EQ(VIRTIO_BLK_S_OK,
 			  blk_request(&self->d, 0, VIRTIO_BLK_T_IN, first,
-				      self->d.lane[0].gpa + LANE_DATA + odd * 12, len));
+				      self->d.scratch[0].gpa + SCRATCH_DATA + odd * 12, len));
 		EXPECT_EQ(0, memcmp(p, want, len));
 	}
 	free(want);
@@ -407,8 +407,8 @@ TEST_F(image, read_only)
 	self->disk = open(self->s.path, O_RDONLY | O_CLOEXEC | (self->s.direct ? O_DIRECT : 0));
 	opts.disk = self->disk;
 	ASSERT_EQ(0, dut_open(&self->d, variant->kind, &opts));
-	self->p = self->d.lane[0].p + LANE_FREE;
-	self->gpa = self->d.lane[0].gpa + LANE_FREE;
+	self->p = self->d.scratch[0].p + SCRATCH_FREE;
+	self->gpa = self->d.scratch[0].gpa + SCRATCH_FREE;
 	EXPECT_TRUE(reads(self, LAST, 1, ODD));
 	EXPECT_TRUE(reads(self, LAST - 9, 10, ODD));
 	EXPECT_TRUE(reads(self, 3, 2, ODD));

@@ -271,14 +271,14 @@ TEST_F(run, work_while_unmapped)
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[1];
 	struct guest_seg seg[] = {
-		{ d->lane[1].gpa, sizeof(flush) }, { d->lane[1].gpa + LANE_STATUS, 1 },
+		{ d->scratch[1].gpa, sizeof(flush) }, { d->scratch[1].gpa + SCRATCH_STATUS, 1 },
 	};
 	struct guest_region *r = region_of(d, q->avail);
 	uint32_t len;
 	void *token;
 
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
-	memcpy(d->lane[1].p, &flush, sizeof(flush));
+	memcpy(d->scratch[1].p, &flush, sizeof(flush));
 	ASSERT_EQ(0, gq_add(q, seg, 1, 1, d));
 	gq_publish(q);
 	ASSERT_EQ(0, gq_kick(q));
@@ -417,12 +417,12 @@ TEST_F(run, permission_of_ring)
 TEST_F(run, permissions)
 {
 	struct dut *d = &self->d;
-	struct guest_region *r = region_of(d, d->lane[1].p);
+	struct guest_region *r = region_of(d, d->scratch[1].p);
 
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	ASSERT_EQ(0, update(self->fd, r->gpa, r->size, (uintptr_t)r->hva, RO));
 	r = region_of(d, d->q[1]->used);
-	if (r == region_of(d, d->lane[1].p)) {
+	if (r == region_of(d, d->scratch[1].p)) {
 		EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 		return;
 	}
@@ -533,19 +533,19 @@ FIXTURE_TEARDOWN(flight)
 static int start_reads(struct dut *d, unsigned int n)
 {
 	struct virtio_blk_outhdr in = { .type = htole32(VIRTIO_BLK_T_IN) };
-	struct lane *l = &d->lane[0];
+	struct scratch *l = &d->scratch[0];
 
 	memcpy(l->p, &in, sizeof(in));
 	for (unsigned int i = 0; i < n; i++) {
 		struct guest_seg seg[] = {
-			{ l->gpa, sizeof(in) }, { l->gpa + LANE_FREE + i * 4096, 4096 },
-			{ l->gpa + LANE_STATUS + i, 1 },
+			{ l->gpa, sizeof(in) }, { l->gpa + SCRATCH_FREE + i * 4096, 4096 },
+			{ l->gpa + SCRATCH_STATUS + i, 1 },
 		};
 		int ret = gq_add(d->q[0], seg, 1, 2, d);
 
 		if (ret)
 			return ret;
-		l->p[LANE_STATUS + i] = 0xaa;
+		l->p[SCRATCH_STATUS + i] = 0xaa;
 	}
 	gq_publish(d->q[0]);
 	return gq_kick(d->q[0]);
@@ -554,7 +554,7 @@ static int start_reads(struct dut *d, unsigned int n)
 static bool all_done(struct dut *d, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
-		if (d->lane[0].p[LANE_STATUS + i] != VIRTIO_BLK_S_OK)
+		if (d->scratch[0].p[SCRATCH_STATUS + i] != VIRTIO_BLK_S_OK)
 			return false;
 	return true;
 }
@@ -562,7 +562,7 @@ static bool all_done(struct dut *d, unsigned int n)
 TEST_F(flight, invalidate_waits)
 {
 	struct dut *d = &self->d;
-	struct guest_region *r = region_of(d, d->lane[0].p);
+	struct guest_region *r = region_of(d, d->scratch[0].p);
 
 	ASSERT_EQ(0, start_reads(d, 16));
 	sleep_ms(30);

@@ -24,22 +24,22 @@
 /* A request of the first queue, unpublished; all reads go to the same place, and so does the status */
 static int add(struct dut *d, unsigned int slot, uint32_t type, uint64_t block)
 {
-	struct lane *lane = &d->lane[0];
+	struct scratch *scratch = &d->scratch[0];
 	struct virtio_blk_outhdr hdr = {
 		.type = htole32(type),
 		.sector = htole64(block * (BLOCK / 512)),
 	};
-	unsigned int at = LANE_FREE + slot * sizeof(hdr);
+	unsigned int at = SCRATCH_FREE + slot * sizeof(hdr);
 	bool write = type == VIRTIO_BLK_T_OUT;
 	struct guest_seg seg[] = {
-		{ lane->gpa + at, sizeof(hdr) },
-		{ lane->gpa + (write ? LANE_DATA : LANE_DATA2), type == GET_ID ? VHL_BLK_ID_BYTES : BLOCK },
-		{ lane->gpa + SLOT_STATUS + slot, 1 },
+		{ scratch->gpa + at, sizeof(hdr) },
+		{ scratch->gpa + (write ? SCRATCH_DATA : SCRATCH_DATA2), type == GET_ID ? VHL_BLK_ID_BYTES : BLOCK },
+		{ scratch->gpa + SLOT_STATUS + slot, 1 },
 	};
 
-	memcpy(lane->p + at, &hdr, sizeof(hdr));
-	lane->p[SLOT_STATUS + slot] = 0xaa;
-	return gq_add(d->q[0], seg, write ? 2 : 1, write ? 1 : 2, lane->p + SLOT_STATUS + slot);
+	memcpy(scratch->p + at, &hdr, sizeof(hdr));
+	scratch->p[SLOT_STATUS + slot] = 0xaa;
+	return gq_add(d->q[0], seg, write ? 2 : 1, write ? 1 : 2, scratch->p + SLOT_STATUS + slot);
 }
 
 static int kick(struct dut *d)
@@ -50,7 +50,7 @@ static int kick(struct dut *d)
 
 static bool is_done(struct dut *d, unsigned int slot)
 {
-	return d->lane[0].p[SLOT_STATUS + slot] != 0xaa;
+	return d->scratch[0].p[SLOT_STATUS + slot] != 0xaa;
 }
 
 /* Collect @n requests, or as many as there are within @ms; how many */
@@ -135,7 +135,7 @@ TEST_F_TIMEOUT(one_tag, first_of_many, 120)
 	EXPECT_GE(3 * ms, first);
 	EXPECT_GE(last * 3 / 4, half);
 	for (unsigned int i = 0; i < n; i++) {
-		EXPECT_EQ(VIRTIO_BLK_S_OK, d->lane[0].p[SLOT_STATUS + i]);
+		EXPECT_EQ(VIRTIO_BLK_S_OK, d->scratch[0].p[SLOT_STATUS + i]);
 	}
 }
 
@@ -309,7 +309,7 @@ static void beside(struct __test_metadata *_metadata, wait_t *w, uint32_t type)
 	EXPECT_TRUE(is_done(d, 2));
 	EXPECT_EQ(0, unlock_file(w));
 	EXPECT_EQ(3, done + collect(d, 3 - done, 20000));
-	EXPECT_EQ(VIRTIO_BLK_S_OK, d->lane[0].p[SLOT_STATUS + 1]);
+	EXPECT_EQ(VIRTIO_BLK_S_OK, d->scratch[0].p[SLOT_STATUS + 1]);
 }
 
 TEST_F_TIMEOUT(wait, beside_a_read, 120)
@@ -378,7 +378,7 @@ TEST_F_TIMEOUT(wait, clients, 120)
 	EXPECT_EQ(NULL, ret);
 	pthread_join(stopper, &ret);
 	EXPECT_EQ(NULL, ret);
-	EXPECT_EQ(VIRTIO_BLK_S_OK, d->lane[0].p[SLOT_STATUS]);
+	EXPECT_EQ(VIRTIO_BLK_S_OK, d->scratch[0].p[SLOT_STATUS]);
 	EXPECT_EQ(d->q[0]->base, gq_used_idx(d->q[0]));
 }
 
@@ -400,7 +400,7 @@ TEST_F_TIMEOUT(wait, frozen, 120)
 	EXPECT_EQ(0, xioctl(d->g->fd, VHOST_GET_VRING_BASE, &state));
 	ASSERT_EQ(0, ioctl(self->other, FITHAW, 0));
 	EXPECT_EQ(1, collect(d, 1, 20000));
-	EXPECT_EQ(VIRTIO_BLK_S_OK, d->lane[0].p[SLOT_STATUS]);
+	EXPECT_EQ(VIRTIO_BLK_S_OK, d->scratch[0].p[SLOT_STATUS]);
 }
 
 /*
@@ -424,7 +424,7 @@ TEST(no_direct_io_after_all)
 	ASSERT_LE(0, opts.disk);
 	/* neither of its inode, nor of what is next to a block */
 	ASSERT_EQ(0, dut_open(&d, DUT_VDPA, &opts));
-	ASSERT_EQ(VIRTIO_BLK_S_OK, blk_request(&d, 0, VIRTIO_BLK_T_IN, 0, d.lane[0].gpa + LANE_DATA,
+	ASSERT_EQ(VIRTIO_BLK_S_OK, blk_request(&d, 0, VIRTIO_BLK_T_IN, 0, d.scratch[0].gpa + SCRATCH_DATA,
 					       BLOCK));
 	snprintf(path, sizeof(path), "/sys/block/%s/queue/read_ahead_kb", s.slow.path + strlen("/dev/"));
 	ASSERT_EQ(0, put_file(path, "0"));

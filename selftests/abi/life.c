@@ -295,12 +295,12 @@ TEST(sigkill_with_requests_in_flight)
 
 			if (dut_open(&d, kind, &opts))
 				_exit(1);
-			memcpy(d.lane[0].p, &in, sizeof(in));
+			memcpy(d.scratch[0].p, &in, sizeof(in));
 			for (unsigned int i = 0; i < 20; i++) {
 				struct guest_seg seg[] = {
-					{ d.lane[0].gpa, 16 },
-					{ d.lane[0].gpa + LANE_FREE + i * 4096, 4096 },
-					{ d.lane[0].gpa + LANE_STATUS + i, 1 },
+					{ d.scratch[0].gpa, 16 },
+					{ d.scratch[0].gpa + SCRATCH_FREE + i * 4096, 4096 },
+					{ d.scratch[0].gpa + SCRATCH_STATUS + i, 1 },
 				};
 
 				if (gq_add(d.q[0], seg, 1, 2, &d))

@@ -66,7 +66,7 @@ TEST_F(live, counters)
 		for (unsigned int i = 0; i < 50; i++) {
 			/* the length of make_frame() in dut_unit() */
 			bytes[qi] += d->kind == DUT_NET ?
-				     NET_HDR + 60 + d->lane[qi].seq * 131 % 1455 : 4096;
+				     NET_HDR + 60 + d->scratch[qi].seq * 131 % 1455 : 4096;
 			ASSERT_EQ(0, dut_unit(d, qi));
 		}
 	}
@@ -152,10 +152,10 @@ TEST_F_TIMEOUT(live, call_eventfd_replaced, 120)
 	struct caller c = { .d = &self->d };
 	struct virtio_blk_outhdr flush = { .type = htole32(VIRTIO_BLK_T_FLUSH) };
 	struct guest_queue *q = self->d.q[1];
-	struct lane *l = &self->d.lane[1];
+	struct scratch *l = &self->d.scratch[1];
 	bool net = variant->kind == DUT_NET;
 	struct guest_seg seg[] = {
-		{ l->gpa, net ? NET_HDR + 60 : sizeof(flush) }, { l->gpa + LANE_STATUS, 1 },
+		{ l->gpa, net ? NET_HDR + 60 : sizeof(flush) }, { l->gpa + SCRATCH_STATUS, 1 },
 	};
 	unsigned int want = many(10000), units = 0;
 	struct pollfd p[2];
@@ -225,19 +225,19 @@ TEST_F_TIMEOUT(live, kick_eventfd_replaced, 120)
 /* What queue 1 can do without a kick, or an answer from here: a frame to the TAP, or a flush */
 static int add_silently(struct dut *d)
 {
-	struct lane *lane = &d->lane[1];
+	struct scratch *scratch = &d->scratch[1];
 	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_FLUSH) };
-	struct guest_seg seg[2] = { { lane->gpa + LANE_HDR, sizeof(hdr) } };
+	struct guest_seg seg[2] = { { scratch->gpa + SCRATCH_HDR, sizeof(hdr) } };
 	bool net = d->kind == DUT_NET;
 	int ret;
 
 	if (net) {
-		memset(lane->p + LANE_HDR, 0, NET_HDR);
-		make_frame(lane->p + LANE_HDR + NET_HDR, 60, 0, true);
+		memset(scratch->p + SCRATCH_HDR, 0, NET_HDR);
+		make_frame(scratch->p + SCRATCH_HDR + NET_HDR, 60, 0, true);
 		seg[0].len = NET_HDR + 60;
 	} else {
-		memcpy(lane->p + LANE_HDR, &hdr, sizeof(hdr));
-		seg[1] = (struct guest_seg){ lane->gpa + LANE_DATA, 1 };
+		memcpy(scratch->p + SCRATCH_HDR, &hdr, sizeof(hdr));
+		seg[1] = (struct guest_seg){ scratch->gpa + SCRATCH_DATA, 1 };
 	}
 	ret = gq_add(d->q[1], seg, 1, net ? 0 : 1, d);
 	gq_publish(d->q[1]);

@@ -247,7 +247,7 @@ TEST_F_TIMEOUT(table, replaced_under_traffic, 120)
 /* Memory that is no longer in the table is not touched, whatever was cached of it */
 TEST_F(table, region_taken_away)
 {
-	/* tables of descriptors are elsewhere: without them all that is looked up is in the lane */
+	/* tables of descriptors are elsewhere: without them all that is looked up is in the scratch */
 	struct dut_opts opts = { .regions = 2, .refuse = BIT(VIRTIO_RING_F_INDIRECT_DESC) };
 	struct guest_region gone;
 	struct vhost_memory *m;
@@ -255,8 +255,8 @@ TEST_F(table, region_taken_away)
 
 	ASSERT_EQ(0, dut_open(&d, variant->kind, &opts));
 	ASSERT_EQ(0, dut_units(&d, 1, 5));
-	/* the region that the lane is in goes to another place */
-	gone = d.lane[1].gpa >= d.g->region[1].gpa ? d.g->region[1] : d.g->region[0];
+	/* the region that the scratch is in goes to another place */
+	gone = d.scratch[1].gpa >= d.g->region[1].gpa ? d.g->region[1] : d.g->region[0];
 	m = make_table(1);
 	m->regions[0].guest_phys_addr = gone.gpa + (4ULL << 32);
 	m->regions[0].memory_size = gone.size;

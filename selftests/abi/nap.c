@@ -26,7 +26,7 @@
 #define OVER_MS		30
 
 /* Chains in flight share these buffers: nobody looks at what is in there */
-#define BUFFER		(LANE_FREE)
+#define BUFFER		(SCRATCH_FREE)
 #define BUFFER_LEN	4096
 
 FIXTURE(nap) {
@@ -106,15 +106,15 @@ static void spin(unsigned int ms)
 static int add(struct dut *d, unsigned int qi)
 {
 	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_GET_ID) };
-	struct lane *l = &d->lane[qi];
+	struct scratch *l = &d->scratch[qi];
 	struct guest_seg seg[] = {
-		{ l->gpa + LANE_HDR, sizeof(hdr) },
+		{ l->gpa + SCRATCH_HDR, sizeof(hdr) },
 		{ l->gpa + BUFFER, VIRTIO_BLK_ID_BYTES },
-		{ l->gpa + LANE_STATUS, 1 },
+		{ l->gpa + SCRATCH_STATUS, 1 },
 	};
 
 	if (d->kind != DUT_NET) {
-		memcpy(l->p + LANE_HDR, &hdr, sizeof(hdr));
+		memcpy(l->p + SCRATCH_HDR, &hdr, sizeof(hdr));
 		return gq_add(d->q[qi], seg, 1, 2, d);
 	}
 	seg[0] = (struct guest_seg){ l->gpa + BUFFER, qi == RX ? BUFFER_LEN : NET_HDR + 60 };

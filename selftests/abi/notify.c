@@ -20,7 +20,7 @@
 #define WAITING	3
 
 /* Chains in flight share these buffers: nobody looks at what is in there */
-#define BUFFER		LANE_FREE
+#define BUFFER		SCRATCH_FREE
 #define BUFFER_LEN	4096
 
 static int fresh(void)
@@ -52,16 +52,16 @@ static int set_call(struct dut *d, unsigned int qi, int fd)
 static int add(struct dut *d, unsigned int qi)
 {
 	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_GET_ID) };
-	struct lane *l = &d->lane[qi];
+	struct scratch *l = &d->scratch[qi];
 	struct guest_seg seg[] = {
-		{ l->gpa + LANE_HDR, sizeof(hdr) },
+		{ l->gpa + SCRATCH_HDR, sizeof(hdr) },
 		{ l->gpa + BUFFER, VIRTIO_BLK_ID_BYTES },
-		{ l->gpa + LANE_STATUS, 1 },
+		{ l->gpa + SCRATCH_STATUS, 1 },
 	};
 	unsigned char frame[60];
 
 	if (d->kind != DUT_NET) {
-		memcpy(l->p + LANE_HDR, &hdr, sizeof(hdr));
+		memcpy(l->p + SCRATCH_HDR, &hdr, sizeof(hdr));
 		return gq_add(d->q[qi], seg, 1, 2, d);
 	}
 	seg[0] = (struct guest_seg){ l->gpa + BUFFER, qi == RX ? BUFFER_LEN : NET_HDR + 60 };

@@ -21,8 +21,8 @@
 #include "store.h"
 
 #define BLOCK	4096
-#define HDRS	LANE_FREE
-#define STATUS	(LANE_FREE + 4096)
+#define HDRS	SCRATCH_FREE
+#define STATUS	(SCRATCH_FREE + 4096)
 #define SLOTS	160
 
 /* Threads that a disk has at most for what may block */
@@ -81,21 +81,21 @@ FIXTURE_TEARDOWN(pool)
 /* Request @slot of a queue, unpublished: a write of a block of its own, or what the disk is called */
 static int add(struct dut *d, unsigned int qi, unsigned int slot, uint32_t type)
 {
-	struct lane *lane = &d->lane[qi];
+	struct scratch *scratch = &d->scratch[qi];
 	struct virtio_blk_outhdr hdr = {
 		.type = htole32(type),
 		.sector = htole64((qi * SLOTS + slot) * (BLOCK / 512)),
 	};
 	bool write = type == VIRTIO_BLK_T_OUT;
 	struct guest_seg seg[] = {
-		{ lane->gpa + HDRS + slot * sizeof(hdr), sizeof(hdr) },
-		{ lane->gpa + LANE_DATA, write ? BLOCK : VHL_BLK_ID_BYTES },
-		{ lane->gpa + STATUS + slot, 1 },
+		{ scratch->gpa + HDRS + slot * sizeof(hdr), sizeof(hdr) },
+		{ scratch->gpa + SCRATCH_DATA, write ? BLOCK : VHL_BLK_ID_BYTES },
+		{ scratch->gpa + STATUS + slot, 1 },
 	};
 
-	memcpy(lane->p + HDRS + slot * sizeof(hdr), &hdr, sizeof(hdr));
-	lane->p[STATUS + slot] = 0xaa;
-	return gq_add(d->q[qi], seg, write ? 2 : 1, write ? 1 : 2, lane);
+	memcpy(scratch->p + HDRS + slot * sizeof(hdr), &hdr, sizeof(hdr));
+	scratch->p[STATUS + slot] = 0xaa;
+	return gq_add(d->q[qi], seg, write ? 2 : 1, write ? 1 : 2, scratch);
 }
 
 /* @n writes to each of both queues, none of which can go on before the thaw */
@@ -133,7 +133,7 @@ static unsigned int written(const struct dut *d, unsigned int qi, unsigned int n
 	unsigned int ok = 0;
 
 	for (unsigned int i = 0; i < n; i++)
-		ok += d->lane[qi].p[STATUS + i] == VIRTIO_BLK_S_OK;
+		ok += d->scratch[qi].p[STATUS + i] == VIRTIO_BLK_S_OK;
 	return ok;
 }
 

@@ -290,8 +290,8 @@ TEST(another_disk)
 	EXPECT_EQ(0, goes_on(&d));
 	ASSERT_EQ(0, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 1, -1));
 	EXPECT_EQ(0, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 0, other));
-	EXPECT_EQ(0, blk_request(&d, 0, VIRTIO_BLK_T_IN, 2048, d.lane[0].gpa + LANE_DATA, 4096));
-	EXPECT_EQ(0, memcmp(block, d.lane[0].p + LANE_DATA, 4096));
+	EXPECT_EQ(0, blk_request(&d, 0, VIRTIO_BLK_T_IN, 2048, d.scratch[0].gpa + SCRATCH_DATA, 4096));
+	EXPECT_EQ(0, memcmp(block, d.scratch[0].p + SCRATCH_DATA, 4096));
 	EXPECT_EQ(-EBUSY, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 1, d.backend));
 	EXPECT_EQ(0, vring_file(d.g->fd, VHOST_BLK_SET_BACKEND, 1, other));
 	EXPECT_EQ(0, goes_on(&d));
@@ -452,7 +452,7 @@ TEST_F(refuse, all_or_none)
 	struct virtio_blk_outhdr flush = { .type = htole32(VIRTIO_BLK_T_FLUSH) };
 	struct dut *d = &self->d;
 	struct guest_seg seg[] = {
-		{ d->lane[0].gpa, sizeof(flush) }, { d->lane[0].gpa + LANE_STATUS, 1 },
+		{ d->scratch[0].gpa, sizeof(flush) }, { d->scratch[0].gpa + SCRATCH_STATUS, 1 },
 	};
 	struct vhost_vring_addr good = d->q[1]->addr, bad = good;
 	struct vhost_vring_state s = { 0 };
@@ -462,7 +462,7 @@ TEST_F(refuse, all_or_none)
 
 	if (variant->kind != DUT_VDPA)
 		SKIP(return, "queues of the vhost dialect start one by one");
-	memcpy(d->lane[0].p, &flush, sizeof(flush));
+	memcpy(d->scratch[0].p, &flush, sizeof(flush));
 	/* in no region; and large, so that it takes a while to find out */
 	bad.used_user_addr = 1ULL << 40;
 	for (unsigned int i = 0; i < 20; i++) {
@@ -538,11 +538,11 @@ TEST_F_TIMEOUT(refuse, killed_while_waiting, 60)
 	ASSERT_LE(0, opts.disk);
 	ASSERT_EQ(0, dut_open(&d, variant->kind, &opts));
 	struct guest_seg seg[] = {
-		{ d.lane[0].gpa, sizeof(in) }, { d.lane[0].gpa + LANE_DATA, 4096 },
-		{ d.lane[0].gpa + LANE_STATUS, 1 },
+		{ d.scratch[0].gpa, sizeof(in) }, { d.scratch[0].gpa + SCRATCH_DATA, 4096 },
+		{ d.scratch[0].gpa + SCRATCH_STATUS, 1 },
 	};
 
-	memcpy(d.lane[0].p, &in, sizeof(in));
+	memcpy(d.scratch[0].p, &in, sizeof(in));
 	ASSERT_EQ(0, system("dmsetup suspend --noflush --nolockfs vhltest"));
 	ASSERT_EQ(0, gq_add(d.q[0], seg, 1, 2, &d));
 	gq_publish(d.q[0]);

@@ -81,70 +81,70 @@ static int answer(struct dut *d, unsigned int qi, uint32_t *used)
 /* Bytes that the chain brought there and back; -errno */
 static int long_tx(struct dut *d, unsigned int n)
 {
-	struct lane *lane = &d->lane[TX];
-	struct guest_seg seg[1 + SEGS] = { { lane->gpa + LANE_HDR, NET_HDR } };
+	struct scratch *scratch = &d->scratch[TX];
+	struct guest_seg seg[1 + SEGS] = { { scratch->gpa + SCRATCH_HDR, NET_HDR } };
 	unsigned char got[2 * BYTES];
 	uint32_t used;
 	int ret;
 
-	memset(lane->p + LANE_HDR, 0, NET_HDR);
-	make_frame(lane->p + LANE_DATA, BYTES, n, true);
-	cut(seg + 1, n, lane->gpa + LANE_DATA, BYTES);
-	ret = gq_add(d->q[TX], seg, 1 + n, 0, lane) ?: answer(d, TX, &used);
+	memset(scratch->p + SCRATCH_HDR, 0, NET_HDR);
+	make_frame(scratch->p + SCRATCH_DATA, BYTES, n, true);
+	cut(seg + 1, n, scratch->gpa + SCRATCH_DATA, BYTES);
+	ret = gq_add(d->q[TX], seg, 1 + n, 0, scratch) ?: answer(d, TX, &used);
 	if (ret)
 		return ret;
 	ret = dut_receive(d, got, sizeof(got), d->timeout_ms);
-	return ret > 0 && memcmp(got, lane->p + LANE_DATA, BYTES) ? -EBADMSG : ret;
+	return ret > 0 && memcmp(got, scratch->p + SCRATCH_DATA, BYTES) ? -EBADMSG : ret;
 }
 
 static int long_rx(struct dut *d, unsigned int n)
 {
-	struct lane *lane = &d->lane[RX];
+	struct scratch *scratch = &d->scratch[RX];
 	struct guest_seg seg[SEGS];
 	unsigned char sent[BYTES];
 	uint32_t used;
 	int ret;
 
-	memset(lane->p + LANE_DATA, 0xaa, NET_HDR + BYTES);
+	memset(scratch->p + SCRATCH_DATA, 0xaa, NET_HDR + BYTES);
 	make_frame(sent, BYTES, n, false);
-	cut(seg, n, lane->gpa + LANE_DATA, NET_HDR + BYTES);
-	ret = gq_add(d->q[RX], seg, 0, n, lane) ?: dut_send(d, sent, BYTES) ?: answer(d, RX, &used);
+	cut(seg, n, scratch->gpa + SCRATCH_DATA, NET_HDR + BYTES);
+	ret = gq_add(d->q[RX], seg, 0, n, scratch) ?: dut_send(d, sent, BYTES) ?: answer(d, RX, &used);
 	if (ret)
 		return ret;
-	return memcmp(lane->p + LANE_DATA + NET_HDR, sent, BYTES) ? -EBADMSG : used - NET_HDR;
+	return memcmp(scratch->p + SCRATCH_DATA + NET_HDR, sent, BYTES) ? -EBADMSG : used - NET_HDR;
 }
 
 static int blk_pieces(struct dut *d, unsigned int qi, uint32_t type, uint64_t gpa, unsigned int n)
 {
-	struct lane *lane = &d->lane[qi];
+	struct scratch *scratch = &d->scratch[qi];
 	struct virtio_blk_outhdr hdr = { .type = htole32(type), .sector = htole64(16 + qi) };
-	struct guest_seg seg[2 + SEGS] = { { lane->gpa + LANE_HDR, sizeof(hdr) } };
+	struct guest_seg seg[2 + SEGS] = { { scratch->gpa + SCRATCH_HDR, sizeof(hdr) } };
 	bool in = type == VIRTIO_BLK_T_IN;
 	uint32_t used;
 	int ret;
 
-	memcpy(lane->p + LANE_HDR, &hdr, sizeof(hdr));
-	lane->p[LANE_STATUS] = 0xaa;
+	memcpy(scratch->p + SCRATCH_HDR, &hdr, sizeof(hdr));
+	scratch->p[SCRATCH_STATUS] = 0xaa;
 	cut(seg + 1, n, gpa, BYTES);
-	seg[1 + n] = (struct guest_seg){ lane->gpa + LANE_STATUS, 1 };
-	ret = gq_add(d->q[qi], seg, in ? 1 : 1 + n, in ? 1 + n : 1, lane) ?: answer(d, qi, &used);
+	seg[1 + n] = (struct guest_seg){ scratch->gpa + SCRATCH_STATUS, 1 };
+	ret = gq_add(d->q[qi], seg, in ? 1 : 1 + n, in ? 1 + n : 1, scratch) ?: answer(d, qi, &used);
 	if (ret)
 		return ret;
-	return lane->p[LANE_STATUS] ? -EIO : 0;
+	return scratch->p[SCRATCH_STATUS] ? -EIO : 0;
 }
 
 static int long_blk(struct dut *d, unsigned int qi, unsigned int n)
 {
-	struct lane *lane = &d->lane[qi];
+	struct scratch *scratch = &d->scratch[qi];
 	int ret;
 
-	memset(lane->p + LANE_DATA2, 0xaa, BYTES);
-	make_frame(lane->p + LANE_DATA, BYTES, n, true);
-	ret = blk_pieces(d, qi, VIRTIO_BLK_T_OUT, lane->gpa + LANE_DATA, n) ?:
-	      blk_pieces(d, qi, VIRTIO_BLK_T_IN, lane->gpa + LANE_DATA2, n);
+	memset(scratch->p + SCRATCH_DATA2, 0xaa, BYTES);
+	make_frame(scratch->p + SCRATCH_DATA, BYTES, n, true);
+	ret = blk_pieces(d, qi, VIRTIO_BLK_T_OUT, scratch->gpa + SCRATCH_DATA, n) ?:
+	      blk_pieces(d, qi, VIRTIO_BLK_T_IN, scratch->gpa + SCRATCH_DATA2, n);
 	if (ret)
 		return ret;
-	return memcmp(lane->p + LANE_DATA, lane->p + LANE_DATA2, BYTES) ? -EBADMSG : BYTES;
+	return memcmp(scratch->p + SCRATCH_DATA, scratch->p + SCRATCH_DATA2, BYTES) ? -EBADMSG : BYTES;
 }
 
 static int long_unit(struct dut *d, unsigned int qi, unsigned int n)
@@ -179,7 +179,7 @@ TEST_F_TIMEOUT(room, long_chains, 300)
 TEST_F_TIMEOUT(room, every_head, 300)
 {
 	struct dut *d = &self->d;
-	struct lane *lane = &d->lane[0];
+	struct scratch *scratch = &d->scratch[0];
 	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_IN), .sector = htole64(8) };
 	unsigned int n = variant->refuse ? RING / 3 : RING;
 	void *token;
@@ -187,21 +187,21 @@ TEST_F_TIMEOUT(room, every_head, 300)
 
 	if (variant->kind == DUT_NET)
 		SKIP(return, "a network device has no requests under way");
-	make_frame(lane->p + LANE_DATA, 512, 1, true);
-	ASSERT_EQ(0, blk_request(d, 0, VIRTIO_BLK_T_OUT, 8, lane->gpa + LANE_DATA, 512));
+	make_frame(scratch->p + SCRATCH_DATA, 512, 1, true);
+	ASSERT_EQ(0, blk_request(d, 0, VIRTIO_BLK_T_OUT, 8, scratch->gpa + SCRATCH_DATA, 512));
 	for (unsigned int round = 0; round < 4; round++) {
-		memcpy(lane->p + LANE_HDR, &hdr, sizeof(hdr));
-		memset(lane->p + LANE_STATUS, 0xaa, n);
-		memset(lane->p + LANE_FREE, 0xaa, 128 * 512);
+		memcpy(scratch->p + SCRATCH_HDR, &hdr, sizeof(hdr));
+		memset(scratch->p + SCRATCH_STATUS, 0xaa, n);
+		memset(scratch->p + SCRATCH_FREE, 0xaa, 128 * 512);
 		for (unsigned int i = 0; i < n; i++) {
 			/* two requests read the same into a buffer */
 			struct guest_seg seg[] = {
-				{ lane->gpa + LANE_HDR, sizeof(hdr) },
-				{ lane->gpa + LANE_FREE + (i % 128) * 512, 512 },
-				{ lane->gpa + LANE_STATUS + i, 1 },
+				{ scratch->gpa + SCRATCH_HDR, sizeof(hdr) },
+				{ scratch->gpa + SCRATCH_FREE + (i % 128) * 512, 512 },
+				{ scratch->gpa + SCRATCH_STATUS + i, 1 },
 			};
 
-			ASSERT_EQ(0, gq_add(d->q[0], seg, 1, 2, lane));
+			ASSERT_EQ(0, gq_add(d->q[0], seg, 1, 2, scratch));
 		}
 		gq_publish(d->q[0]);
 		ASSERT_EQ(0, gq_notify(d->q[0]));
@@ -211,9 +211,9 @@ TEST_F_TIMEOUT(room, every_head, 300)
 			ASSERT_EQ(513, used);
 		}
 		for (unsigned int i = 0; i < n; i++) {
-			ASSERT_EQ(0, lane->p[LANE_STATUS + i]);
-			ASSERT_EQ(0, memcmp(lane->p + LANE_FREE + (i % 128) * 512,
-					    lane->p + LANE_DATA, 512));
+			ASSERT_EQ(0, scratch->p[SCRATCH_STATUS + i]);
+			ASSERT_EQ(0, memcmp(scratch->p + SCRATCH_FREE + (i % 128) * 512,
+					    scratch->p + SCRATCH_DATA, 512));
 		}
 		if (round == 1) {
 			ASSERT_EQ(0, dut_restart(d));
@@ -232,7 +232,7 @@ TEST_F_TIMEOUT(room, packets_of_many_chains, 300)
 	const unsigned int piece = 7;
 	struct dut *d = &self->d;
 	struct guest_queue *q = d->q[RX];
-	struct lane *lane = &d->lane[RX];
+	struct scratch *scratch = &d->scratch[RX];
 	unsigned char sent[2048], got[2048];
 	void *token;
 	uint32_t used;
@@ -250,10 +250,10 @@ TEST_F_TIMEOUT(room, packets_of_many_chains, 300)
 			unsigned int len = 0, chains = 0;
 
 			while (gq_in_flight(q) < RING) {
-				uint64_t at = LANE_FREE + posted++ % RING * piece;
-				struct guest_seg seg = { lane->gpa + at, piece };
+				uint64_t at = SCRATCH_FREE + posted++ % RING * piece;
+				struct guest_seg seg = { scratch->gpa + at, piece };
 
-				ASSERT_EQ(0, gq_add(q, &seg, 0, 1, lane->p + at));
+				ASSERT_EQ(0, gq_add(q, &seg, 0, 1, scratch->p + at));
 			}
 			gq_publish(q);
 			ASSERT_EQ(0, gq_notify(q));

@@ -89,7 +89,7 @@ TEST_F(short_write, at_its_end)
 {
 	struct dut_opts opts = { .refuse = variant->refuse };
 	struct dut *d = &self->d;
-	struct lane *lane = &d->lane[0];
+	struct scratch *scratch = &d->scratch[0];
 	char got[2 * BLOCK];
 	int status;
 
@@ -101,18 +101,18 @@ TEST_F(short_write, at_its_end)
 	ASSERT_EQ(0, ftruncate(self->large, END + (64 << 20)));
 	opts.disk = self->disk;
 	ASSERT_EQ(0, dut_open(d, variant->kind, &opts));
-	memset(lane->p + LANE_FREE, 0x5a, 2 * BLOCK);
-	status = blk_request(d, 0, VIRTIO_BLK_T_OUT, (END - BLOCK) / 512, lane->gpa + LANE_FREE,
+	memset(scratch->p + SCRATCH_FREE, 0x5a, 2 * BLOCK);
+	status = blk_request(d, 0, VIRTIO_BLK_T_OUT, (END - BLOCK) / 512, scratch->gpa + SCRATCH_FREE,
 			     2 * BLOCK);
 	ASSERT_EQ(2 * BLOCK, pread(self->large, got, 2 * BLOCK, END - BLOCK));
 	if (status == VIRTIO_BLK_S_OK) {
-		EXPECT_EQ(0, memcmp(lane->p + LANE_FREE, got, 2 * BLOCK));
+		EXPECT_EQ(0, memcmp(scratch->p + SCRATCH_FREE, got, 2 * BLOCK));
 	} else {
 		EXPECT_EQ(VIRTIO_BLK_S_IOERR, status);
 	}
 	/* in front of it all is well */
 	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(d, 0, VIRTIO_BLK_T_OUT, (END - 4 * BLOCK) / 512,
-					       lane->gpa + LANE_FREE, 2 * BLOCK));
+					       scratch->gpa + SCRATCH_FREE, 2 * BLOCK));
 }
 
 TEST_HARNESS_MAIN

@@ -85,7 +85,7 @@ static bool dropped(struct dut *d, int64_t n)
 TEST_F(tap, headers_of_another_size)
 {
 	int other = self->hdr == NET_HDR ? OLD_HDR : NET_HDR;
-	struct guest_seg seg = { self->d.lane[RX].gpa, 4096 };
+	struct guest_seg seg = { self->d.scratch[RX].gpa, 4096 };
 	struct dut *d = &self->d;
 	int64_t errors = 0;
 
@@ -141,7 +141,7 @@ TEST_F_TIMEOUT(tap, deleted_with_packets_waiting, 60)
 
 	for (unsigned int i = 0; i < many(5); i++) {
 		int64_t errors = dut_counter(d, RX, "errors");
-		struct guest_seg seg = { d->lane[RX].gpa, 4096 };
+		struct guest_seg seg = { d->scratch[RX].gpa, 4096 };
 		uint32_t used;
 		void *token;
 
@@ -214,7 +214,7 @@ TEST_F(tap, other_namespace)
 	ASSERT_EQ(1, read(go[0], &used, 1));
 	ASSERT_EQ(0, run("ip link set %s netns %d", d->ifname, pid));
 	for (unsigned int i = 0; i < 60; i++) {
-		struct guest_seg seg = { d->lane[RX].gpa + i * 2048, 2000 };
+		struct guest_seg seg = { d->scratch[RX].gpa + i * 2048, 2000 };
 
 		ASSERT_EQ(0, gq_add(d->q[RX], &seg, 0, 1, d));
 	}

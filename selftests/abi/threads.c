@@ -302,13 +302,13 @@ static int begin_flush(threads_t *t)
 	int ret = store_delay(&t->s, 0, 0, 1500);
 
 	for (unsigned int i = 0; !ret && i < 2; i++) {
-		struct lane *lane = &d->lane[i];
+		struct scratch *scratch = &d->scratch[i];
 		struct guest_seg seg[] = {
-			{ lane->gpa + LANE_HDR, sizeof(hdr) }, { lane->gpa + LANE_STATUS, 1 },
+			{ scratch->gpa + SCRATCH_HDR, sizeof(hdr) }, { scratch->gpa + SCRATCH_STATUS, 1 },
 		};
 
-		memcpy(lane->p + LANE_HDR, &hdr, sizeof(hdr));
-		ret = gq_add(d->q[i], seg, 1, 1, lane);
+		memcpy(scratch->p + SCRATCH_HDR, &hdr, sizeof(hdr));
+		ret = gq_add(d->q[i], seg, 1, 1, scratch);
 		gq_publish(d->q[i]);
 		if (!ret)
 			ret = gq_notify(d->q[i]);
@@ -471,8 +471,8 @@ TEST_F_TIMEOUT(threads, no_more, 120)
 	if (variant->kind != DUT_NET) {
 		EXPECT_EQ(0, begin_flush(self));
 		EXPECT_EQ(0, finish(self));
-		EXPECT_EQ(0, d->lane[0].p[LANE_STATUS]);
-		EXPECT_EQ(0, d->lane[1].p[LANE_STATUS]);
+		EXPECT_EQ(0, d->scratch[0].p[SCRATCH_STATUS]);
+		EXPECT_EQ(0, d->scratch[1].p[SCRATCH_STATUS]);
 	}
 	EXPECT_EQ(0, put_file(GROUP "/pids.max", "max"));
 	EXPECT_EQ(0, dut_restart(d));

@@ -225,11 +225,11 @@ static ssize_t peer_read(int peer, unsigned char *buf, size_t size, unsigned int
 	return -ETIMEDOUT;
 }
 
-/* Send what is at the beginning of the lane's free part */
+/* Send what is at the beginning of the scratch's free part */
 static int transmit(struct dut *d, uint32_t len)
 {
 	struct guest_seg seg[] = {
-		{ d->lane[TX].gpa + LANE_HDR, HDR }, { d->lane[TX].gpa + LANE_FREE, len },
+		{ d->scratch[TX].gpa + SCRATCH_HDR, HDR }, { d->scratch[TX].gpa + SCRATCH_FREE, len },
 	};
 	void *token;
 	uint32_t used;
@@ -247,7 +247,7 @@ static const size_t lengths[] = { PAYLOAD + 2 * SEGMENT, 3600, 5000, 30000, 6500
 TEST_F(tunnel, from_the_guest)
 {
 	struct dut *d = &self->d;
-	unsigned char *hdr = d->lane[TX].p + LANE_HDR, *frame = d->lane[TX].p + LANE_FREE;
+	unsigned char *hdr = d->scratch[TX].p + SCRATCH_HDR, *frame = d->scratch[TX].p + SCRATCH_FREE;
 	unsigned char *got = malloc(70000);
 	struct tunnel_hdr want;
 
@@ -286,8 +286,8 @@ TEST_F_TIMEOUT(tunnel, extremes, 120)
 	static const uint8_t types[] = { 0x21, 0x41, 0x61, 0x24, 0x25, 0x45, 0x20, 0xa1 };
 	const unsigned int n = sizeof(offsets) / sizeof(offsets[0]);
 	struct dut *d = &self->d;
-	struct tunnel_hdr *hdr = (void *)(d->lane[TX].p + LANE_HDR), want;
-	unsigned char *frame = d->lane[TX].p + LANE_FREE, got[8192];
+	struct tunnel_hdr *hdr = (void *)(d->scratch[TX].p + SCRATCH_HDR), want;
+	unsigned char *frame = d->scratch[TX].p + SCRATCH_FREE, got[8192];
 
 	if (self->peer < 0)
 		SKIP(return, NO_TUNNELS);
@@ -332,8 +332,8 @@ static void *flip(void *arg)
 TEST_F_TIMEOUT(tunnel, header_changes, 120)
 {
 	struct dut *d = &self->d;
-	struct flipper f = { .hdr = d->lane[TX].p + LANE_HDR };
-	unsigned char *frame = d->lane[TX].p + LANE_FREE, got[8192];
+	struct flipper f = { .hdr = d->scratch[TX].p + SCRATCH_HDR };
+	unsigned char *frame = d->scratch[TX].p + SCRATCH_FREE, got[8192];
 	struct tunnel_hdr want;
 	pthread_t thread;
 
@@ -358,8 +358,8 @@ TEST_F_TIMEOUT(tunnel, header_changes, 120)
 TEST_F(tunnel, to_the_guest)
 {
 	struct dut *d = &self->d;
-	unsigned char *buf = d->lane[RX].p + LANE_FREE, *out = malloc(70000);
-	uint64_t gpa = d->lane[RX].gpa + LANE_FREE;
+	unsigned char *buf = d->scratch[RX].p + SCRATCH_FREE, *out = malloc(70000);
+	uint64_t gpa = d->scratch[RX].gpa + SCRATCH_FREE;
 	struct tunnel_hdr *hdr = (void *)out;
 
 	if (self->peer < 0)
@@ -402,20 +402,20 @@ TEST_F(tunnel, to_the_guest)
 TEST_F(tunnel, plain_frames)
 {
 	struct dut *d = &self->d;
-	struct tunnel_hdr *hdr = (void *)(d->lane[RX].p + LANE_FREE);
+	struct tunnel_hdr *hdr = (void *)(d->scratch[RX].p + SCRATCH_FREE);
 	unsigned char frame[1500], got[2048];
 
 	if (self->peer < 0)
 		SKIP(return, NO_TUNNELS);
 	for (unsigned int len = 60; len <= sizeof(frame); len += 360) {
-		struct guest_seg seg = { d->lane[RX].gpa + LANE_FREE, 2048 };
+		struct guest_seg seg = { d->scratch[RX].gpa + SCRATCH_FREE, 2048 };
 		uint32_t used;
 		void *token;
 
 		make_frame(frame, len, len, true);
 		memcpy(frame + 6, mac[0], 6);
-		memset(d->lane[TX].p, 0, HDR);
-		memcpy(d->lane[TX].p + LANE_FREE, frame, len);
+		memset(d->scratch[TX].p, 0, HDR);
+		memcpy(d->scratch[TX].p + SCRATCH_FREE, frame, len);
 		ASSERT_EQ(0, transmit(d, len));
 		ASSERT_EQ(HDR + len, peer_read(self->peer, got, sizeof(got), 0, 5000));
 		EXPECT_EQ(0, memcmp(got + HDR, frame, len));
@@ -465,8 +465,8 @@ TEST_F(tunnel, features_while_running)
 TEST_F(tunnel, headers_too_short)
 {
 	struct dut *d = &self->d;
-	struct guest_seg seg = { d->lane[TX].gpa, HDR - 1 };
-	struct guest_seg in = { d->lane[RX].gpa + LANE_FREE, 2048 };
+	struct guest_seg seg = { d->scratch[TX].gpa, HDR - 1 };
+	struct guest_seg in = { d->scratch[RX].gpa + SCRATCH_FREE, 2048 };
 	unsigned char frame[100];
 	int hdr = NET_HDR;
 
@@ -506,15 +506,15 @@ TEST(header_made_by_the_device)
 	ASSERT_EQ(0, take_tunnels(&d));
 	ASSERT_EQ(0, dut_start(&d));
 	make_frame(frame, sizeof(frame), 1, true);
-	memset(d.lane[TX].p, 0xff, HDR);
-	memcpy(d.lane[TX].p + LANE_FREE, frame, sizeof(frame));
+	memset(d.scratch[TX].p, 0xff, HDR);
+	memcpy(d.scratch[TX].p + SCRATCH_FREE, frame, sizeof(frame));
 	ASSERT_EQ(0, transmit(&d, sizeof(frame)));
 	ASSERT_EQ(sizeof(frame), dut_receive(&d, got, sizeof(got), 5000));
 	EXPECT_EQ(0, memcmp(got, frame, sizeof(frame)));
 
-	struct guest_seg seg = { d.lane[RX].gpa + LANE_FREE, 2048 };
+	struct guest_seg seg = { d.scratch[RX].gpa + SCRATCH_FREE, 2048 };
 
-	buf = d.lane[RX].p + LANE_FREE;
+	buf = d.scratch[RX].p + SCRATCH_FREE;
 	memset(buf, 0xaa, 2048);
 	make_frame(frame, sizeof(frame), 2, false);
 	ASSERT_EQ(0, gq_add(d.q[RX], &seg, 0, 1, &d));

@@ -327,16 +327,16 @@ TEST_F(ring, smallest_ring)
 			continue;
 		}
 		EXPECT_EQ(0, dut_unit(&d, RX));
-		memset(d.lane[TX].p, 0, NET_HDR);
-		make_frame(d.lane[TX].p + NET_HDR, 100, i, true);
-		seg = (struct guest_seg){ d.lane[TX].gpa, NET_HDR + 100 };
+		memset(d.scratch[TX].p, 0, NET_HDR);
+		make_frame(d.scratch[TX].p + NET_HDR, 100, i, true);
+		seg = (struct guest_seg){ d.scratch[TX].gpa, NET_HDR + 100 };
 		ASSERT_EQ(0, gq_add(d.q[TX], &seg, 1, 0, &d));
 		gq_publish(d.q[TX]);
 		gq_notify(d.q[TX]);
 		ASSERT_EQ(0, gq_wait(d.q[TX], 5000));
 		ASSERT_EQ(0, gq_get(d.q[TX], &token, &len));
 		ASSERT_EQ(100, dut_receive(&d, got, sizeof(got), 5000));
-		EXPECT_EQ(0, memcmp(got, d.lane[TX].p + NET_HDR, 100));
+		EXPECT_EQ(0, memcmp(got, d.scratch[TX].p + NET_HDR, 100));
 	}
 	dut_close(&d);
 }

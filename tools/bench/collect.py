@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reads what the lanes left behind (see lib.sh) and keeps what the report needs, in one object."""
+"""Reads what the tracks left behind (see lib.sh) and keeps what the report needs, in one object."""
 import json
 import os
 import re
 import statistics
 
-LANES = ("user", "icount1", "icount2", "guest", "idle")
+TRACKS = ("user", "icount1", "icount2", "guest", "idle")
 
 
 def read_cases(path):
@@ -18,8 +18,8 @@ def read_cases(path):
                 section = line[3:].strip()
             if line.startswith("#") or "|" not in line:
                 continue
-            name, group, lanes, contenders, targets, arguments = (w.strip() for w in line.split("|"))
-            cases[name] = {"name": name, "section": section, "set": group, "lanes": lanes.split(),
+            name, group, tracks, contenders, targets, arguments = (w.strip() for w in line.split("|"))
+            cases[name] = {"name": name, "section": section, "set": group, "tracks": tracks.split(),
                            "contenders": contenders.split(), "targets": targets.split(),
                            "arguments": arguments}
     return cases
@@ -135,8 +135,8 @@ def contender(directory, who):
 def collect(results_dir, cases):
     environment = {}
     rows = []
-    for lane in LANES:
-        base = os.path.join(results_dir, lane)
+    for track in TRACKS:
+        base = os.path.join(results_dir, track)
         if not os.path.isdir(base):
             continue
         if os.path.exists(os.path.join(base, "environment")):
@@ -147,7 +147,7 @@ def collect(results_dir, cases):
             if not os.path.isdir(directory):
                 continue
             present = {who: contender(directory, who) for who in case["contenders"]}
-            if lane.startswith("icount"):
+            if track.startswith("icount"):
                 present.pop("fio-raw", None)
-            rows.append(case | {"lane": lane, "contenders": present})
+            rows.append(case | {"track": track, "contenders": present})
     return {"environment": environment, "cases": rows}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # usage: guest.sh
 #
-# The lane with a stock guest, to be run in the test host by tools/bench/run, which sets BENCH_*. One guest has the devices
+# The track with a stock guest, to be run in the test host by tools/bench/run, which sets BENCH_*. One guest has the devices
 # of all contenders at once, so that a round can have them one after the other, in an order that is turned around each
 # time. Cases with queues= have a guest of their own with as many processors.
 #

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # usage: idle.sh
 #
-# The lane of devices that do nothing, to be run in the test host by tools/bench/run, which sets BENCH_*. Arguments of a
+# The track of devices that do nothing, to be run in the test host by tools/bench/run, which sets BENCH_*. Arguments of a
 # case: devices=, seconds=, for disks queues=.
 set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091

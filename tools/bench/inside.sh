@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # usage: inside.sh user|icount
 #
-# The lanes with a driver in userspace, to be run in the test host by tools/bench/run, which sets BENCH_*. The contenders
+# The tracks with a driver in userspace, to be run in the test host by tools/bench/run, which sets BENCH_*. The contenders
 # of a case are started one after the other and wait; then they take turns, in an order that is turned around each round.
 set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$BENCH_DIR/contenders.sh"
-lane=$1
+track=$1
 WORK=$(mktemp -d /tmp/bench.XXXXXX)
 DISKS=6
 command=()
@@ -30,7 +30,7 @@ disks() {
 	modprobe null_blk nr_devices=$DISKS gb=1 queue_mode=2 || return
 	mkdir "$WORK/ext4" "$WORK/tmpfs"
 	mount -t tmpfs tmpfs "$WORK/tmpfs" || return
-	cases_of "$lane" | grep -qE 'disk=(ext4|tmpfs)' || return 0
+	cases_of "$track" | grep -qE 'disk=(ext4|tmpfs)' || return 0
 	modprobe brd rd_nr=1 rd_size=$((256 << 10)) && mkfs.ext4 -q /dev/ram0 && mount /dev/ram0 "$WORK/ext4" || return
 	for ((i = 0; i < DISKS; i++)); do
 		head -c "$SPAN" /dev/zero | tee "$WORK/ext4/disk$i" >"$WORK/tmpfs/disk$i" || return
@@ -48,7 +48,7 @@ measure() {
 	# fio says milliseconds, and what does not wait for the machine need not be counted
 	mkdir -p "$BENCH_OUT/$name"
 	for who in "${contenders[@]}"; do
-		[[ $lane != icount || $who != fio-raw ]] || continue
+		[[ $track != icount || $who != fio-raw ]] || continue
 		if command_of "$who" "${words[@]}" && begin "$who" && turn "$name" "$who" 0; then
 			present+=("$who")
 			printf '%s\n' "${command[*]}" >"$BENCH_OUT/$name/$who.command"
@@ -74,7 +74,7 @@ measure() {
 
 results=$BENCH_OUT
 # How long a file over 9p takes is chance, and moves virtual time: it waits until the end
-[[ $lane != icount ]] || BENCH_OUT=$WORK/results
+[[ $track != icount ]] || BENCH_OUT=$WORK/results
 mkdir -p "$BENCH_OUT"
 modules || { echo "the modules do not load" && exit 1; }
 disks || { echo "the disks cannot be made" && exit 1; }
@@ -86,7 +86,7 @@ disks || { echo "the disks cannot be made" && exit 1; }
 # What comes over 9p is slow once
 cat "$VHOST_BENCH" "$BLKIO_BENCH" >/dev/null 2>&1
 
-mapfile -t lines < <(cases_of "$lane")
+mapfile -t lines < <(cases_of "$track")
 for ((k = 0; k < ${#lines[@]}; k++)); do
 	progress $((k + 1)) ${#lines[@]} "$(field 0 "${lines[k]}"): $(field 3 "${lines[k]}")"
 	measure "${lines[k]}"

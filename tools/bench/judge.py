@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Turns what was collected into rows for the report: one for each case, lane and peer, with its targets."""
+"""Turns what was collected into rows for the report: one for each case, track and peer, with its targets."""
 import stats
 
-# Of what a lane measures, what its targets can be about
+# Of what a track measures, what its targets can be about
 TIMED = ("rate", "latency")
 COUNTED = ("instr", "worker")
 EVENTS = ("kicks", "calls", "exits", "interrupts")
@@ -20,7 +20,7 @@ def check(target, value, unsure=False):
 
 def default_targets(case, peer, targets):
     """Never slower than a peer, where nothing else is said of speed."""
-    if case["lane"] not in ("user", "guest") or peer in OWN or peer.startswith("fio") or \
+    if case["track"] not in ("user", "guest") or peer in OWN or peer.startswith("fio") or \
             any(t["metric"] in TIMED for t in targets):
         return []
     return [stats.parse_target("rate>=1")]
@@ -44,7 +44,7 @@ def judge_peer(case, name, targets):
            "ratio": {}, "targets": []}
     if row["skip"]:
         return row
-    timed = case["lane"] in ("user", "guest")
+    timed = case["track"] in ("user", "guest")
     for metric in TIMED if timed else COUNTED:
         found = (stats.ratio if timed else stats.ratio_of_means)(ours, peer, metric)
         if found:
@@ -59,25 +59,25 @@ def judge_peer(case, name, targets):
 
 
 def judge(case):
-    """A case in one lane: ours, and a row for every peer."""
+    """A case in one track: ours, and a row for every peer."""
     names = list(case["contenders"])
     targets = [stats.parse_target(t) for t in case["targets"]]
     rows = []
     for name in names[1:]:
         for_it = [t for t in targets if t["peer"] == name or not t["peer"] and name not in OWN]
         rows.append(judge_peer(case, name, for_it))
-    return {"name": case["name"], "section": case["section"], "lane": case["lane"],
+    return {"name": case["name"], "section": case["section"], "track": case["track"],
             "ours": names[0], "rows": rows, "contenders": case["contenders"]}
 
 
 def once(judged):
     """Events are judged where instructions are counted, if a case is measured there: a quiet machine."""
-    quiet = {c["name"] for c in judged if c["lane"] == "icount1"}
+    quiet = {c["name"] for c in judged if c["track"] == "icount1"}
     for case in judged:
-        if case["lane"] == "icount2" or case["lane"] == "user" and case["name"] in quiet:
+        if case["track"] == "icount2" or case["track"] == "user" and case["name"] in quiet:
             for row in case["rows"]:
                 row["targets"] = [t for t in row["targets"]
-                                  if case["lane"] == "user" and t["metric"] not in EVENTS]
+                                  if case["track"] == "user" and t["metric"] not in EVENTS]
     return judged
 
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 # Shared by the parts of the benchmark that run in the test host: the table of cases, progress, where results go.
-# Sourced. BENCH_OUT is the directory of the results of this lane.
+# Sourced. BENCH_OUT is the directory of the results of this track.
 # shellcheck disable=SC2034 # used by the scripts that source this
 #
 # Below it, for every case a directory with
@@ -23,7 +23,7 @@ field() {
 	printf '%s' "${part%"${part##*[![:space:]]}"}"
 }
 
-# cases_of LANE: lines of the table that are to be measured
+# cases_of TRACK: lines of the table that are to be measured
 cases_of() {
 	local line name
 

@@ -26,11 +26,11 @@ plot '{data}' using 2:1:3:4 with xerrorbars pt 7 ps 0.8 lw 1.5 lc rgb '#20609f'
 """
 
 
-def points(judged, sections, lane, metric):
+def points(judged, sections, track, metric):
     """(label, median, low, high), the last case first: that one is at the bottom."""
     found = []
     for case in judged:
-        if case["lane"] != lane or not case["section"].startswith(sections):
+        if case["track"] != track or not case["section"].startswith(sections):
             continue
         others = [row for row in case["rows"] if row["peer"] not in judge.OWN]
         for row in others:
@@ -78,8 +78,8 @@ PICTURES = (
 def draw(judged, docs):
     """Title and name of each picture that there is something to show in."""
     drawn = []
-    for name, title, sections, lane, metric, axis, log in PICTURES:
-        found = points(judged, sections, lane, metric)
+    for name, title, sections, track, metric, axis, log in PICTURES:
+        found = points(judged, sections, track, metric)
         if not found or not shutil.which("gnuplot"):
             continue
         plot(found, os.path.join(docs, name), title, axis, log)

@@ -71,7 +71,7 @@ def timed(cases):
 
 def counts(cases):
     shown = ["kicks", "calls", "wakes", "batches"]
-    if any(c["lane"] == "guest" for c in cases):
+    if any(c["track"] == "guest" for c in cases):
         shown += ["exits", "interrupts"]
     rows = []
     for case in cases:
@@ -103,8 +103,8 @@ def counted(cases):
 
 
 def agreement(judged):
-    found = judge.agreement([c for c in judged if c["lane"] == "icount1"],
-                            [c for c in judged if c["lane"] == "icount2"])
+    found = judge.agreement([c for c in judged if c["track"] == "icount1"],
+                            [c for c in judged if c["track"] == "icount2"])
     if not found:
         return "There was one run only.\n"
     apart = [f for f in found if not f["agree"]]
@@ -131,7 +131,7 @@ def idle(cases):
 
 
 def commands(judged):
-    """Once for each case and contender: they are the same in all lanes."""
+    """Once for each case and contender: they are the same in all tracks."""
     lines = {}
     for case in judged:
         for who, c in case["contenders"].items():
@@ -140,17 +140,17 @@ def commands(judged):
     return "\n".join(f"{key}: {command}" for key, command in lines.items()) + "\n"
 
 
-def lanes(judged):
+def tracks(judged):
     """(title, text) of each table."""
     sections = list(dict.fromkeys(c["section"] for c in judged))
     for section in sections:
         mine = [c for c in judged if c["section"] == section]
-        for lane, make in (("user", timed), ("guest", timed), ("icount1", counted), ("idle", idle)):
-            cases = [c for c in mine if c["lane"] == lane]
+        for track, make in (("user", timed), ("guest", timed), ("icount1", counted), ("idle", idle)):
+            cases = [c for c in mine if c["track"] == track]
             if cases:
-                yield section, lane, make(cases)
-        quiet = [c["name"] for c in mine if c["lane"] == "icount1"]
-        cases = [c for c in mine if c["lane"] == "icount1" or c["lane"] in ("user", "guest") and
+                yield section, track, make(cases)
+        quiet = [c["name"] for c in mine if c["track"] == "icount1"]
+        cases = [c for c in mine if c["track"] == "icount1" or c["track"] in ("user", "guest") and
                  c["name"] not in quiet]
         cases = [c for c in cases if any(stats.of(x, m) for x in c["contenders"].values() for m in judge.EVENTS)]
         cases.sort(key=lambda c: [m["name"] for m in mine].index(c["name"]))
@@ -188,12 +188,12 @@ def page(data, judged, pictures):
     for title, name in pictures:
         out.append(f"![{title}]({name})\n")
     last = None
-    for section, lane, text in lanes(judged):
+    for section, track, text in tracks(judged):
         if section != last:
             out.append(f"## {section}\n")
             last = section
-        out.append(f"### {HEADS[lane]}\n\n{NOTES[lane]}\n\n{text}")
-    if any(c["lane"] == "icount1" for c in judged):
+        out.append(f"### {HEADS[track]}\n\n{NOTES[track]}\n\n{text}")
+    if any(c["track"] == "icount1" for c in judged):
         out.append("## Are the counted instructions repeatable?\n\n" + agreement(judged))
     out.append("## Commands\n\nFiles and nodes without their directories.\n\n" +
                "\n".join("    " + line for line in commands(judged).splitlines()) + "\n")
@@ -202,9 +202,9 @@ def page(data, judged, pictures):
 
 def text(data, judged):
     out = []
-    for section, lane, body in lanes(judged):
-        out.append(f"\n{section}, {HEADS[lane].lower()}\n{body}")
-    if any(c["lane"] == "icount1" for c in judged):
+    for section, track, body in tracks(judged):
+        out.append(f"\n{section}, {HEADS[track].lower()}\n{body}")
+    if any(c["track"] == "icount1" for c in judged):
         out.append(agreement(judged))
     c = judge.tally(judged)
     out.append(f"{summary(c)}; Linux {data['environment'].get('kernel', '?')}")
