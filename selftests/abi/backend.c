@@ -84,23 +84,9 @@ FIXTURE(dev) {
 
 FIXTURE_VARIANT(dev) {
 	enum dut_kind kind;
-	unsigned long backend;
 };
 
-FIXTURE_VARIANT_ADD(dev, net) {
-	.kind = DUT_NET,
-	.backend = VHOST_NET_SET_BACKEND,
-};
-
-FIXTURE_VARIANT_ADD(dev, blk) {
-	.kind = DUT_BLK,
-	.backend = VHOST_BLK_SET_BACKEND,
-};
-
-FIXTURE_VARIANT_ADD(dev, vdpa) {
-	.kind = DUT_VDPA,
-	.backend = VHOST_BLK_SET_BACKEND,
-};
+DUT_EACH(dev)
 
 FIXTURE_SETUP(dev)
 {
@@ -125,7 +111,7 @@ TEST_F(dev, backend_of_wrong_kind)
 	ASSERT_EQ(0, guest_queue_program(self->d.q[0]));
 	for (unsigned int i = 0; i < self->n; i++) {
 		int want = variant->kind == DUT_NET ? -ENOTSOCK : -EINVAL;
-		int ret = vring_file(fd, variant->backend, 0, self->w[i].fd);
+		int ret = vring_file(fd, dut_backend(variant->kind), 0, self->w[i].fd);
 
 		/* opened with O_PATH, or for writing only: no file at all to a disk */
 		if (variant->kind != DUT_NET && (!strcmp(self->w[i].what, "O_PATH") ||
@@ -137,15 +123,15 @@ TEST_F(dev, backend_of_wrong_kind)
 			TH_LOG("%s", self->w[i].what);
 	}
 	EXPECT_EQ(variant->kind == DUT_NET ? -ENOTSOCK : -EINVAL,
-		  vring_file(fd, variant->backend, 0, efd));
+		  vring_file(fd, dut_backend(variant->kind), 0, efd));
 	if (variant->kind == DUT_NET) {
-		EXPECT_EQ(-ENOTSOCK, vring_file(fd, variant->backend, 0, disk));
+		EXPECT_EQ(-ENOTSOCK, vring_file(fd, dut_backend(variant->kind), 0, disk));
 	}
 	close(disk);
-	EXPECT_EQ(-EBADF, vring_file(fd, variant->backend, 0, disk));
-	EXPECT_EQ(-EBADF, vring_file(fd, variant->backend, 0, -2));
-	EXPECT_EQ(-EBADF, vring_file(fd, variant->backend, 0, 0x7fffffff));
-	EXPECT_EQ(-EBADF, vring_file(fd, variant->backend, 0, 1 << 20));
+	EXPECT_EQ(-EBADF, vring_file(fd, dut_backend(variant->kind), 0, disk));
+	EXPECT_EQ(-EBADF, vring_file(fd, dut_backend(variant->kind), 0, -2));
+	EXPECT_EQ(-EBADF, vring_file(fd, dut_backend(variant->kind), 0, 0x7fffffff));
+	EXPECT_EQ(-EBADF, vring_file(fd, dut_backend(variant->kind), 0, 1 << 20));
 	close(efd);
 	/* nothing of that has left its mark */
 	ASSERT_EQ(0, dut_start(&self->d));
@@ -160,7 +146,7 @@ TEST_F(dev, refused_backend_while_running)
 	ASSERT_EQ(0, dut_start(&self->d));
 	EXPECT_EQ(0, dut_units(&self->d, 0, 3));
 	for (unsigned int i = 0; i < self->n; i++) {
-		EXPECT_GT(0, vring_file(fd, variant->backend, 0, self->w[i].fd));
+		EXPECT_GT(0, vring_file(fd, dut_backend(variant->kind), 0, self->w[i].fd));
 	}
 	EXPECT_EQ(0, dut_units(&self->d, 0, 3));
 	EXPECT_EQ(0, dut_units(&self->d, 1, 3));
@@ -321,12 +307,12 @@ TEST_F(dev, stop_at_any_moment)
 			struct vhost_vring_state s = { .index = i };
 
 			if (variant->kind != DUT_VDPA) {
-				EXPECT_EQ(0, vring_file(fd, variant->backend, i, -1));
+				EXPECT_EQ(0, vring_file(fd, dut_backend(variant->kind), i, -1));
 			}
 			EXPECT_EQ(0, xioctl(fd, VHOST_GET_VRING_BASE, &s));
 			EXPECT_EQ(0, xioctl(fd, VHOST_GET_VRING_BASE, &s));
 			if (variant->kind != DUT_VDPA) {
-				EXPECT_EQ(0, vring_file(fd, variant->backend, i, -1));
+				EXPECT_EQ(0, vring_file(fd, dut_backend(variant->kind), i, -1));
 			}
 		}
 		if (!round) {

@@ -266,9 +266,7 @@ FIXTURE_VARIANT(error) {
 	enum dut_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(error, net) { .kind = DUT_NET };
-FIXTURE_VARIANT_ADD(error, blk) { .kind = DUT_BLK };
-FIXTURE_VARIANT_ADD(error, vdpa) { .kind = DUT_VDPA };
+DUT_EACH(error)
 
 FIXTURE_SETUP(error)
 {

@@ -21,8 +21,6 @@
 
 #define BLOCK	4096
 
-static const char * const node_of[] = { NODE_NET, NODE_BLK, NODE_VDPA };
-
 static int complain(struct dut *d, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -32,7 +30,7 @@ static int complain(struct dut *d, int err, const char *fmt, ...)
 
 	if (d->quiet)
 		return err;
-	printf("# %s: ", node_of[d->kind]);
+	printf("# %s: ", dut_node(d->kind));
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
@@ -103,6 +101,20 @@ static int negotiate(struct dut *d)
 	return guest_set_features(d->g, offered);
 }
 
+const char *dut_node(enum dut_kind kind)
+{
+	static const char *const nodes[] = {
+		[DUT_NET] = NODE_NET, [DUT_BLK] = NODE_BLK, [DUT_VDPA] = NODE_VDPA,
+	};
+
+	return nodes[kind];
+}
+
+unsigned long dut_backend(enum dut_kind kind)
+{
+	return kind == DUT_NET ? VHOST_NET_SET_BACKEND : VHOST_BLK_SET_BACKEND;
+}
+
 int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 {
 	int ret;
@@ -120,7 +132,7 @@ int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 	ret = open_backend(d);
 	if (ret)
 		return complain(d, ret, "backend");
-	ret = guest_open(&d->g, node_of[kind], kind == DUT_NET ? GUEST_NET : GUEST_BLK);
+	ret = guest_open(&d->g, dut_node(kind), kind == DUT_NET ? GUEST_NET : GUEST_BLK);
 	if (!ret)
 		ret = attach(d);
 	if (!ret)
@@ -141,7 +153,7 @@ int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 	if (!ret && !d->opts.stopped)
 		ret = dut_start(d);
 	if (ret)
-		printf("# %s: %s\n", node_of[kind], guest_error(d->g));
+		printf("# %s: %s\n", dut_node(kind), guest_error(d->g));
 	return ret;
 }
 
@@ -386,6 +398,24 @@ static int unit_blk(struct dut *d, unsigned int qi)
 		return complain(d, -EBADMSG, "queue %u: block %u is not what was written", qi,
 				scratch->seq);
 	return 0;
+}
+
+int dut_add(struct dut *d, unsigned int qi)
+{
+	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_GET_ID) };
+	struct scratch *l = &d->scratch[qi];
+	struct guest_seg seg[] = {
+		{ l->gpa + SCRATCH_HDR, sizeof(hdr) },
+		{ l->gpa + SCRATCH_FREE, VIRTIO_BLK_ID_BYTES },
+		{ l->gpa + SCRATCH_STATUS, 1 },
+	};
+
+	if (d->kind != DUT_NET) {
+		memcpy(l->p + SCRATCH_HDR, &hdr, sizeof(hdr));
+		return gq_add(d->q[qi], seg, 1, 2, d);
+	}
+	seg[0] = (struct guest_seg){ l->gpa + SCRATCH_FREE, qi == RX ? 4096 : NET_HDR + 60 };
+	return gq_add(d->q[qi], seg, qi == TX, qi == RX, d);
 }
 
 int dut_unit(struct dut *d, unsigned int qi)

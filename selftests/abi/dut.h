@@ -25,6 +25,19 @@ enum dut_kind {
 	DUT_VDPA,
 };
 
+/* dut_node(), dut_backend() - the node of a kind, and the request that attaches its backend */
+const char *dut_node(enum dut_kind kind);
+unsigned long dut_backend(enum dut_kind kind);
+
+/* For fixtures whose variants differ in their @kind alone: one for each, or for each kind of disk */
+#define DUT_EACH(fixture)								\
+	FIXTURE_VARIANT_ADD(fixture, net) { .kind = DUT_NET };				\
+	DUT_EACH_DISK(fixture)
+
+#define DUT_EACH_DISK(fixture)								\
+	FIXTURE_VARIANT_ADD(fixture, blk) { .kind = DUT_BLK };				\
+	FIXTURE_VARIANT_ADD(fixture, vdpa) { .kind = DUT_VDPA };
+
 /**
  * struct dut_opts - what differs from the usual; all zero is usual
  * @num: ring size, 0 is 64
@@ -105,6 +118,12 @@ void dut_forget(struct dut *d);
 /* dut_unit() - a packet, or a block written and read back; verified.  0 or -errno, with the reason */
 int dut_unit(struct dut *d, unsigned int qi);
 int dut_units(struct dut *d, unsigned int qi, unsigned int n);
+
+/*
+ * dut_add() - a chain that is not published and whose contents do not matter: a buffer of 4096 bytes for a
+ * packet, a frame of 60, or a request for a disk's id. gq_get() gives @d as its token
+ */
+int dut_add(struct dut *d, unsigned int qi);
 
 /* dut_message() - an IOTLB message about memory that may be read and written.  vDPA only */
 int dut_message(struct dut *d, uint8_t type, uint64_t iova, uint64_t size, const void *p);

@@ -182,17 +182,7 @@ FIXTURE_VARIANT(fault) {
 	enum dut_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(fault, net) {
-	.kind = DUT_NET,
-};
-
-FIXTURE_VARIANT_ADD(fault, blk) {
-	.kind = DUT_BLK,
-};
-
-FIXTURE_VARIANT_ADD(fault, vdpa) {
-	.kind = DUT_VDPA,
-};
+DUT_EACH(fault)
 
 FIXTURE_SETUP(fault)
 {

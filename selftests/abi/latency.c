@@ -80,13 +80,7 @@ FIXTURE_VARIANT(one_tag) {
 	enum dut_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(one_tag, blk) {
-	.kind = DUT_BLK,
-};
-
-FIXTURE_VARIANT_ADD(one_tag, vdpa) {
-	.kind = DUT_VDPA,
-};
+DUT_EACH_DISK(one_tag)
 
 FIXTURE_SETUP(one_tag)
 {

@@ -21,23 +21,9 @@ FIXTURE(leak) {
 
 FIXTURE_VARIANT(leak) {
 	enum dut_kind kind;
-	const char *path;
 };
 
-FIXTURE_VARIANT_ADD(leak, net) {
-	.kind = DUT_NET,
-	.path = NODE_NET,
-};
-
-FIXTURE_VARIANT_ADD(leak, blk) {
-	.kind = DUT_BLK,
-	.path = NODE_BLK,
-};
-
-FIXTURE_VARIANT_ADD(leak, vdpa) {
-	.kind = DUT_VDPA,
-	.path = NODE_VDPA,
-};
+DUT_EACH(leak)
 
 FIXTURE_SETUP(leak)
 {
@@ -93,10 +79,10 @@ TEST_F_TIMEOUT(leak, open_and_close, 120)
 	char buf[128];
 
 	for (unsigned int i = 0; i < 100; i++)
-		close(xopen(variant->path));
+		close(xopen(dut_node(variant->kind)));
 	ASSERT_EQ(0, begin(self));
 	for (unsigned int i = 0; i < n; i++) {
-		int fd = xopen(variant->path);
+		int fd = xopen(dut_node(variant->kind));
 
 		ASSERT_LE(0, fd);
 		/* owned each second time */
@@ -116,7 +102,7 @@ TEST_F_TIMEOUT(leak, eventfds, 120)
 		VHOST_VDPA_SET_CONFIG_CALL,
 	};
 	unsigned int n = many(10000) / 3, kinds = variant->kind == DUT_VDPA ? 4 : 3;
-	int fd = xopen(variant->path);
+	int fd = xopen(dut_node(variant->kind));
 	char buf[128];
 
 	ASSERT_LE(0, fd);

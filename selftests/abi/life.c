@@ -20,28 +20,14 @@ FIXTURE(life) {
 
 FIXTURE_VARIANT(life) {
 	enum dut_kind kind;
-	const char *path;
 };
 
-FIXTURE_VARIANT_ADD(life, net) {
-	.kind = DUT_NET,
-	.path = NODE_NET,
-};
-
-FIXTURE_VARIANT_ADD(life, blk) {
-	.kind = DUT_BLK,
-	.path = NODE_BLK,
-};
-
-FIXTURE_VARIANT_ADD(life, vdpa) {
-	.kind = DUT_VDPA,
-	.path = NODE_VDPA,
-};
+DUT_EACH(life)
 
 FIXTURE_SETUP(life)
 {
 	self->kind = variant->kind;
-	self->path = variant->path;
+	self->path = dut_node(variant->kind);
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, self->socket));
 }
 

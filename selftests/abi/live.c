@@ -18,23 +18,9 @@ FIXTURE(live) {
 
 FIXTURE_VARIANT(live) {
 	enum dut_kind kind;
-	unsigned long backend;
 };
 
-FIXTURE_VARIANT_ADD(live, net) {
-	.kind = DUT_NET,
-	.backend = VHOST_NET_SET_BACKEND,
-};
-
-FIXTURE_VARIANT_ADD(live, blk) {
-	.kind = DUT_BLK,
-	.backend = VHOST_BLK_SET_BACKEND,
-};
-
-FIXTURE_VARIANT_ADD(live, vdpa) {
-	.kind = DUT_VDPA,
-	.backend = VHOST_BLK_SET_BACKEND,
-};
+DUT_EACH(live)
 
 FIXTURE_SETUP(live)
 {
@@ -225,21 +211,8 @@ TEST_F_TIMEOUT(live, kick_eventfd_replaced, 120)
 /* What queue 1 can do without a kick, or an answer from here: a frame to the TAP, or a flush */
 static int add_silently(struct dut *d)
 {
-	struct scratch *scratch = &d->scratch[1];
-	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_FLUSH) };
-	struct guest_seg seg[2] = { { scratch->gpa + SCRATCH_HDR, sizeof(hdr) } };
-	bool net = d->kind == DUT_NET;
-	int ret;
+	int ret = dut_add(d, 1);
 
-	if (net) {
-		memset(scratch->p + SCRATCH_HDR, 0, NET_HDR);
-		make_frame(scratch->p + SCRATCH_HDR + NET_HDR, 60, 0, true);
-		seg[0].len = NET_HDR + 60;
-	} else {
-		memcpy(scratch->p + SCRATCH_HDR, &hdr, sizeof(hdr));
-		seg[1] = (struct guest_seg){ scratch->gpa + SCRATCH_DATA, 1 };
-	}
-	ret = gq_add(d->q[1], seg, 1, net ? 0 : 1, d);
 	gq_publish(d->q[1]);
 	return ret;
 }
@@ -305,11 +278,11 @@ TEST_F_TIMEOUT(live, stop_and_go, 120)
 			ASSERT_EQ(0, xioctl(d->g->fd, VHOST_VDPA_SET_VRING_ENABLE, &s[qi]));
 		} else {
 			if (i % 3) {
-				ASSERT_EQ(0, vring_file(d->g->fd, variant->backend, qi, -1));
+				ASSERT_EQ(0, vring_file(d->g->fd, dut_backend(variant->kind), qi, -1));
 			}
 			ASSERT_EQ(0, xioctl(d->g->fd, VHOST_GET_VRING_BASE, &s[qi]));
 			ASSERT_EQ(0, xioctl(d->g->fd, VHOST_SET_VRING_BASE, &s[qi]));
-			ASSERT_EQ(0, vring_file(d->g->fd, variant->backend, qi, d->backend));
+			ASSERT_EQ(0, vring_file(d->g->fd, dut_backend(variant->kind), qi, d->backend));
 		}
 		if (i % 8 == 0)
 			sleep_ms(2);
@@ -361,7 +334,7 @@ TEST_F_TIMEOUT(live, number_of_file_changes, 120)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, change_number, &p));
 	/* at least n times, and until a backend was taken and one refused */
 	for (unsigned int i = 0; i < n || (seen != 3 && time(NULL) < end); i++) {
-		int ret = vring_file(d->g->fd, variant->backend, 0, p.number);
+		int ret = vring_file(d->g->fd, dut_backend(variant->kind), 0, p.number);
 
 		EXPECT_TRUE(!ret || ret == -EBADF || ret == -ENOTSOCK || ret == -EINVAL)
 			TH_LOG("backend: %d", ret);
@@ -372,7 +345,7 @@ TEST_F_TIMEOUT(live, number_of_file_changes, 120)
 		ret = vring_file(d->g->fd, VHOST_SET_VRING_CALL, 0, p.number);
 		EXPECT_TRUE(!ret || ret == -EBADF || ret == -EINVAL)
 			TH_LOG("call: %d", ret);
-		EXPECT_EQ(0, vring_file(d->g->fd, variant->backend, 0, -1));
+		EXPECT_EQ(0, vring_file(d->g->fd, dut_backend(variant->kind), 0, -1));
 	}
 	atomic_store(&p.stop, true);
 	pthread_join(thread, NULL);
@@ -407,7 +380,7 @@ static void *bang(void *arg)
 
 TEST_F_TIMEOUT(live, two_threads, 120)
 {
-	struct pair p = { &self->d, variant->kind == DUT_VDPA ? 0 : variant->backend, many(100) };
+	struct pair p = { &self->d, variant->kind == DUT_VDPA ? 0 : dut_backend(variant->kind), many(100) };
 	struct mover m;
 	pthread_t t[2];
 

@@ -285,17 +285,7 @@ FIXTURE_VARIANT(under) {
 	enum dut_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(under, net) {
-	.kind = DUT_NET,
-};
-
-FIXTURE_VARIANT_ADD(under, blk) {
-	.kind = DUT_BLK,
-};
-
-FIXTURE_VARIANT_ADD(under, vdpa) {
-	.kind = DUT_VDPA,
-};
+DUT_EACH(under)
 
 FIXTURE_SETUP(under)
 {

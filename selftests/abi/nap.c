@@ -25,10 +25,6 @@
 /* ms until it is over, whatever there was of it */
 #define OVER_MS		30
 
-/* Chains in flight share these buffers: nobody looks at what is in there */
-#define BUFFER		(SCRATCH_FREE)
-#define BUFFER_LEN	4096
-
 FIXTURE(nap) {
 	struct dut d;
 };
@@ -103,24 +99,6 @@ static void spin(unsigned int ms)
 		;
 }
 
-static int add(struct dut *d, unsigned int qi)
-{
-	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_GET_ID) };
-	struct scratch *l = &d->scratch[qi];
-	struct guest_seg seg[] = {
-		{ l->gpa + SCRATCH_HDR, sizeof(hdr) },
-		{ l->gpa + BUFFER, VIRTIO_BLK_ID_BYTES },
-		{ l->gpa + SCRATCH_STATUS, 1 },
-	};
-
-	if (d->kind != DUT_NET) {
-		memcpy(l->p + SCRATCH_HDR, &hdr, sizeof(hdr));
-		return gq_add(d->q[qi], seg, 1, 2, d);
-	}
-	seg[0] = (struct guest_seg){ l->gpa + BUFFER, qi == RX ? BUFFER_LEN : NET_HDR + 60 };
-	return gq_add(d->q[qi], seg, qi == TX, qi == RX, d);
-}
-
 /* @n chains, of which the queue learns if it asked to; for RX, packets that need them */
 static int put(struct dut *d, unsigned int qi, unsigned int n)
 {
@@ -132,7 +110,7 @@ static int put(struct dut *d, unsigned int qi, unsigned int n)
 
 	memset(msg, 0, sizeof(msg));
 	for (unsigned int i = 0; !ret && i < n; i++) {
-		ret = add(d, qi);
+		ret = dut_add(d, qi);
 		msg[i].msg_hdr.msg_iov = &iov;
 		msg[i].msg_hdr.msg_iovlen = 1;
 	}

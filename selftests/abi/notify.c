@@ -19,10 +19,6 @@
 /* Chains that wait for a start */
 #define WAITING	3
 
-/* Chains in flight share these buffers: nobody looks at what is in there */
-#define BUFFER		SCRATCH_FREE
-#define BUFFER_LEN	4096
-
 static int fresh(void)
 {
 	return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -51,23 +47,11 @@ static int set_call(struct dut *d, unsigned int qi, int fd)
 /* A chain, and for queue RX a packet for it; the device is not kicked */
 static int add(struct dut *d, unsigned int qi)
 {
-	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_GET_ID) };
-	struct scratch *l = &d->scratch[qi];
-	struct guest_seg seg[] = {
-		{ l->gpa + SCRATCH_HDR, sizeof(hdr) },
-		{ l->gpa + BUFFER, VIRTIO_BLK_ID_BYTES },
-		{ l->gpa + SCRATCH_STATUS, 1 },
-	};
 	unsigned char frame[60];
 
-	if (d->kind != DUT_NET) {
-		memcpy(l->p + SCRATCH_HDR, &hdr, sizeof(hdr));
-		return gq_add(d->q[qi], seg, 1, 2, d);
-	}
-	seg[0] = (struct guest_seg){ l->gpa + BUFFER, qi == RX ? BUFFER_LEN : NET_HDR + 60 };
 	make_frame(frame, sizeof(frame), 0, false);
-	return gq_add(d->q[qi], seg, qi == TX, qi == RX, d) ?:
-	       qi == RX ? dut_send(d, frame, sizeof(frame)) : 0;
+	return dut_add(d, qi) ?:
+	       d->kind == DUT_NET && qi == RX ? dut_send(d, frame, sizeof(frame)) : 0;
 }
 
 /* @n chains are available, and the driver waits to be called */

@@ -41,13 +41,7 @@ FIXTURE_VARIANT(pool) {
 	enum dut_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(pool, blk) {
-	.kind = DUT_BLK,
-};
-
-FIXTURE_VARIANT_ADD(pool, vdpa) {
-	.kind = DUT_VDPA,
-};
+DUT_EACH_DISK(pool)
 
 FIXTURE_SETUP(pool)
 {

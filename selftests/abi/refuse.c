@@ -66,23 +66,9 @@ FIXTURE(refuse) {
 
 FIXTURE_VARIANT(refuse) {
 	enum dut_kind kind;
-	unsigned long backend;
 };
 
-FIXTURE_VARIANT_ADD(refuse, net) {
-	.kind = DUT_NET,
-	.backend = VHOST_NET_SET_BACKEND,
-};
-
-FIXTURE_VARIANT_ADD(refuse, blk) {
-	.kind = DUT_BLK,
-	.backend = VHOST_BLK_SET_BACKEND,
-};
-
-FIXTURE_VARIANT_ADD(refuse, vdpa) {
-	.kind = DUT_VDPA,
-	.backend = VHOST_BLK_SET_BACKEND,
-};
+DUT_EACH(refuse)
 
 FIXTURE_SETUP(refuse)
 {
@@ -221,7 +207,7 @@ TEST_F(refuse, backend)
 	for (unsigned int i = 0; i < 5; i++) {
 		ASSERT_LE(0, files[i]);
 		for (unsigned int qi = 0; qi < 2; qi++) {
-			EXPECT_GT(0, vring_file(d->g->fd, variant->backend, qi, files[i]))
+			EXPECT_GT(0, vring_file(d->g->fd, dut_backend(variant->kind), qi, files[i]))
 				TH_LOG("file %u", i);
 		}
 		EXPECT_EQ(0, goes_on(d))
@@ -229,7 +215,7 @@ TEST_F(refuse, backend)
 	}
 	/* and one that is */
 	for (unsigned int qi = 0; variant->kind != DUT_VDPA && qi < 2; qi++) {
-		EXPECT_EQ(0, vring_file(d->g->fd, variant->backend, qi, d->backend));
+		EXPECT_EQ(0, vring_file(d->g->fd, dut_backend(variant->kind), qi, d->backend));
 	}
 	EXPECT_EQ(0, goes_on(d));
 	for (unsigned int i = 0; i < 5; i++)
@@ -364,7 +350,7 @@ TEST_F(refuse, locked_memory)
 	/* what runs has its memory already */
 	ASSERT_EQ(0, lock_at_most(0));
 	for (unsigned int qi = 0; variant->kind != DUT_VDPA && qi < 2; qi++) {
-		EXPECT_EQ(0, vring_file(d->g->fd, variant->backend, qi, d->backend));
+		EXPECT_EQ(0, vring_file(d->g->fd, dut_backend(variant->kind), qi, d->backend));
 	}
 	EXPECT_EQ(0, goes_on(d));
 

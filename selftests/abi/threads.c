@@ -182,17 +182,7 @@ FIXTURE_VARIANT(threads) {
 	enum dut_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(threads, net) {
-	.kind = DUT_NET,
-};
-
-FIXTURE_VARIANT_ADD(threads, blk) {
-	.kind = DUT_BLK,
-};
-
-FIXTURE_VARIANT_ADD(threads, vdpa) {
-	.kind = DUT_VDPA,
-};
+DUT_EACH(threads)
 
 typedef FIXTURE_DATA(threads) threads_t;
 
