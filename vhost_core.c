@@ -62,7 +62,8 @@ static bool vhl_is_running(struct vhl_dev *dev)
 int vhl_get_features(struct vhl_dev *dev, u64 *features)
 {
 	memset(features, 0, VHL_FEATURE_WORDS * sizeof(*features));
-	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) | vhl_ring_features() | dev->node->dialect->features;
+	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) | vhl_ring_features() |
+		      dev->node->dialect->features;
 	return dev->node->ops->features ? dev->node->ops->features(dev, features) : 0;
 }
 
@@ -136,8 +137,8 @@ void vhl_dev_reset(struct vhl_dev *dev)
 }
 
 /*
- * Attach a file to a queue and start it. One that is running goes over to the file with its ring as it
- * is: addresses that were set meanwhile are for the next start.
+ * Attach a file to a queue and start it. One that is running goes over to the file with its ring as
+ * it is: addresses that were set meanwhile are for the next start.
  */
 static int vhl_attach_vq(struct vhl_vq *vq, struct file *file)
 {

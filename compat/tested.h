@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A kernel that is newer than what vhost-lite was tested with: what it needs is probed for, and what
- * is missing does not compile; but what changed without a sign does.  Included once.
+ * A kernel that is newer than what vhost-lite was tested with: what it needs is probed for, and
+ * what is missing does not compile; but what changed without a sign does. Included once.
  */
 #ifndef VHL_COMPAT_TESTED_H
 #define VHL_COMPAT_TESTED_H

@@ -21,8 +21,8 @@ struct vhl_thread {
 
 /*
  * Work that others leave for a task on its way back to user space (last references of files, the
- * scheduler's throttling since 6.18) would wait for ever: there is no such way. The task looks for it
- * where it looks for signals.
+ * scheduler's throttling since 6.18) would wait for ever: there is no such way. The task looks for
+ * it where it looks for signals.
  */
 static bool thread_run(void *data)
 {

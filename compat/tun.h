@@ -98,7 +98,9 @@ static inline unsigned int vhl_tun_consume(struct file *file, struct ptr_ring *r
 #endif
 }
 
-/* vhl_tun_free() - a packet that was taken: tun.ko's do nothing in a kernel that has macvtap alone */
+/*
+ * vhl_tun_free() - a packet that was taken: tun.ko's do nothing in a kernel that has macvtap alone
+ */
 static inline void vhl_tun_free(void *packet)
 {
 #if IS_ENABLED(CONFIG_TUN)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Chains: what all ring formats share. Translation of buffers and of indirect tables, for what is not
- * simply in a region that is known (ring_format.h).
+ * Chains: what all ring formats share. Translation of buffers and of indirect tables, for what is
+ * not simply in a region that is known (ring_format.h).
  */
 #include <linux/kernel.h>
 

@@ -16,7 +16,7 @@ struct vhl_thread;
 /**
  * struct vhl_dialect - what clients speak
  *
- * @ioctl:	requests other than the backend's, -ENOIOCTLCMD for unknown ones.  Holding dev->mutex
+ * @ioctl: requests other than the backend's, -ENOIOCTLCMD for unknown ones. Holding dev->mutex
  * @broken:	a queue of the device broke.  Process context, holding its vq->mutex.  Optional
  * @show:	lines of its own for fdinfo.  Holding dev->mutex.  Optional
  * @features:	bits that it offers besides those of the rings and the device type

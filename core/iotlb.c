@@ -26,9 +26,9 @@ static void iotlb_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
 }
 
 /*
- * A ring that is not all there yet is no error. A queue that does not start although it is signals its
- * error eventfd, and fails the message that mapped any of it (@first to @last); every later message
- * tries again.
+ * A ring that is not all there yet is no error. A queue that does not start although it is signals
+ * its error eventfd, and fails the message that mapped any of it (@first to @last); every later
+ * message tries again.
  */
 static int iotlb_restart_rings(struct vhl_dev *dev, u64 first, u64 last)
 {

@@ -84,8 +84,8 @@ void vhl_mem_del(struct vhl_mem *mem, u64 first, u64 last)
 
 /*
  * Addresses share a slot of the cache within pieces of the size that most regions have: smaller
- * pieces would fill the slots with one and the same region, in larger ones many regions would be after
- * the same slot.
+ * pieces would fill the slots with one and the same region, in larger ones many regions would be
+ * after the same slot.
  */
 void vhl_mem_changed(struct vhl_mem *mem)
 {

@@ -2,10 +2,10 @@
 /*
  * Guest memory: a map from guest address (GPA or IOVA) to the owner's virtual address.
  *
- * Regions do not overlap. A map knows no device: whose it is, when it changes and who has to wait for
- * that is umem.c's concern. Queues read the map of their device with their mutex held, umem.c changes
- * it with the mutexes of all of them held; so a map changes between two turns of a queue, never during
- * one, and a region that was found in it stays as it is until then.
+ * Regions do not overlap. A map knows no device: whose it is, when it changes and who has to wait
+ * for that is umem.c's concern. Queues read the map of their device with their mutex held, umem.c
+ * changes it with the mutexes of all of them held; so a map changes between two turns of a queue,
+ * never during one, and a region that was found in it stays as it is until then.
  */
 #ifndef VHL_MEM_H
 #define VHL_MEM_H
@@ -27,8 +27,8 @@
  * @down: from 32 bits to an index
  *
  * What is in a slot may be useless but never wrong: it is a region of the present map, and a reader
- * looks whether the address is in there. All queues of a device fill the slots, without a lock; a change
- * of the map empties them.
+ * looks whether the address is in there. All queues of a device fill the slots, without a lock; a
+ * change of the map empties them.
  */
 struct vhl_region_cache {
 	const struct vhost_iotlb_map **slot;
@@ -69,8 +69,8 @@ void vhl_mem_free(struct vhl_mem *mem);
  *
  * Followed by vhl_mem_changed(), once for several regions.
  *
- * Return: 0; -EINVAL for what is empty, wraps around or cannot be the owner's; -EEXIST where it overlaps
- * a region; -ENOSPC with as many regions as there may be; -ENOMEM.
+ * Return: 0; -EINVAL for what is empty, wraps around or cannot be the owner's; -EEXIST where it
+ * overlaps a region; -ENOSPC with as many regions as there may be; -ENOMEM.
  */
 int __must_check vhl_mem_add(struct vhl_mem *mem, u64 start, u64 size, u64 uaddr, u32 perm);
 

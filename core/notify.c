@@ -39,9 +39,9 @@ static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 		trace_vhl_kick(vq);
 	} else {
 		/*
-		 * What there is to see before the look at the flags; pairs with vhl_idle_awake() and
-		 * vhl_poll_listen(). A nap that has not ended yet is followed by a turn that sees
-		 * it, and so is a wait for the driver. The lock is that of the wait queue.
+		 * What there is to see before the look at the flags; pairs with vhl_idle_awake()
+		 * and vhl_poll_listen(). A nap that has not ended yet is followed by a turn that
+		 * sees it, and so is a wait for the driver. The lock is that of the wait queue.
 		 */
 		smp_mb__after_spinlock();
 		if (READ_ONCE(vq->napping)) {
@@ -326,7 +326,9 @@ int vhl_vq_set_err(struct vhl_vq *vq, int fd)
 	ret = eventfd_get(fd, &ctx);
 	if (ret)
 		return ret;
-	/* a queue that waits for its ring to be mapped, and has it, is one that did not start again */
+	/*
+	 * a queue that waits for its ring to be mapped, and has it, is one that did not start again
+	 */
 	failed = vq->state == VHL_VQ_UNMAPPED && !vq->dev->in_batch && vhl_ring_is_mapped(vq);
 	vhl_vq_lock(vq);
 	swap(vq->err, ctx);

@@ -44,8 +44,8 @@ static struct vhl_ring_extent ring_extent(const struct vhl_vq *vq, enum vhl_ring
 }
 
 /*
- * The owner's address of a piece of a ring area that lies within one page. Where rings are not named by
- * IOVA they are by that address already.
+ * The owner's address of a piece of a ring area that lies within one page. Where rings are not
+ * named by IOVA they are by that address already.
  */
 static int ring_hva(const struct vhl_dev *dev, u64 addr, size_t len, u32 perm, unsigned long *hva)
 {

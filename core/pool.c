@@ -8,8 +8,8 @@
  * be more; so a job waits for others only if that many of them block, or no thread could be made.
  *
  * Most jobs hardly block, and to wake a thread for each would cost more than they do. So one thread
- * at a time is woken. When it takes a job and there are more, it wakes the next one; if that comes to
- * run only after this one has done them all, because there is no other CPU, nothing is lost.
+ * at a time is woken. When it takes a job and there are more, it wakes the next one; if that comes
+ * to run only after this one has done them all, because there is no other CPU, nothing is lost.
  *
  * Threads that have had nothing to do for long are stopped by one that goes idle itself. A device
  * that is idle as a whole keeps those that it has.
@@ -151,7 +151,9 @@ static int pool_grown(struct vhl_pool *pool, struct vhl_pooled *t, struct vhl_th
 		t->thread = thread;
 		list_add(&t->node, &pool->threads);
 		pool->named++;
-		/* it did not go on before it was there; under the lock, for it may be stopped now */
+		/*
+		 * it did not go on before it was there; under the lock, for it may be stopped now
+		 */
 		vhl_thread_wake(thread);
 	} else {
 		pool->num--;
@@ -218,7 +220,10 @@ static bool pool_go_idle(struct vhl_pool *pool, struct vhl_pooled *t)
 {
 	struct vhl_pooled *other = NULL;
 
-	/* one that was made just now waits until it is on the list of all, one that leaves for its end */
+	/*
+	 * one that was made just now waits until it is on the list of all, one that leaves for its
+	 * end
+	 */
 	if (list_empty(&t->idle) && t->thread && !t->leaving) {
 		other = pool_shrink(pool);
 		/* idle only when that is done: an idle thread that is woken has to come at once */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest memory of many regions: a cache that spares most searches of the map. Plain C, also compiled
- * in userspace.
+ * Guest memory of many regions: a cache that spares most searches of the map. Plain C, also
+ * compiled in userspace.
  */
 #include <linux/errno.h>
 #include <linux/kernel.h>
@@ -66,7 +66,8 @@ void vhl_cache_clear(struct vhl_region_cache *cache, unsigned int shift)
 		cache->slot[i] = &vhl_no_region;
 }
 
-void vhl_cache_add(const struct vhl_region_cache *cache, u64 addr, const struct vhost_iotlb_map *map)
+void vhl_cache_add(const struct vhl_region_cache *cache, u64 addr,
+		   const struct vhost_iotlb_map *map)
 {
 	const struct vhost_iotlb_map *first;
 	u32 i = vhl_cache_index(cache, addr);

@@ -2,9 +2,9 @@
 /*
  * A device's memory: what clients make of its map, while queues use it.
  *
- * The map changes with the mutexes of all queues held. Where a translation goes away, the queues are
- * drained first: after an invalidation or a new table nothing is read from or written to memory that
- * is no longer the guest's.
+ * The map changes with the mutexes of all queues held. Where a translation goes away, the queues
+ * are drained first: after an invalidation or a new table nothing is read from or written to memory
+ * that is no longer the guest's.
  */
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
@@ -65,7 +65,7 @@ int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp)
 		goto free_regions;
 	for (i = 0; i < head.nregions; i++) {
 		ret = vhl_mem_add(&mem, regions[i].guest_phys_addr, regions[i].memory_size,
-			      regions[i].userspace_addr, VHOST_MAP_RW);
+				  regions[i].userspace_addr, VHOST_MAP_RW);
 		if (ret)
 			goto free_mem;
 	}

@@ -19,11 +19,12 @@
  *                   the config call eventfd and what there is to tell by it: a worker whose
  *                   queue breaks must not take dev->mutex.  Process context.
  *   wait queue lock of an eventfd
- *                   taken by a signal inside used_lock or config_lock, and held by whoever kicks when
- *                   vhl_vq_kick() is called; that takes no lock.
+ *                   taken by a signal inside used_lock or config_lock, and held by whoever kicks
+ *                   when vhl_vq_kick() is called; that takes no lock.
  *
- * Locks that a backend takes in ->run() come after vq->mutex, and it must not wait for what holders of
- * vq->mutex may wait for: net only tries RTNL, under which it takes a lock of its own (net/netdev.c).
+ * Locks that a backend takes in ->run() come after vq->mutex, and it must not wait for what holders
+ * of vq->mutex may wait for: net only tries RTNL, under which it takes a lock of its own
+ * (net/netdev.c).
  *
  * Who runs what
  * -------------
@@ -39,47 +40,62 @@
 #ifndef VHL_H
 #define VHL_H
 
+#include <linux/bits.h>
 #include <linux/eventfd.h>
 #include <linux/fs.h>
-#include <linux/hrtimer.h>
 #include <linux/list.h>
-#include <linux/llist.h>
 #include <linux/miscdevice.h>
-#include <linux/mm_types.h>
-#include <linux/mutex.h>
-#include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
-#include <linux/spinlock.h>
-#include <linux/wait.h>
 
-#include "mem.h"
-#include "pace.h"
 #include "ring.h"
 
-struct file;
-struct vhl_dev;
 struct vhl_dialect;
-struct vhl_pin;
-struct vhl_pool;
-struct vhl_vq;
-struct vhl_worker;
-
-/* Queues of one device: a disk's 16 (uapi), a network device's pair */
-#define VHL_MAX_VQS	16
-
-/* Feature bits are in so many words; the vhost-vDPA dialect knows the first one alone */
-#define VHL_FEATURE_WORDS	2
 
 /* What the clients of a node speak: <linux/vhost.h> as for vhost-net, or as for vhost-vdpa */
 extern const struct vhl_dialect vhl_dialect_vhost;
 extern const struct vhl_dialect vhl_dialect_vdpa;
 
+/* What a queue is; fdinfo prints it */
+enum vhl_vq_state {
+	VHL_VQ_STOPPED,		/* has no ring */
+	VHL_VQ_UNMAPPED,	/* likewise, until the ring is in the map of guest memory again (vDPA) */
+	VHL_VQ_READY,		/* the ring is mapped, the backend has started; no turns yet */
+	VHL_VQ_RUNNING,		/* has turns */
+	VHL_VQ_BROKEN,		/* the ring is bad: no more turns */
+	VHL_VQ_STATES
+};
+
+/*
+ * vhl_vq_may_become() - the transitions
+ *
+ * All of them with vq->mutex and, but for the one that vhl_vq_break() makes, dev->mutex held.
+ */
+static inline bool vhl_vq_may_become(enum vhl_vq_state from, enum vhl_vq_state to)
+{
+	static const u8 next[VHL_VQ_STATES] = {
+		/* vhl_vq_prepare() */
+		[VHL_VQ_STOPPED]	= BIT(VHL_VQ_READY),
+		/* likewise; vhl_vq_stop() */
+		[VHL_VQ_UNMAPPED]	= BIT(VHL_VQ_READY) | BIT(VHL_VQ_STOPPED),
+		/* vhl_vq_run(); vhl_vq_stop() */
+		[VHL_VQ_READY]		= BIT(VHL_VQ_RUNNING) | BIT(VHL_VQ_STOPPED),
+		/* vhl_vq_break(); vhl_vq_stop(); vhl_vq_unmap() */
+		[VHL_VQ_RUNNING]	= BIT(VHL_VQ_BROKEN) | BIT(VHL_VQ_STOPPED) |
+					  BIT(VHL_VQ_UNMAPPED),
+		[VHL_VQ_BROKEN]		= BIT(VHL_VQ_STOPPED) | BIT(VHL_VQ_UNMAPPED),
+	};
+
+	return next[from] & BIT(to);
+}
+
+/* needs the states */
+#include "vq.h"
+
 /* What a turn of a queue ended with */
 enum vhl_run {
 	VHL_RUN_MORE,		/* budget used up: run again soon */
-	VHL_RUN_RING,		/* vhl_vq_take() found no chain, or no more of those that were too few and
-				 * given back: run when the driver adds some and kicks */
+	VHL_RUN_RING,		/* vhl_vq_take() found no (more) chain: run when the driver kicks */
 	VHL_RUN_BACKEND,	/* the backend is empty or full: run when it calls vhl_vq_kick() */
 };
 
@@ -93,12 +109,13 @@ enum vhl_backlog {
 /**
  * struct vhl_ops - what a backend does
  *
- * All but @run are optional. @prepare, @attach and @discard come together, with a node's @backend_cmd.
+ * All but @run are optional. @prepare, @attach and @discard come together, with a node's
+ * @backend_cmd.
  *
  * @release:	device is closed, all queues are stopped and nothing is attached to them; drop what
  *		@attach_dev took
- * @features:	add bits of the device type to the VHL_FEATURE_WORDS words to offer, which have those of
- *		the ring already; -ENXIO where they depend on a backing that is missing
+ * @features:	add bits of the device type to the VHL_FEATURE_WORDS words to offer, which have those
+ *		of the ring already; -ENXIO where they depend on a backing that is missing
  * @prepare:	find out whether the file that VHOST_*_SET_BACKEND named is any good, and make a
  *		backing of it (the caller keeps its own reference), or an ERR_PTR.  Changes nothing
  *		that is attached.  @vq is the queue, which may be running; NULL where the whole
@@ -106,8 +123,9 @@ enum vhl_backlog {
  * @attach:	put a backing, or NULL for none, in the place of a queue's present one, which is
  *		returned.  Cannot fail.  Holding dev->mutex and, where the queue is running,
  *		vq->mutex, with nothing in flight
- * @attach_dev:	the same for the whole device, none of whose queues is running.  What VHOST_*_SET_BACKEND
- *		means in the vhost-vDPA dialect, and, where it is given, before there is an owner
+ * @attach_dev:	the same for the whole device, none of whose queues is running. What
+ *		VHOST_*_SET_BACKEND means in the vhost-vDPA dialect, and, where it is given, before
+ *		there is an owner
  * @discard:	let go of a backing, or NULL, that is not attached (any more).  Holding dev->mutex
  * @start:	the queue is about to run: its ring is mapped.  Holding dev->mutex and vq->mutex
  * @stop:	the queue will not run again and has nothing in flight; undo @start.  Holding
@@ -150,8 +168,8 @@ struct vhl_ops {
  * @owner: module of the backend
  * @ops: the backend
  * @dialect: what its clients speak
- * @backend_cmd: VHOST_NET_SET_BACKEND, VHOST_BLK_SET_BACKEND or the like; 0 for none, then prepare(),
- *	attach() and discard() are not called
+ * @backend_cmd: VHOST_NET_SET_BACKEND, VHOST_BLK_SET_BACKEND or the like; 0 for none, then
+ *	prepare(), attach() and discard() are not called
  * @device_id: virtio device id (virtio 1.2, section 5)
  * @config_size: bytes of config space (vDPA)
  * @num_vqs: queues of a device, at most VHL_MAX_VQS
@@ -182,22 +200,6 @@ struct vhl_node {
 };
 
 /**
- * struct vhl_poll - runs a queue whenever a file becomes ready
- *
- * Owned by dev->mutex.  The wait entry calls vhl_vq_kick() under the lock of the file's wait
- * queue, but not while that would be of no use: see poll_wake().
- */
-struct vhl_poll {
-	struct vhl_vq *vq;
-	__poll_t events;
-	bool is_kick;			/* the file is the kick eventfd: count and trace */
-	bool muted;			/* vhl_poll_mute(); vq->mutex, read without it */
-	poll_table table;
-	wait_queue_entry_t wait;
-	wait_queue_head_t *wqh;		/* NULL while stopped */
-};
-
-/**
  * struct vhl_job - what may block, for a thread of the owner that is no worker
  * @node: the core's
  * @run: called once, in a thread of the owner, which may sleep. @dead is true where the owner was
@@ -207,18 +209,6 @@ struct vhl_poll {
 struct vhl_job {
 	struct list_head node;
 	void (*run)(struct vhl_job *job, bool dead);
-};
-
-/**
- * struct vhl_call - an eventfd by which the driver is told something
- * @ctx: the eventfd, NULL for none; it was signalled for all that there was to tell
- * @was: the one before it, to be known when it comes back
- * @was_told: so was that one
- */
-struct vhl_call {
-	struct eventfd_ctx *ctx;
-	struct eventfd_ctx *was;
-	bool was_told;
 };
 
 /**
@@ -233,140 +223,6 @@ struct vhl_count {
 	unsigned int errors;
 	u64 in;
 	u64 out;
-};
-
-/* What a queue is; fdinfo prints it */
-enum vhl_vq_state {
-	VHL_VQ_STOPPED,		/* has no ring */
-	VHL_VQ_UNMAPPED,	/* likewise, until the ring is in the map of guest memory again (vDPA) */
-	VHL_VQ_READY,		/* the ring is mapped, the backend has started; no turns yet */
-	VHL_VQ_RUNNING,		/* has turns */
-	VHL_VQ_BROKEN,		/* the ring is bad: no more turns */
-	VHL_VQ_STATES
-};
-
-/*
- * vhl_vq_may_become() - the transitions
- *
- * All of them with vq->mutex and, but for the one that vhl_vq_break() makes, dev->mutex held.
- */
-static inline bool vhl_vq_may_become(enum vhl_vq_state from, enum vhl_vq_state to)
-{
-	static const u8 next[VHL_VQ_STATES] = {
-		/*                    vhl_vq_prepare()     otherwise */
-		[VHL_VQ_STOPPED]  = BIT(VHL_VQ_READY),
-		[VHL_VQ_UNMAPPED] = BIT(VHL_VQ_READY)   | BIT(VHL_VQ_STOPPED),
-		/*                    vhl_vq_run()         vhl_vq_stop()         vhl_vq_unmap() */
-		[VHL_VQ_READY]    = BIT(VHL_VQ_RUNNING) | BIT(VHL_VQ_STOPPED),
-		/*                    vhl_vq_break() */
-		[VHL_VQ_RUNNING]  = BIT(VHL_VQ_BROKEN)  | BIT(VHL_VQ_STOPPED) | BIT(VHL_VQ_UNMAPPED),
-		[VHL_VQ_BROKEN]   =			  BIT(VHL_VQ_STOPPED) | BIT(VHL_VQ_UNMAPPED),
-	};
-
-	return next[from] & BIT(to);
-}
-
-/*
- * Counters since open, each with one writer at a time; readers may see them in any order.  Their
- * names in fdinfo are in the uapi header.
- */
-struct vhl_stats {
-	/* kicks: under the eventfd's lock */
-	u64 kicks;
-	/* the worker */
-	u64 wakes;
-	u64 polls;
-	u64 breaks;
-	/* the completing side, under used_lock */
-	u64 reqs ____cacheline_aligned_in_smp;
-	u64 in;
-	u64 out;
-	u64 batches;
-	u64 calls;
-	u64 errors;
-};
-
-/**
- * struct vhl_vq - a virtqueue
- *
- * Fields before @mutex are set up at open and constant.
- */
-struct vhl_vq {
-	struct vhl_dev *dev;
-	unsigned int index;
-	void (*turn)(struct vhl_vq *vq);	/* for the worker, holding nothing */
-
-	struct mutex mutex;
-
-	/* What the client set: dev->mutex */
-	u32 num;
-	u32 base;
-	bool have_addr;
-	bool enabled;			/* SET_VRING_ENABLE, where the dialect has that */
-	bool ever_started;
-	u64 area[VHL_RING_AREAS];	/* addresses: of the owner, IOVAs with vDPA */
-	struct file *kick;
-	u32 busyloop_us;
-	struct vhl_poll kick_poll;
-	struct vhl_pin *pins;		/* the mapped ring areas, while started */
-
-	/* The taking side: mutex.  The state is read without it, too */
-	enum vhl_vq_state state;
-	bool again;			/* the next turn was asked for by the last one */
-	struct vhl_ring *ring;		/* while started, also the completing side's */
-	struct iovec *iov;		/* its room for segments */
-	struct eventfd_ctx *err;
-	u64 poll_ns;			/* of the self-tuning poll */
-	struct vhl_pace pace;
-	struct hrtimer nap;		/* gives a turn to a queue that left the CPU to others */
-	bool napping;			/* nobody need kick; read without the mutex by who would */
-	bool nap_over;			/* the timer's */
-	bool nap_idle;			/* the timer's: it found the CPU idle */
-	bool napped;			/* the end of a nap led to this turn */
-
-	/* The worker's queue */
-	struct vhl_worker *worker;
-	struct llist_node work;
-	unsigned long flags;		/* bit 0: queued */
-	bool yield;			/* a client waits for mutex */
-
-	/* The completing side: used_lock, irq-safe */
-	spinlock_t used_lock ____cacheline_aligned_in_smp;
-	bool held;			/* publish nothing until vhl_vq_flush() */
-	unsigned int unpublished;	/* chains pushed since */
-	struct vhl_call call;
-	wait_queue_head_t drained;
-
-	struct vhl_stats stats;
-};
-
-/**
- * struct vhl_dev - an open node
- */
-struct vhl_dev {
-	struct vhl_node *node;
-	u64 id;				/* unique among all devices since the module was loaded */
-	struct mutex mutex;
-
-	/* dev->mutex */
-	struct mm_struct *mm;		/* of the owner, pinned by mm_count; NULL without owner */
-	struct pid *owner;		/* for fdinfo and names of threads */
-	u64 features[VHL_FEATURE_WORDS];	/* acknowledged */
-	u64 backend_features;
-	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
-	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
-	bool suspended;			/* vDPA */
-	bool in_batch;			/* vDPA: memory is being changed, no turns; as mem */
-
-	/* vDPA: config_lock; needs_reset is read without it */
-	spinlock_t config_lock;
-	struct vhl_call config_call;
-	bool config_changed;		/* since the device was opened */
-	bool needs_reset;		/* a queue broke */
-
-	struct vhl_worker *workers[VHL_MAX_VQS];	/* the first one from SET_OWNER on */
-	struct vhl_pool *pool;		/* since a queue first started */
-	struct vhl_vq *vqs[VHL_MAX_VQS];
 };
 
 static inline bool vhl_has_feature(const struct vhl_dev *dev, unsigned int bit)
@@ -421,8 +277,8 @@ void vhl_config_changed(struct vhl_dev *dev);
  *
  * Context: ->run().
  * Return: 1 with a chain, 0 when there is none, negative when the queue is broken, or when there is
- * no memory for an unusually long chain (-ENOMEM). ->run() then ends with VHL_RUN_MORE: there may be
- * some the next time, and a broken queue does not run.
+ * no memory for an unusually long chain (-ENOMEM). ->run() then ends with VHL_RUN_MORE: there may
+ * be some the next time, and a broken queue does not run.
  */
 int __must_check vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain);
 
@@ -470,7 +326,7 @@ static inline u32 vhl_vq_size(const struct vhl_vq *vq)
  * @n: how many; they appear to the driver together. 0 to count requests that took no chain
  * @count: what to add to the counters
  *
- * The driver is signalled if it asked to be, unless the queue is held.  After the last completion of
+ * The driver is signalled if it asked to be, unless the queue is held. After the last completion of
  * a queue that is being stopped its backend must not touch the queue any more.
  *
  * Context: any.
@@ -484,8 +340,8 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
  *
  * Completions that come before vhl_vq_flush() are published there, with one signal for all; but at
  * once while the worker is not running. For a worker that submits a batch, some of which may
- * complete meanwhile. It must not sleep while it holds, other than for memory, and returns from ->run()
- * holding nothing.
+ * complete meanwhile. It must not sleep while it holds, other than for memory, and returns from
+ * ->run() holding nothing.
  *
  * Context: ->run().
  */
@@ -512,14 +368,15 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault);
  * vhl_vqs_start() - start all queues of a device that the driver uses
  * @dev: the device, which has an owner
  *
- * Those are the ones with addresses that are enabled, where the dialect has that. All of them start or
- * none does; those that run already go on. For a backend with a start request of its own, which has
- * to see that the owner asks (vhl_is_owner()); other queues start with what is attached to them.
+ * Those are the ones with addresses that are enabled, where the dialect has that. All of them start
+ * or none does; those that run already go on. For a backend with a start request of its own, which
+ * has to see that the owner asks (vhl_is_owner()); other queues start with what is attached to
+ * them.
  *
  * Context: process, holding dev->mutex.
  * Return: 0; -EINVAL where a queue has no size; -EFAULT where a ring is not in the owner's memory,
- * -EOPNOTSUPP where that cannot be pinned; -ENOMEM, also where RLIMIT_MEMLOCK is reached; or what the
- * backend's start() gives.
+ * -EOPNOTSUPP where that cannot be pinned; -ENOMEM, also where RLIMIT_MEMLOCK is reached; or what
+ * the backend's start() gives.
  */
 int __must_check vhl_vqs_start(struct vhl_dev *dev);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The vhost dialect: memory by tables, queues that start one by one when a backend is attached to them.
+ * The vhost dialect: memory by tables, queues that start one by one when a backend is attached to
+ * them.
  */
 #include <linux/uaccess.h>
 #include <linux/vhost.h>

@@ -5,10 +5,11 @@
  * A queue is on the list of its worker at most once; VHL_VQ_QUEUED says so. The bit is cleared
  * before the turn begins, so a kick during a turn brings another one, and none is lost.
  *
- * The first worker is made by the thread that sets the owner, and inherits from it: affinity, policy,
- * nice, cgroup. It makes all other threads of the device when they are needed, so that these inherit
- * the same, whichever thread asks for them: under QEMU it is a vCPU that starts the queues. All live until the device has no owner any
- * more: whatever could kick (eventfds, backing files, completions, naps) is gone before they are.
+ * The first worker is made by the thread that sets the owner, and inherits from it: affinity,
+ * policy, nice, cgroup. It makes all other threads of the device when they are needed, so that
+ * these inherit the same, whichever thread asks for them: under QEMU it is a vCPU that starts the
+ * queues. All live until the device has no owner any more: whatever could kick (eventfds, backing
+ * files, completions, naps) is gone before they are.
  */
 #include <linux/completion.h>
 #include <linux/rcupdate.h>
@@ -152,7 +153,9 @@ static void worker_killed(void *data)
 	}
 }
 
-/* The first worker may be in a turn, which ends soon, or in a page fault, which perhaps does not. */
+/*
+ * The first worker may be in a turn, which ends soon, or in a page fault, which perhaps does not.
+ */
 struct vhl_thread *vhl_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
 			     void (*killed)(void *data), void *data, const char *name)
 {

@@ -63,7 +63,8 @@ struct vhl_net_tap {
 /**
  * struct vhl_net_vq - a queue and its TAP
  * @vq: the core's
- * @tap: what is attached, or NULL. Changes with dev->mutex held, and vq.mutex if the queue is running
+ * @tap: what is attached, or NULL. Changes with dev->mutex held, and vq.mutex if the queue is
+ *	running
  * @sock: of @tap, at hand
  * @ring: same
  * @is_tun: same
@@ -84,8 +85,8 @@ struct vhl_net_tap {
  * @packet_next: first one that is not delivered
  * @packet_end: behind the last one
  * @packet_kept: first one that is delivered and not freed. NULL where the TAP has freed it
- * @copies_skbs: skbs are copied to the guest here and not by the TAP, which makes headers of the size
- *	that is wanted
+ * @copies_skbs: skbs are copied to the guest here and not by the TAP, which makes headers of the
+ *	size that is wanted
  * @netdev: the TAP's, where its counters are kept here; while it is set the queue is one of
  *	@netdev_users (RX; netdev.c)
  * @netdev_users: of all queues

@@ -38,8 +38,8 @@ void vhl_net_complain(struct vhl_net_vq *q, int err)
 }
 
 /*
- * Guest memory faulted for a packet or frame, which is dropped: that may pass, as when the VMM has it
- * replaced. Return: true when it has not for long, and the queue is broken.
+ * Guest memory faulted for a packet or frame, which is dropped: that may pass, as when the VMM has
+ * it replaced. Return: true when it has not for long, and the queue is broken.
  */
 bool vhl_net_faulted(struct vhl_net_vq *q)
 {

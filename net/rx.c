@@ -403,7 +403,10 @@ enum vhl_backlog vhl_net_rx_backlog(struct vhl_net_vq *q)
 	unsigned long flags;
 	int filled;
 
-	/* against a change of its size; also called with irqs off, by a producer that just let go of it */
+	/*
+	 * against a change of its size; also called with irqs off, by a producer that just let go
+	 * of it
+	 */
 	spin_lock_irqsave(&ring->producer_lock, flags);
 	if (ring->size) {
 		filled = ring->producer - READ_ONCE(ring->consumer_head);

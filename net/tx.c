@@ -211,7 +211,9 @@ static int vhl_net_tx_one(struct vhl_net_vq *q, const struct vhl_chain *chain, b
 enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 {
 	struct vhl_net_vq *q = to_net(vq);
-	/* batches are not charged to the socket buffer: where that is limited, frames are to wait */
+	/*
+	 * batches are not charged to the socket buffer: where that is limited, frames are to wait
+	 */
 	bool batch = READ_ONCE(q->sock->sk->sk_sndbuf) == INT_MAX;
 	enum vhl_run run = VHL_RUN_MORE;
 	unsigned int packets = 0;

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Devices and virtqueues: what the core keeps of them. A backend's own structures begin with these
+ * (vhl.h); it reads @dev and @index, and leaves the rest to the core.
+ */
+#ifndef VHL_VQ_H
+#define VHL_VQ_H
+
+#include <linux/hrtimer.h>
+#include <linux/llist.h>
+#include <linux/mm_types.h>
+#include <linux/mutex.h>
+#include <linux/poll.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "mem.h"
+#include "pace.h"
+#include "ring.h"
+
+struct eventfd_ctx;
+struct file;
+struct vhl_dev;
+struct vhl_node;
+struct vhl_pin;
+struct vhl_pool;
+struct vhl_vq;
+struct vhl_worker;
+
+/* Queues of one device: a disk's 16 (uapi), a network device's pair */
+#define VHL_MAX_VQS	16
+
+/* Feature bits are in so many words; the vhost-vDPA dialect knows the first one alone */
+#define VHL_FEATURE_WORDS	2
+
+/**
+ * struct vhl_poll - runs a queue whenever a file becomes ready
+ *
+ * Owned by dev->mutex.  The wait entry calls vhl_vq_kick() under the lock of the file's wait
+ * queue, but not while that would be of no use: see poll_wake().
+ */
+struct vhl_poll {
+	struct vhl_vq *vq;
+	__poll_t events;
+	bool is_kick;			/* the file is the kick eventfd: count and trace */
+	bool muted;			/* vhl_poll_mute(); vq->mutex, read without it */
+	poll_table table;
+	wait_queue_entry_t wait;
+	wait_queue_head_t *wqh;		/* NULL while stopped */
+};
+
+/**
+ * struct vhl_call - an eventfd by which the driver is told something
+ * @ctx: the eventfd, NULL for none; it was signalled for all that there was to tell
+ * @was: the one before it, to be known when it comes back
+ * @was_told: so was that one
+ */
+struct vhl_call {
+	struct eventfd_ctx *ctx;
+	struct eventfd_ctx *was;
+	bool was_told;
+};
+
+/*
+ * Counters since open, each with one writer at a time; readers may see them in any order.  Their
+ * names in fdinfo are in the uapi header.
+ */
+struct vhl_stats {
+	/* kicks: under the eventfd's lock */
+	u64 kicks;
+	/* the worker */
+	u64 wakes;
+	u64 polls;
+	u64 breaks;
+	/* the completing side, under used_lock */
+	u64 reqs ____cacheline_aligned_in_smp;
+	u64 in;
+	u64 out;
+	u64 batches;
+	u64 calls;
+	u64 errors;
+};
+
+/**
+ * struct vhl_vq - a virtqueue
+ *
+ * Fields before @mutex are set up at open and constant.
+ */
+struct vhl_vq {
+	struct vhl_dev *dev;
+	unsigned int index;
+	void (*turn)(struct vhl_vq *vq);	/* for the worker, holding nothing */
+
+	struct mutex mutex;
+
+	/* What the client set: dev->mutex */
+	u32 num;
+	u32 base;
+	bool have_addr;
+	bool enabled;			/* SET_VRING_ENABLE, where the dialect has that */
+	bool ever_started;
+	u64 area[VHL_RING_AREAS];	/* addresses: of the owner, IOVAs with vDPA */
+	struct file *kick;
+	u32 busyloop_us;
+	struct vhl_poll kick_poll;
+	struct vhl_pin *pins;		/* the mapped ring areas, while started */
+
+	/* The taking side: mutex.  The state is read without it, too */
+	enum vhl_vq_state state;
+	bool again;			/* the next turn was asked for by the last one */
+	struct vhl_ring *ring;		/* while started, also the completing side's */
+	struct iovec *iov;		/* its room for segments */
+	struct eventfd_ctx *err;
+	u64 poll_ns;			/* of the self-tuning poll */
+	struct vhl_pace pace;
+	struct hrtimer nap;		/* gives a turn to a queue that left the CPU to others */
+	bool napping;			/* nobody need kick; read without the mutex by who would */
+	bool nap_over;			/* the timer's */
+	bool nap_idle;			/* the timer's: it found the CPU idle */
+	bool napped;			/* the end of a nap led to this turn */
+
+	/* The worker's queue */
+	struct vhl_worker *worker;
+	struct llist_node work;
+	unsigned long flags;		/* bit 0: queued */
+	bool yield;			/* a client waits for mutex */
+
+	/* The completing side: used_lock, irq-safe */
+	spinlock_t used_lock ____cacheline_aligned_in_smp;
+	bool held;			/* publish nothing until vhl_vq_flush() */
+	unsigned int unpublished;	/* chains pushed since */
+	struct vhl_call call;
+	wait_queue_head_t drained;
+
+	struct vhl_stats stats;
+};
+
+/**
+ * struct vhl_dev - an open node
+ */
+struct vhl_dev {
+	struct vhl_node *node;
+	u64 id;				/* unique among all devices since the module was loaded */
+	struct mutex mutex;
+
+	/* dev->mutex */
+	struct mm_struct *mm;		/* of the owner, pinned by mm_count; NULL without owner */
+	struct pid *owner;		/* for fdinfo and names of threads */
+	u64 features[VHL_FEATURE_WORDS];	/* acknowledged */
+	u64 backend_features;
+	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
+	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
+	bool suspended;			/* vDPA */
+	bool in_batch;			/* vDPA: memory is being changed, no turns; as mem */
+
+	/* vDPA: config_lock; needs_reset is read without it */
+	spinlock_t config_lock;
+	struct vhl_call config_call;
+	bool config_changed;		/* since the device was opened */
+	bool needs_reset;		/* a queue broke */
+
+	struct vhl_worker *workers[VHL_MAX_VQS];	/* the first one from SET_OWNER on */
+	struct vhl_pool *pool;		/* since a queue first started */
+	struct vhl_vq *vqs[VHL_MAX_VQS];
+};
+
+#endif /* VHL_VQ_H */
