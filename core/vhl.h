@@ -59,7 +59,7 @@ extern const struct vhl_dialect vhl_dialect_vdpa;
 /* What a queue is; fdinfo prints it */
 enum vhl_vq_state {
 	VHL_VQ_STOPPED,		/* has no ring */
-	VHL_VQ_UNMAPPED,	/* likewise, until the ring is in the map of guest memory again (vDPA) */
+	VHL_VQ_UNMAPPED,	/* likewise, until the memory map has its ring again (vDPA) */
 	VHL_VQ_READY,		/* the ring is mapped, the backend has started; no turns yet */
 	VHL_VQ_RUNNING,		/* has turns */
 	VHL_VQ_BROKEN,		/* the ring is bad: no more turns */
@@ -114,7 +114,7 @@ enum vhl_backlog {
  *
  * @release:	device is closed, all queues are stopped and nothing is attached to them; drop what
  *		@attach_dev took
- * @features:	add bits of the device type to the VHL_FEATURE_WORDS words to offer, which have those
+ * @features: add bits of the device type to the VHL_FEATURE_WORDS words to offer, which have those
  *		of the ring already; -ENXIO where they depend on a backing that is missing
  * @prepare:	find out whether the file that VHOST_*_SET_BACKEND named is any good, and make a
  *		backing of it (the caller keeps its own reference), or an ERR_PTR.  Changes nothing

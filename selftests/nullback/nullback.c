@@ -2,9 +2,10 @@
 /*
  * vhost_nullback: a device that takes whatever the driver gives it and answers with zeroes.
  *
- * It is for tests, and the template of a backend: all that one has to write, and why. The core opens
- * the device, speaks the dialect, maps rings and guest memory, and runs the workers; it calls the
- * functions in nullback_ops. Read core/vhl.h next, which says who calls what and which locks are held.
+ * It is for tests, and the template of a backend: all that one has to write, and why. The core
+ * opens the device, speaks the dialect, maps rings and guest memory, and runs the workers; it calls
+ * the functions in nullback_ops. Read core/vhl.h next, which says who calls what and which locks
+ * are held.
  */
 #include <linux/module.h>
 #include <linux/seq_file.h>
@@ -64,8 +65,9 @@ static bool nullback_answer(const struct vhl_chain *chain)
 }
 
 /*
- * A turn. It says why it ends: the budget is used up (another turn follows soon), the ring is empty (the
- * driver kicks), or the backend is full (it calls vhl_vq_kick() when it is not; this one never is).
+ * A turn. It says why it ends: the budget is used up (another turn follows soon), the ring is empty
+ * (the driver kicks), or the backend is full (it calls vhl_vq_kick() when it is not; this one never
+ * is).
  */
 static enum vhl_run nullback_run(struct vhl_vq *vq)
 {
@@ -116,7 +118,8 @@ static int nullback_features(struct vhl_dev *dev, u64 *features)
 
 /*
  * A request of this backend alone. Most have something to attach, a file say, and fill prepare(),
- * attach() and discard() and the node's backend_cmd instead: each queue starts with what is attached.
+ * attach() and discard() and the node's backend_cmd instead: each queue starts with what is
+ * attached.
  */
 static long nullback_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {

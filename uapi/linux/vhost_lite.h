@@ -95,7 +95,8 @@
  * VHOST_VDPA_GET_STATUS     what was set, and VIRTIO_CONFIG_S_NEEDS_RESET from when a queue breaks
  *                           until the status is set to 0
  * VHOST_VDPA_GET_VRING_NUM  1024; writes 16 bits
- * VHOST_VDPA_GET_CONFIG     EINVAL len is 0; E2BIG off + len is past the end; ENXIO no disk attached
+ * VHOST_VDPA_GET_CONFIG     EINVAL len is 0; E2BIG off + len is past the end; ENXIO no disk
+ *                           attached
  * VHOST_VDPA_SET_CONFIG     as GET; EOPNOTSUPP would change something: no field can be written
  * VHOST_VDPA_SET_STATUS     0 stops the queues and forgets features, rings and memory; eventfds and
  *                           the disk stay.  EINVAL would clear a bit; NEEDS_RESET is the
@@ -140,9 +141,9 @@
  *
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
  * queues of a device share one disk: EBUSY when another file is in use by another running queue.
- * A queue that runs goes over to the file when its requests in flight are done; that is no start: its
- * ring stays where it is.  The file that running queues use, opened once more or not, is used as it
- * was first opened.  Without an owner the file is attached and nothing starts.
+ * A queue that runs goes over to the file when its requests in flight are done; that is no start:
+ * its ring stays where it is.  The file that running queues use, opened once more or not, is used
+ * as it was first opened.  Without an owner the file is attached and nothing starts.
  *
  * /dev/vdpa-blklite: attaches the disk of the whole device, @index must be 0.  The queues start
  * with DRIVER_OK.  EBUSY while the driver is at DRIVER_OK.
@@ -156,9 +157,9 @@
  * reads as zero, and it grows to what is written there.  A block device cannot grow: what it has
  * behind its last whole block is not shown.
  *
- * EINVAL  neither a regular file nor a block device; opened with O_APPEND for writing; an empty file,
- *         or a block device smaller than one block; opened with O_DIRECT, and its storage has blocks
- *         of more than 65536 bytes; [vDPA] @index is not 0; [vhost] ring size or addresses are
+ * EINVAL  neither a regular file nor a block device; opened with O_APPEND for writing; an empty
+ *         file, or a block device smaller than one block; opened with O_DIRECT, and its storage has
+ *         blocks of more than 65536 bytes; [vDPA] @index is not 0; [vhost] ring size or addresses are
  *         missing
  * ENOBUFS [vhost] no such queue
  * EFAULT, EOPNOTSUPP, ENOMEM, EAGAIN
@@ -176,8 +177,8 @@
  * struct vhl_blk_opts - what a disk cannot be asked for
  * @num_queues: request queues to show to the driver, 1..VHL_BLK_MAX_QUEUES; 0 means 1, or all of
  *              them in the vhost dialect, where the VMM shows them
- * @block_size: logical block size in bytes, a power of two of 512..4096, smaller or larger than that
- *              of the storage; 0 is 512
+ * @block_size: logical block size in bytes, a power of two of 512..4096, smaller or larger than
+ *              that of the storage; 0 is 512
  * @serial:     what GET_ID answers, padded with zero bytes; all zero makes one from the device
  *              number and inode of the disk
  * @reserved:   must be zero
@@ -202,9 +203,9 @@ struct vhl_blk_opts {
 /**
  * VHL_BLK_RESIZE - take over the size of the attached file or block device
  *
- * Legal at any time for every process that has the node open, owner or not: it only reads the size anew.
- * If the size in blocks changed, requests are checked against the new one from now on, and [vDPA] the driver
- * is told by a configuration change notification (VHOST_VDPA_SET_CONFIG_CALL).  A disk may
+ * Legal at any time for every process that has the node open, owner or not: it only reads the size
+ * anew.  If the size in blocks changed, requests are checked against the new one from now on, and
+ * [vDPA] the driver is told by a configuration change notification (VHOST_VDPA_SET_CONFIG_CALL).  A disk may
  * become smaller, too; requests in flight beyond its new end are not recalled.
  *
  * ENXIO   no file is attached
@@ -229,8 +230,8 @@ struct vhl_blk_opts {
  *                 index state(running|stopped|unmapped|broken) size name=value ...
  *
  * The names of the counters, all of them since the node was opened: kicks, wakes, polls (times
- * that work was found without a wake, by polling or after a nap), reqs (packets or requests), in (bytes written to the
- * guest), out (bytes read from it), batches (publications of the used index), calls, errors
+ * that work was found without a wake, by polling or after a nap), reqs (packets or requests), in
+ * (bytes written to the guest), out (bytes read from it), batches (publications of the used index), calls, errors
  * (requests or packets that failed or were dropped), breaks (times the queue broke).
  * Readers must accept further keys and names.
  */
