@@ -10,7 +10,7 @@
 #include <linux/kernel.h>
 
 #include "driver_split.h"
-#include "moderation.h"
+#include "pace.h"
 
 /* ns; those of a slow machine, so that the timer's are not all that counts */
 struct load {
@@ -21,14 +21,15 @@ struct load {
 	u64 serve;		/* the device serves a chain */
 	unsigned int depth;	/* chains in flight at most */
 	unsigned int late;	/* chains made while the device wakes up, 0 for one now and then */
-	bool others;		/* another task uses the CPU when the driver waits */
+	bool others;		/* somebody else uses the CPU when the driver waits */
 	u64 max;		/* the longest nap */
 };
 
 struct sim {
 	struct load l;
-	struct vhl_moderation mod;
+	struct vhl_pace pace;
 	u64 now;
+	u64 cpu;		/* ns of it that the device had the CPU */
 	u64 notes;
 	u64 kicks;
 	unsigned int avail;	/* made, not taken */
@@ -69,13 +70,13 @@ static void run(struct sim *s, u64 chains)
 	enum vhl_woke woke = VHL_WOKE_KICK;
 
 	for (chains += s->served; s->served < chains;) {
-		bool vain = woke != VHL_WOKE_KICK && !s->avail;
+		u64 begun = s->now;
 
 		s->now += s->l.wake;
 		if (woke == VHL_WOKE_KICK)
 			s->notes++;
-		vhl_moderation_wake(&s->mod, s->now, woke, s->l.max);
-		vhl_moderation_took(&s->mod, s->avail);
+		vhl_pace_wake(&s->pace, s->now, s->cpu, woke);
+		vhl_pace_took(&s->pace, s->avail);
 		s->now += s->avail * s->l.serve;
 		s->served += s->avail;
 		s->done += s->avail;
@@ -84,13 +85,14 @@ static void run(struct sim *s, u64 chains)
 			s->now += s->l.call;
 		}
 		s->avail = 0;
+		s->cpu += s->now - begun;
 
-		if (vhl_moderation_nap(&s->mod) && !vain) {
-			u64 end = s->now + vhl_moderation_nap(&s->mod);
+		if (s->pace.nap && !vhl_pace_in_vain(&s->pace)) {
+			u64 end = s->now + s->pace.nap;
 
 			s->naps++;
-			s->longest = max(s->longest, vhl_moderation_nap(&s->mod));
-			vhl_moderation_sleep(&s->mod, s->now, s->notes, s->l.max);
+			s->longest = max(s->longest, s->pace.nap);
+			vhl_pace_sleep(&s->pace, s->now, s->notes, s->l.max);
 			woke = VHL_WOKE_NAP;
 			if (!drive(s, end, false)) {
 				if (!s->l.others && s->now < end) {
@@ -100,7 +102,7 @@ static void run(struct sim *s, u64 chains)
 				s->now = max(s->now, end);
 			}
 		} else {
-			vhl_moderation_sleep(&s->mod, s->now, s->notes, s->l.max);
+			vhl_pace_sleep(&s->pace, s->now, s->notes, s->l.max);
 			woke = VHL_WOKE_KICK;
 			drive(s, U64_MAX, true);
 		}
@@ -121,7 +123,7 @@ static struct rates measure(const struct load *load, u64 max)
 	struct rates r;
 
 	s.l.max = max;
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, n);
 	r.ns = s.now / s.served;
 	r.notes = s.notes * 1000 / s.served;
@@ -134,8 +136,8 @@ static struct rates measure(const struct load *load, u64 max)
 #define LOAD(...) { USUAL, __VA_ARGS__ }
 #define USUAL .reap = 1000, .wake = 8000, .call = 4000, .serve = 2000
 
-/* A driver that waits for each request has no use for naps: hardly any are tried */
-TEST(moderation_one_at_a_time)
+/* Who waits for each request has no use for naps: hardly any are tried */
+TEST(pace_one_at_a_time)
 {
 	static const struct load loads[] = {
 		LOAD(.make = 4000, .depth = 1),
@@ -159,7 +161,7 @@ TEST(moderation_one_at_a_time)
 }
 
 /* A stream becomes faster, and its notifications few */
-TEST(moderation_stream)
+TEST(pace_stream)
 {
 	static const struct load loads[] = {
 		LOAD(.make = 4000, .depth = 256),
@@ -183,7 +185,7 @@ TEST(moderation_stream)
 }
 
 /* Whatever the depth, and whether or not it shows that the driver waits: little is lost */
-TEST(moderation_never_much_worse)
+TEST(pace_never_much_worse)
 {
 	u64 lost = 0, worst = 0;
 	unsigned int depth, others, make;
@@ -209,13 +211,13 @@ TEST(moderation_never_much_worse)
 }
 
 /* The CPU is not left idle by naps, even where they save so much that it would not be felt */
-TEST(moderation_idle)
+TEST(pace_idle)
 {
 	struct sim s = { .l = { .make = 1000, .reap = 1000, .wake = 40000, .call = 4000, .serve = 2000,
 			       .depth = 8, .max = 1000000 },
 			 .now = 1 };
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 200000);
 	tap_diag("idle for %llu of %llu us", (unsigned long long)s.idle / 1000,
 		 (unsigned long long)s.now / 1000);
@@ -224,7 +226,7 @@ TEST(moderation_idle)
 }
 
 /* What comes by the hundred needs no naps */
-TEST(moderation_plenty)
+TEST(pace_plenty)
 {
 	struct load l = LOAD(.make = 1000, .depth = 2048, .late = 600);
 
@@ -234,26 +236,26 @@ TEST(moderation_plenty)
 }
 
 /* A stream that becomes faster does not pile up for as long as before */
-TEST(moderation_shrinks)
+TEST(pace_shrinks)
 {
 	struct sim s = { .l = { .make = 16000, .reap = 1000, .wake = 8000, .call = 4000,
 				.serve = 200, .depth = 65536, .max = 1000000 }, .now = 1 };
 	u64 before;
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 100000);
-	before = vhl_moderation_nap(&s.mod);
+	before = s.pace.nap;
 	CHECK(before > 0);
 	s.l.make = 400;
 	s.l.reap = 100;
 	run(&s, 100000);
 	tap_diag("naps of %llu ns, then of %llu", (unsigned long long)before,
-		 (unsigned long long)vhl_moderation_nap(&s.mod));
-	CHECK(vhl_moderation_nap(&s.mod) < before / 2);
+		 (unsigned long long)s.pace.nap);
+	CHECK(s.pace.nap < before / 2);
 }
 
 /* The limit is one, also when it changes */
-TEST(moderation_limit)
+TEST(pace_limit)
 {
 	struct load l = LOAD(.make = 4000, .depth = 256);
 	struct sim s = { .l = l, .now = 1 };
@@ -264,9 +266,9 @@ TEST(moderation_limit)
 	CHECK(measure(&l, 4999).naps == 0);
 
 	s.l.max = 1000000;
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 100000);
-	CHECK(vhl_moderation_nap(&s.mod) > 50000);
+	CHECK(s.pace.nap > 50000);
 	s.l.max = 50000;
 	run(&s, 10000);
 	s.longest = 0;
@@ -282,14 +284,14 @@ TEST(moderation_limit)
 }
 
 /* A stream that turns into one request at a time is not held up for long, and gets its naps back */
-TEST(moderation_follows)
+TEST(pace_follows)
 {
 	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
 	u64 then;
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 100000);
-	CHECK(vhl_moderation_nap(&s.mod) > 0);
+	CHECK(s.pace.nap > 0);
 	s.l.depth = 1;
 	s.avail = 0;
 	then = s.naps;
@@ -303,7 +305,7 @@ TEST(moderation_follows)
 }
 
 /* One request a second, then a stream: what was slow is no measure for it */
-TEST(moderation_quiet_spell)
+TEST(pace_quiet_spell)
 {
 	const struct load load = { .make = 4000, .reap = 1000, .wake = 8000, .call = 4000,
 				   .serve = 2000, .depth = 8, .others = true, .max = 1000000 };
@@ -311,7 +313,7 @@ TEST(moderation_quiet_spell)
 	struct rates without = measure(&load, 0);
 	u64 then;
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	s.l.depth = 1;
 	s.l.make = 1000000000;
 	run(&s, 100);
@@ -324,12 +326,12 @@ TEST(moderation_quiet_spell)
 }
 
 /* What else a busy machine does is no reason to give up: every 13 ms it takes 5 */
-TEST(moderation_busy_machine)
+TEST(pace_busy_machine)
 {
 	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
 	u64 stolen = 0;
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	for (unsigned int i = 0; i < 10000; i++) {
 		run(&s, 100);
 		if (s.now - stolen > 13000000) {
@@ -346,14 +348,14 @@ TEST(moderation_busy_machine)
 }
 
 /* Nor is it that the whole machine is four times as slow now and then, for a hundred epochs */
-TEST(moderation_slow_spells)
+TEST(pace_slow_spells)
 {
 	const struct load fast = LOAD(.make = 20000, .depth = 32, .max = 1000000);
 	const struct load slow = { .make = 80000, .reap = 4000, .wake = 32000, .call = 16000,
 				   .serve = 8000, .depth = 32, .max = 1000000 };
 	struct sim s = { .l = fast, .now = 1 };
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 20000);
 	s.notes = 0;
 	s.served = 0;
@@ -367,12 +369,12 @@ TEST(moderation_slow_spells)
 }
 
 /* Nor what takes somewhat longer now and then, by chance */
-TEST(moderation_chance)
+TEST(pace_chance)
 {
 	struct sim s = { .l = LOAD(.make = 20000, .depth = 32, .max = 1000000), .now = 1 };
 	struct rng rng = { 1 };
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 20000);
 	s.notes = 0;
 	s.served = 0;
@@ -386,13 +388,13 @@ TEST(moderation_chance)
 }
 
 /* Nor that the machine is now fast and now slow, and naps seem better or worse by as much */
-TEST(moderation_noise)
+TEST(pace_noise)
 {
 	struct sim s = { .l = LOAD(.make = 20000, .depth = 32, .max = 1000000), .now = 1 };
 	const struct load fast = s.l;
 	struct rng rng = { 1 };
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 20000);
 	s.notes = 0;
 	s.served = 0;
@@ -412,7 +414,7 @@ TEST(moderation_noise)
 }
 
 /* But what was noise says nothing of a stream that has none */
-TEST(moderation_noise_ends)
+TEST(pace_noise_ends)
 {
 	u64 worst = 0;
 
@@ -425,7 +427,7 @@ TEST(moderation_noise_ends)
 			struct rng rng = { 1 };
 			u64 ns;
 
-			vhl_moderation_init(&s.mod);
+			vhl_pace_init(&s.pace);
 			for (unsigned int i = 0; i < 500; i++) {
 				s.l.make = 200000 + rng_below(&rng, 2000000);
 				run(&s, 20);
@@ -443,7 +445,7 @@ TEST(moderation_noise_ends)
 }
 
 /* The length that is best, not one that is merely better than none */
-TEST(moderation_best_length)
+TEST(pace_best_length)
 {
 	/* twelve chains take as long to make as a nap of 203 us; after 16 the driver waits */
 	struct load l = LOAD(.make = 16000, .depth = 16, .others = true);
@@ -458,6 +460,7 @@ TEST(moderation_best_length)
 struct cycle {
 	u64 sleep;
 	u64 turn;
+	u64 cpu;		/* that the worker uses in the turn */
 	unsigned int chains;
 	unsigned int notes;
 	enum vhl_woke woke;
@@ -466,88 +469,79 @@ struct cycle {
 static void cycles(struct sim *s, const struct cycle *c, unsigned int n)
 {
 	while (n--) {
-		vhl_moderation_wake(&s->mod, s->now += c->sleep, c->woke, s->l.max);
-		vhl_moderation_took(&s->mod, c->chains);
-		vhl_moderation_sleep(&s->mod, s->now += c->turn, s->notes += c->notes, s->l.max);
+		vhl_pace_wake(&s->pace, s->now += c->sleep, s->cpu, c->woke);
+		vhl_pace_took(&s->pace, c->chains);
+		s->cpu += c->cpu;
+		vhl_pace_sleep(&s->pace, s->now += c->turn, s->notes += c->notes, s->l.max);
 	}
 }
 
 /* Where a queue does not come to nap, naps are neither judged nor made longer */
-TEST(moderation_no_verdict)
+TEST(pace_no_verdict)
 {
 	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
-	const struct cycle awake = { .sleep = 5000, .turn = 5000, .chains = 2,
+	const struct cycle awake = { .sleep = 5000, .turn = 5000, .cpu = 5000, .chains = 2,
 				     .notes = 2 };
 	u64 nap;
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 100000);
-	nap = vhl_moderation_nap(&s.mod);
+	nap = s.pace.nap;
 	CHECK(nap > 0);
 	cycles(&s, &awake, 1000);
-	CHECK(vhl_moderation_nap(&s.mod) == nap);
+	CHECK(s.pace.nap == nap);
 }
 
-/* A stream may pause, and naps as before soon after; when it has ended nothing naps */
-TEST(moderation_pauses)
+/* A stream may pause; after it has ended nothing naps */
+TEST(pace_pauses)
 {
 	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
-	const struct cycle late = { .sleep = 100000000, .turn = 5000, .chains = 1, .notes = 2 };
-	struct cycle vain = { .turn = 5000, .woke = VHL_WOKE_NAP };
-	unsigned int naps = 0;
+	const struct cycle late = { .sleep = 100000000, .turn = 5000, .cpu = 5000, .chains = 1,
+				    .notes = 2 };
 	u64 nap;
 
-	vhl_moderation_init(&s.mod);
-	run(&s, 5000);
-	nap = vhl_moderation_nap(&s.mod);
-	CHECK(nap > 0);
+	vhl_pace_init(&s.pace);
 	for (int i = 0; i < 100; i++) {
+		run(&s, 5000);
+		nap = s.pace.nap;
 		cycles(&s, &late, 1);
-		run(&s, 500);
-		CHECK(vhl_moderation_nap(&s.mod) == nap);
 	}
-	for (unsigned int i = 0; i < 1000; i++) {
-		cycles(&s, &late, 1);
-		vain.sleep = vhl_moderation_nap(&s.mod);
-		if (vain.sleep) {
-			cycles(&s, &vain, 1);
-			naps++;
-		}
-	}
-	tap_diag("%u naps", naps);
-	CHECK(naps <= 10);
+	CHECK(nap > 0);
+	CHECK(s.pace.nap == nap);
+	cycles(&s, &late, 10);
+	CHECK(s.pace.nap == 0);
 }
 
-/* Naps that save nothing are given up, however fast the stream is */
-TEST(moderation_no_use)
+/* Naps that spare nobody anything are given up, however fast the stream is */
+TEST(pace_no_use)
 {
 	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
-	struct cycle c = { .sleep = 20000, .turn = 5000, .chains = 3, .notes = 2 };
+	struct cycle c = { .sleep = 20000, .turn = 5000, .cpu = 5000, .chains = 3, .notes = 2 };
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	cycles(&s, &c, 20);
-	CHECK(vhl_moderation_nap(&s.mod) > 0);
+	CHECK(s.pace.nap > 0);
 	c.sleep = 15000;
 	c.woke = VHL_WOKE_EARLY;
 	cycles(&s, &c, 20);
-	CHECK(vhl_moderation_nap(&s.mod) == 0);
+	CHECK(s.pace.nap == 0);
 }
 
 /* Naps that are few are judged, too, when there were enough of them */
-TEST(moderation_seldom)
+TEST(pace_seldom)
 {
 	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
-	const struct cycle kick = { .sleep = 10000, .turn = 10000, .chains = 1,
+	const struct cycle kick = { .sleep = 10000, .turn = 10000, .cpu = 10000, .chains = 1,
 				    .notes = 2 };
-	struct cycle nap = { .turn = 10000, .chains = 1, .notes = 1,
+	struct cycle nap = { .turn = 10000, .cpu = 10000, .chains = 1, .notes = 1,
 			     .woke = VHL_WOKE_NAP };
 	unsigned int i;
 
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	run(&s, 100000);
-	nap.sleep = vhl_moderation_nap(&s.mod);
+	nap.sleep = s.pace.nap;
 	CHECK(nap.sleep > 0);
-	for (i = 0; i < 100 && vhl_moderation_nap(&s.mod); i++) {
+	for (i = 0; i < 100 && s.pace.nap; i++) {
 		cycles(&s, &kick, 15);
 		cycles(&s, &nap, 1);
 	}
@@ -556,165 +550,106 @@ TEST(moderation_seldom)
 }
 
 /* What a stream does with naps, and without; epochs are judged where they end */
-static const struct cycle stream_plain = { .sleep = 20000, .turn = 10000, .chains = 3, .notes = 2 };
-static const struct cycle stream_naps = { .sleep = 50000, .turn = 10000, .chains = 8, .notes = 1, .woke = VHL_WOKE_NAP };
+static const struct cycle stream_plain = { .sleep = 20000, .turn = 10000, .cpu = 10000,
+					   .chains = 3, .notes = 2 };
+static const struct cycle stream_naps = { .sleep = 50000, .turn = 10000, .cpu = 10000,
+					  .chains = 8, .notes = 1, .woke = VHL_WOKE_NAP };
 
-/* An epoch, to its verdict */
-static void epoch(struct sim *s, const struct cycle *c)
+/* @n epochs, of which the first may have a sleep more */
+static void epochs(struct sim *s, const struct cycle *c, unsigned int n)
 {
-	do
-		cycles(s, c, 1);
-	while (s->mod.began);
+	cycles(s, c, n * 17);
 }
 
 /* A queue that has just begun, up to its first nap */
 static void stream_begins(struct sim *s)
 {
-	vhl_moderation_init(&s->mod);
-	epoch(s, &stream_plain);
-	CHECK(vhl_moderation_nap(&s->mod) > 0);
+	vhl_pace_init(&s->pace);
+	cycles(s, &stream_plain, 1);
+	epochs(s, &stream_plain, 1);
 }
 
 /* An accident in the one epoch that is to tell does not speak for naps that are bad */
-TEST(moderation_accident)
+TEST(pace_accident)
 {
 	struct cycle bad = stream_naps, slow = stream_plain;
 	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
 
-	bad.chains = 4;
-	slow.turn = 200000;
-
 	stream_begins(&s);
-	epoch(&s, &bad);
-	CHECK(vhl_moderation_nap(&s.mod) == 0);
-	epoch(&s, &slow);
-	CHECK(vhl_moderation_nap(&s.mod) == 0);
-	/* they have to do with what is measured then */
-	epoch(&s, &stream_plain);
-	epoch(&s, &bad);
-	for (unsigned int i = 0; i < 3; i++) {
-		CHECK(vhl_moderation_nap(&s.mod) == 0);
-		epoch(&s, &stream_plain);
-	}
+	CHECK(s.pace.nap > 0);
+	bad.chains = 4;
+	epochs(&s, &bad, 1);
+	CHECK(s.pace.nap == 0);
+	slow.turn = 200000;
+	epochs(&s, &slow, 1);
+	CHECK(s.pace.nap == 0);
+	epochs(&s, &stream_plain, 1);
+	CHECK(s.pace.nap == 0);
 
 	/* twice is none */
 	stream_begins(&s);
-	epoch(&s, &bad);
-	epoch(&s, &slow);
-	epoch(&s, &slow);
-	CHECK(vhl_moderation_nap(&s.mod) > 0);
+	epochs(&s, &bad, 1);
+	epochs(&s, &slow, 2);
+	CHECK(s.pace.nap > 0);
 }
 
 /* Now and then it is measured how it is without naps; at once where the stream is another one */
-TEST(moderation_probe)
+TEST(pace_measured_anew)
 {
 	struct sim s = { .l = { .max = 50000 }, .now = 1 };
 	struct cycle fast = stream_naps;
 	unsigned int i;
-	u64 nap;
 
 	stream_begins(&s);
-	nap = vhl_moderation_nap(&s.mod);
-	for (i = 0; i < 100 && vhl_moderation_nap(&s.mod); i++)
-		epoch(&s, &stream_naps);
+	for (i = 0; i < 100 && s.pace.nap; i++)
+		epochs(&s, &stream_naps, 1);
 	tap_diag("after %u epochs", i);
 	CHECK(i > 20 && i < 40);
-	epoch(&s, &stream_plain);
-	CHECK(vhl_moderation_nap(&s.mod) == nap);
-	epoch(&s, &stream_naps);
-	epoch(&s, &stream_naps);
-	CHECK(vhl_moderation_nap(&s.mod) == nap);
+	epochs(&s, &stream_plain, 1);
+	CHECK(s.pace.nap > 0);
+	epochs(&s, &stream_naps, 2);
+	CHECK(s.pace.nap > 0);
 	fast.chains = 30;
-	epoch(&s, &fast);
-	CHECK(vhl_moderation_nap(&s.mod) == 0);
+	epochs(&s, &fast, 1);
+	CHECK(s.pace.nap == 0);
 }
 
-/* Naps that do not pay are tried ever more seldom, but again and again */
-TEST(moderation_backs_off)
+/* What is over before there is anything is not tried again shorter than it was */
+TEST(pace_in_vain)
 {
 	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
-	struct cycle useless = stream_naps;
-	unsigned int plain = 0, tries = 0, first = 0;
+	const struct cycle plain = { .sleep = 100000, .turn = 5000, .cpu = 5000, .chains = 3,
+				     .notes = 2 };
+	const struct cycle nap = { .sleep = 200000, .turn = 5000, .cpu = 5000,
+				   .woke = VHL_WOKE_NAP };
+	u64 shortest = U64_MAX;
 
-	/* neither slower nor fewer notifications */
-	useless.chains = 6;
-	useless.notes = 4;
-	vhl_moderation_init(&s.mod);
-	for (unsigned int i = 0; i < 20000; i++) {
-		if (vhl_moderation_nap(&s.mod)) {
-			tries++;
-			if (tries == 2)
-				first = plain;
-			plain = 0;
-			epoch(&s, &useless);
-		} else {
-			cycles(&s, &stream_plain, 1);
-			plain++;
-		}
-	}
-	tap_diag("%u trials, the second after %u sleeps", tries, first);
-	CHECK(first > 32 && first < 64);
-	CHECK(tries > 15 && tries < 30);
-}
-
-/* What lost something is not tried for a long while */
-TEST(moderation_lost)
-{
-	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
-	unsigned int i;
-
-	vhl_moderation_init(&s.mod);
-	run(&s, 100000);
-	CHECK(vhl_moderation_nap(&s.mod) > 0);
-	vhl_moderation_lost(&s.mod);
-	for (i = 0; i < 10000 && !vhl_moderation_nap(&s.mod); i++)
-		cycles(&s, &stream_plain, 1);
-	tap_diag("for %u sleeps", i);
-	CHECK(i >= 240 * 16 && i < 250 * 16);
-}
-
-/* What is over before there is anything is given up */
-TEST(moderation_in_vain)
-{
-	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
-	const struct cycle plain = { .sleep = 100000, .turn = 5000, .chains = 3, .notes = 2 };
-	struct cycle nap = { .turn = 5000, .woke = VHL_WOKE_NAP };
-	unsigned int naps = 0;
-
-	vhl_moderation_init(&s.mod);
+	vhl_pace_init(&s.pace);
 	for (unsigned int i = 0; i < 1000; i++) {
-		nap.sleep = vhl_moderation_nap(&s.mod);
-		if (nap.sleep) {
-			naps++;
+		if (s.pace.nap)
 			cycles(&s, &nap, 1);
-		}
 		cycles(&s, &plain, 1);
+		if (s.pace.nap)
+			shortest = min(shortest, s.pace.nap);
 	}
-	tap_diag("%u naps", naps);
-	CHECK(naps > 0 && naps < 1000 / 10);
+	CHECK(shortest >= 200000 && shortest < U64_MAX);
 }
 
-/* The first nap is for twice as many chains as a sleep, or for as many as are enough */
-TEST(moderation_first_nap)
+/* The first nap is for twice as many chains, whenever others had the CPU to make them */
+TEST(pace_first_nap)
 {
 	struct sim s = { .l = { .max = 1000000 }, .now = 1 };
-	struct cycle c = { .sleep = 100000, .turn = 10000, .chains = 3, .notes = 2 };
+	struct cycle c = { .sleep = 10000, .turn = 190000, .cpu = 40000, .chains = 3, .notes = 2 };
 
-	vhl_moderation_init(&s.mod);
-	epoch(&s, &c);
-	CHECK(vhl_moderation_nap(&s.mod) == 2 * 100000);
-
-	c.chains = 100;
-	vhl_moderation_init(&s.mod);
-	epoch(&s, &c);
-	CHECK(vhl_moderation_nap(&s.mod) == 64 * 1100);
+	vhl_pace_init(&s.pace);
+	cycles(&s, &c, 18);
+	CHECK(s.pace.nap == 2 * 160000);
 
 	/* and where that would be longer than allowed, as long as allowed */
-	c.chains = 3;
 	c.sleep = 4000000;
-	vhl_moderation_init(&s.mod);
-	epoch(&s, &c);
-	CHECK(vhl_moderation_nap(&s.mod) == 1000000);
+	vhl_pace_init(&s.pace);
+	cycles(&s, &c, 18);
+	CHECK(s.pace.nap == 1000000);
 }
 
 int main(int argc, char **argv)
