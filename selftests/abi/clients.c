@@ -142,12 +142,12 @@ TEST_F(client, qemu_10_0)
 	ASSERT_EQ(0, xioctl(fd, VHOST_VDPA_GET_VQS_COUNT, &v));
 	EXPECT_EQ(2, v);
 	ASSERT_EQ(0, xioctl(fd, VHOST_VDPA_GET_IOVA_RANGE, space + 8));
-	ASSERT_EQ(0, xioctl(fd, VHOST_GET_FEATURES, &features));
+	ASSERT_EQ(0, guest_features(d->g, &features));
 	EXPECT_EQ(0, get_status(fd));
 	ASSERT_EQ(0, set_status(fd, 3));
 	EXPECT_EQ(3, get_status(fd));
 	ASSERT_EQ(0, xioctl(fd, VHOST_SET_OWNER, NULL));
-	ASSERT_EQ(0, xioctl(fd, VHOST_GET_FEATURES, &features));
+	ASSERT_EQ(0, guest_features(d->g, &features));
 	for (unsigned int i = 0; i < 2; i++) {
 		ASSERT_EQ(0, vring_file(fd, VHOST_SET_VRING_CALL, i, masked));
 	}
@@ -219,7 +219,7 @@ TEST_F(client, qemu_10_2)
 	ASSERT_EQ(0, message(fd, false, VHOST_IOTLB_BATCH_BEGIN, 0, 0, NULL));
 	ASSERT_EQ(0, all_memory(d, false, true));
 	ASSERT_EQ(0, message(fd, false, VHOST_IOTLB_BATCH_END, 0, 0, NULL));
-	ASSERT_EQ(0, xioctl(fd, VHOST_GET_FEATURES, &features));
+	ASSERT_EQ(0, guest_features(d->g, &features));
 	ASSERT_EQ(0, make_queues(d, features));
 
 	for (unsigned int round = 0; round < 2; round++) {
@@ -272,7 +272,7 @@ TEST_F(client, libblkio)
 	ASSERT_EQ(0, set_status(fd, 0));
 	ASSERT_EQ(0, set_status(fd, get_status(fd) | 3));
 	EXPECT_EQ(3, get_status(fd));
-	ASSERT_EQ(0, xioctl(fd, VHOST_GET_FEATURES, &features));
+	ASSERT_EQ(0, guest_features(d->g, &features));
 	wanted = features & (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) |
 			     BIT(VIRTIO_F_ACCESS_PLATFORM) | 0xffff);
 	ASSERT_EQ(0, xioctl(fd, VHOST_SET_FEATURES, &wanted));
@@ -313,7 +313,7 @@ TEST_F(client, cloud_hypervisor)
 	ASSERT_EQ(0, xioctl(fd, VHOST_SET_OWNER, NULL));
 	ASSERT_EQ(0, xioctl(fd, VHOST_VDPA_GET_DEVICE_ID, &id));
 	ASSERT_EQ(0, xioctl(fd, VHOST_VDPA_GET_VRING_NUM, &num));
-	ASSERT_EQ(0, xioctl(fd, VHOST_GET_FEATURES, &features));
+	ASSERT_EQ(0, guest_features(d->g, &features));
 	ASSERT_NE(0, features & BIT(VIRTIO_F_ACCESS_PLATFORM));
 	ASSERT_EQ(0, xioctl(fd, VHOST_GET_BACKEND_FEATURES, &backend));
 	ASSERT_EQ(0, all_memory(d, false, true));

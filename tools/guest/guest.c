@@ -125,7 +125,11 @@ int guest_own(struct guest *g)
 
 int guest_features(struct guest *g, uint64_t *offered)
 {
-	return GUEST_IOCTL(g, VHOST_GET_FEATURES, offered);
+	int ret = GUEST_IOCTL(g, VHOST_GET_FEATURES, offered);
+
+	if (!ret)
+		*offered &= ~GUEST_CANNOT;
+	return ret;
 }
 
 int guest_set_features(struct guest *g, uint64_t features)

@@ -236,7 +236,10 @@ int guest_attach(struct guest *g, int fd);
 /* guest_own() - VHOST_SET_OWNER; the vhost-vDPA dialect also resets and goes to DRIVER */
 int guest_own(struct guest *g);
 
-/* guest_features() - what the device offers */
+/* What this library cannot play: rings other than split ones, used in any order */
+#define GUEST_CANNOT	(1ULL << VIRTIO_F_RING_PACKED | 1ULL << VIRTIO_F_IN_ORDER)
+
+/* guest_features() - what the device offers, but for GUEST_CANNOT */
 int guest_features(struct guest *g, uint64_t *offered);
 
 /**
