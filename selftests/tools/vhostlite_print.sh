@@ -84,7 +84,6 @@ refuses net_queues_huge "queues= wants a number" --net t,queues=1844674407370955
 refuses net_mac_short "mac= wants" --net t,mac=52:54:00:12:34
 refuses net_mac_long "mac= wants" --net t,mac=52:54:00:12:34:56:78
 refuses net_mac_multicast "mac= wants a unicast address" --net t,mac=53:54:00:12:34:56
-refuses net_packed "/dev/vhost-netlite has split rings only" --net t,packed=on
 refuses net_comma_at_end "an option is empty" --net t,
 refuses disk_empty "name of the file is missing" --disk ''
 refuses disk_unknown_key "unknown option 'readonly' (there are: ro, " --disk a,readonly

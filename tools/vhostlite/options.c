@@ -156,8 +156,6 @@ void parse_net(const char *value, struct net_opts *net)
 				wrong_value(&f, key, "a unicast address like 52:54:00:12:34:56");
 			free(net->mac);
 			net->mac = xstrdup(val);
-		} else if (!strcmp(key, "packed")) {
-			wrong(&f, "packed: " NODE_NET " has split rings only");
 		} else if (is_key(key, val, "bootindex", &f)) {
 			net->bootindex = (int)number(&f, key, val, 0, 65535);
 		} else {
