@@ -12,7 +12,7 @@
 
 VHL_RING_FORMAT(split);
 
-/* The last one needs no feature bit */
+/* The first whose bits were negotiated is taken: new ones go above the last, which needs none */
 static const struct vhl_ring_format * const formats[] = {
 	&vhl_split_format,
 };

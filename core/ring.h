@@ -17,8 +17,8 @@
  * The driver shares this memory and may be hostile: whatever is read from it is read once into
  * a local, checked, then used.
  *
- * The format follows from the negotiated features. A format is one file, ring_split.c, which
- * shares ring_format.h with ring.c; no other file knows one.
+ * The format follows from the negotiated features. A format is one file, ring_FORMAT.c,
+ * which shares ring_format.h with ring.c; no other file knows one.
  */
 #ifndef VHL_RING_H
 #define VHL_RING_H

@@ -12,8 +12,7 @@
  * Every open file is a device of its own; its close stops and frees everything.  So a VMM has to be
  * given the file that a disk was attached to: one that opens the path, or /proc/self/fd/N, gets a
  * device without a disk, on which features and configuration fail with ENXIO.  Nodes are
- * created root:root 0600.  Rings are split: VIRTIO_F_RING_PACKED and VIRTIO_F_IN_ORDER are not
- * offered.  All integers are in the caller's byte order; ring contents are
+ * created root:root 0600.  All integers are in the caller's byte order; ring contents are
  * little-endian whatever VIRTIO_F_VERSION_1 says.
  *
  * All ioctls return 0, or -1 with errno.  Errors that any of them can give:
