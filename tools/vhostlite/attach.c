@@ -30,7 +30,7 @@ static void place(int fd, int want)
 	die(EXIT_FAILED, "descriptor %d: %s", want, strerror(errno));
 }
 
-static int open_node(const char *path, const char *module)
+static int open_node(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 
@@ -40,7 +40,8 @@ static int open_node(const char *path, const char *module)
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
-		die(EXIT_FAILED, "%s: no such node, load it with: modprobe %s", path, module);
+		die(EXIT_FAILED, "%s: no such node, load it with: modprobe %s", path,
+		    module_of(path));
 	case EACCES:
 	case EPERM:
 		die(EXIT_FAILED, "%s: permission denied: run vhostlite as root, or give your user "
@@ -52,7 +53,7 @@ static int open_node(const char *path, const char *module)
 
 void open_net_node(int want)
 {
-	place(open_node(NODE_NET, "vhost_netlite"), want);
+	place(open_node(NODE_NET), want);
 }
 
 /* ---- network ---- */
@@ -289,7 +290,7 @@ void open_disk(const struct disk_opts *disk, int want)
 	struct vhost_vring_file backend = { .index = 0 };
 	int node, fd;
 
-	node = open_node(NODE_VDPA_BLK, "vhost_blklite");
+	node = open_node(NODE_VDPA_BLK);
 	place(node, want);
 	set_options(want, disk);
 

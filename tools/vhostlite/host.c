@@ -11,6 +11,29 @@
 
 #include "vhostlite.h"
 
+/* Nodes with their modules; those of a module are next to each other */
+static const struct {
+	const char *path;
+	const char *module;
+} nodes[] = {
+	{ NODE_NET,		"vhost_netlite" },
+	{ NODE_BLK,		"vhost_blklite" },
+	{ NODE_VDPA_BLK,	"vhost_blklite" },
+};
+
+#define NUM_NODES	(sizeof(nodes) / sizeof(nodes[0]))
+
+_Static_assert(NUM_NODES <= MAX_NODES, "they are shown in struct host_info");
+
+const char *module_of(const char *node)
+{
+	for (size_t i = 0; i < NUM_NODES; i++) {
+		if (!strcmp(nodes[i].path, node))
+			return nodes[i].module;
+	}
+	return "vhost_lite";
+}
+
 static void scan_module(struct module_info *m, const char *name)
 {
 	char *path = xasprintf("/sys/module/%s", name);
@@ -45,25 +68,24 @@ static void scan_node(struct node_info *n, const char *path)
 
 void scan_host(struct host_info *host)
 {
-	static const char *const modules[NUM_MODULES] = {
-		"vhost_lite", "vhost_netlite", "vhost_blklite",
-	};
-	static const char *const nodes[NUM_NODES] = { NODE_NET, NODE_BLK, NODE_VDPA_BLK };
-
-	for (int i = 0; i < NUM_MODULES; i++)
-		scan_module(&host->modules[i], modules[i]);
-	for (int i = 0; i < NUM_NODES; i++)
-		scan_node(&host->nodes[i], nodes[i]);
+	host->num_modules = 0;
+	host->num_nodes = 0;
+	scan_module(&host->modules[host->num_modules++], "vhost_lite");
+	for (size_t i = 0; i < NUM_NODES; i++) {
+		if (!i || strcmp(nodes[i].module, nodes[i - 1].module))
+			scan_module(&host->modules[host->num_modules++], nodes[i].module);
+		scan_node(&host->nodes[host->num_nodes++], nodes[i].path);
+	}
 }
 
 void free_host(struct host_info *host)
 {
-	for (int i = 0; i < NUM_MODULES; i++) {
+	for (unsigned int i = 0; i < host->num_modules; i++) {
 		free(host->modules[i].version);
 		free(host->modules[i].srcversion);
 		free(host->modules[i].refcnt);
 	}
-	for (int i = 0; i < NUM_NODES; i++) {
+	for (unsigned int i = 0; i < host->num_nodes; i++) {
 		free(host->nodes[i].owner);
 		free(host->nodes[i].group);
 	}

@@ -60,7 +60,7 @@ static void member(const char *name, const char *value)
 static void print_modules(const struct host_info *host)
 {
 	fputs("\"modules\":[", stdout);
-	for (int i = 0; i < NUM_MODULES; i++) {
+	for (unsigned int i = 0; i < host->num_modules; i++) {
 		const struct module_info *m = &host->modules[i];
 
 		printf("%s{\"name\":\"%s\",\"loaded\":%s", i ? "," : "", m->name,
@@ -70,7 +70,7 @@ static void print_modules(const struct host_info *host)
 		printf(",\"refcnt\":%s}", m->refcnt ? m->refcnt : "null");
 	}
 	fputs("],\"nodes\":[", stdout);
-	for (int i = 0; i < NUM_NODES; i++) {
+	for (unsigned int i = 0; i < host->num_nodes; i++) {
 		const struct node_info *n = &host->nodes[i];
 
 		printf("%s{\"path\":\"%s\",\"present\":%s", i ? "," : "", n->path,

@@ -45,7 +45,7 @@ static const char *or_dash(const char *s)
 static void print_host(const struct host_info *host)
 {
 	printf("%-20s %-10s %-24s %s\n", "MODULE", "VERSION", "SRCVERSION", "IN USE BY");
-	for (int i = 0; i < NUM_MODULES; i++) {
+	for (unsigned int i = 0; i < host->num_modules; i++) {
 		const struct module_info *m = &host->modules[i];
 
 		if (m->loaded)
@@ -55,7 +55,7 @@ static void print_host(const struct host_info *host)
 			printf("%-20s not loaded\n", m->name);
 	}
 	printf("\n%-20s %-10s %s\n", "NODE", "MODE", "OWNER");
-	for (int i = 0; i < NUM_NODES; i++) {
+	for (unsigned int i = 0; i < host->num_nodes; i++) {
 		const struct node_info *n = &host->nodes[i];
 
 		if (n->present)

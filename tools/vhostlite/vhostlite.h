@@ -175,16 +175,19 @@ struct node_info {
 	char *owner, *group;
 };
 
-#define NUM_MODULES	3
-#define NUM_NODES	3
+#define MAX_NODES	8
+#define MAX_MODULES	(1 + MAX_NODES)
 
 struct host_info {
-	struct module_info modules[NUM_MODULES];
-	struct node_info nodes[NUM_NODES];
+	unsigned int num_modules, num_nodes;
+	struct module_info modules[MAX_MODULES];
+	struct node_info nodes[MAX_NODES];
 };
 
 void scan_host(struct host_info *host);
 void free_host(struct host_info *host);
+/* The module that makes the node */
+const char *module_of(const char *node);
 
 /* ---- the commands; each gets its own name in argv[0] and returns the exit status ---- */
 
