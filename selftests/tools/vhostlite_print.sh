@@ -130,6 +130,8 @@ result $? version
 vhostlite run --help
 [[ $status -eq 0 && $out == "usage: vhostlite run"* && -z $err ]]
 result $? help
+! grep -q ' $' "$tmp/out"
+result $? help_without_trailing_spaces
 vhostlite
 [[ $status -eq 2 && -z $out && $err == "usage: "* ]]
 result $? no_arguments

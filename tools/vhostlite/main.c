@@ -172,7 +172,7 @@ static void usage(FILE *to)
 	for (size_t i = 0; i < NUM_COMMANDS; i++) {
 		const char *line = commands[i].synopsis, *end;
 
-		fprintf(to, "%-6s vhostlite %s ", lead, commands[i].name);
+		fprintf(to, "%-6s vhostlite %s%s", lead, commands[i].name, *line ? " " : "");
 		for (; (end = strchr(line, '\n')); line = end + 1)
 			fprintf(to, "%.*s\n%21s", (int)(end - line), line, "");
 		fprintf(to, "%s\n", line);
