@@ -316,27 +316,30 @@ TEST(sigkill_with_requests_in_flight)
 
 static const struct {
 	const char *module;
-	const char *node;
+	const char *nodes[3];
 } backends[] = {
-	{ "vhost_netlite", NODE_NET },
-	{ "vhost_blklite", NODE_BLK },
-	{ "vhost_blklite", NODE_VDPA },
+	{ "vhost-netlite", { NODE_NET } },
+	{ "vhost-blklite", { NODE_BLK, NODE_VDPA } },
 };
+
+#define NUM_BACKENDS	(sizeof(backends) / sizeof(backends[0]))
 
 TEST(unload_while_in_use)
 {
-	for (unsigned int i = 0; i < 3; i++) {
-		int fd = xopen(backends[i].node);
+	for (unsigned int i = 0; i < NUM_BACKENDS; i++) {
+		for (const char *const *node = backends[i].nodes; *node; node++) {
+			int fd = xopen(*node);
 
-		ASSERT_LE(0, fd);
-		/* what rmmod reports as EBUSY, "in use" */
-		EXPECT_EQ(-EWOULDBLOCK, module_unload(backends[i].module));
-		EXPECT_EQ(-EWOULDBLOCK, module_unload("vhost_lite"));
-		ASSERT_EQ(0, xioctl(fd, VHOST_SET_OWNER, NULL));
-		EXPECT_EQ(-EWOULDBLOCK, module_unload(backends[i].module));
-		close(fd);
+			ASSERT_LE(0, fd);
+			/* what rmmod reports as EBUSY, "in use" */
+			EXPECT_EQ(-EWOULDBLOCK, module_unload(backends[i].module));
+			EXPECT_EQ(-EWOULDBLOCK, module_unload("vhost_lite"));
+			ASSERT_EQ(0, xioctl(fd, VHOST_SET_OWNER, NULL));
+			EXPECT_EQ(-EWOULDBLOCK, module_unload(backends[i].module));
+			close(fd);
+		}
 	}
-	/* the core is in use by the other two */
+	/* the core is in use by the others */
 	EXPECT_EQ(-EWOULDBLOCK, module_unload("vhost_lite"));
 }
 
@@ -408,14 +411,16 @@ TEST(open_while_unloading)
 
 TEST(core_is_unloaded_last)
 {
-	ASSERT_EQ(0, unload("vhost-netlite"));
-	EXPECT_EQ(-EWOULDBLOCK, module_unload("vhost_lite"));
-	ASSERT_EQ(0, unload("vhost-blklite"));
+	for (unsigned int i = 0; i < NUM_BACKENDS; i++) {
+		EXPECT_EQ(-EWOULDBLOCK, module_unload("vhost_lite"));
+		ASSERT_EQ(0, unload(backends[i].module));
+	}
 	EXPECT_EQ(0, unload("vhost_lite"));
 	EXPECT_FALSE(module_loaded("vhost_lite"));
 	EXPECT_EQ(0, module_load("vhost_lite"));
-	EXPECT_EQ(0, module_load("vhost-netlite"));
-	EXPECT_EQ(0, module_load("vhost-blklite"));
+	for (unsigned int i = 0; i < NUM_BACKENDS; i++) {
+		EXPECT_EQ(0, module_load(backends[i].module));
+	}
 }
 
 TEST_HARNESS_MAIN
