@@ -136,7 +136,8 @@
 /**
  * VHOST_BLK_SET_BACKEND - attach a regular file or a block device, or detach it
  *
- * Argument: struct vhost_vring_file { .index, .fd }; 0x50 is free in <linux/vhost.h>.
+ * Argument: struct vhost_vring_file { .index, .fd }.  <linux/vhost.h> has no numbers of 0x50..0x5f.
+ * Ours are 0x50..0x52, of disks, and 0x58, of selftests/nullback.
  *
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
  * queues of a device share one disk: EBUSY when another file is in use by another running queue.
