@@ -36,7 +36,7 @@ struct vhl_ring_format;
 /* Segments of one chain at most; an iov_iter may not have more (UIO_MAXIOV) */
 #define VHL_IOV_MAX		1024
 
-/* Why a queue broke; text in vhl_ring_fault_name(), trace output in trace.h */
+/* Why a queue broke; text in vhl_ring_fault_name() */
 enum vhl_ring_fault {
 	VHL_FAULT_NONE,
 	VHL_FAULT_AVAIL_JUMP,		/* avail index ahead by more than the ring has */
