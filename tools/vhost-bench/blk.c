@@ -38,7 +38,7 @@ static int open_file(struct bench *b, int flags)
 	return bench_fail(b, "%s: %s", b->opt->file, strerror(errno));
 }
 
-/* Bytes that a request must be a multiple of */
+/* Bytes that direct I/O to the file must be a multiple of */
 static unsigned int direct_unit(int fd, const char *path)
 {
 #ifdef STATX_DIOALIGN
@@ -85,7 +85,7 @@ static int open_disk(struct blk *blk)
 		return bench_fail(b, "%s: neither a regular file nor a block device", o->file);
 	}
 	blk->sectors = bytes / SECTOR;
-	blk->unit = unit > SECTOR ? unit / SECTOR : 1;
+	blk->storage = unit > SECTOR ? unit / SECTOR : 1;
 	blk->max = o->size_max / SECTOR;
 	return 0;
 }
@@ -107,6 +107,8 @@ static int open_device(struct blk *blk)
 			o->queues * (o->qd * (area + 4096) + bench_queue_bytes(b, nsegs)), area))
 		return -1;
 	blk->g = b->guest[0];
+	/* a disk of ours has blocks of a sector whatever the storage has; of others it is not known */
+	blk->unit = b->serial_set ? 1 : blk->storage;
 	blk->has_flush = blk->g->features >> VIRTIO_BLK_F_FLUSH & 1;
 	blk->has_discard = blk->g->features >> VIRTIO_BLK_F_DISCARD & 1;
 	blk->has_zeroes = blk->g->features >> VIRTIO_BLK_F_WRITE_ZEROES & 1;
@@ -133,8 +135,7 @@ static int open_device(struct blk *blk)
 		blk->has_discard = false;
 	if (le32toh(config.max_write_zeroes_sectors) < blk->max)
 		blk->has_zeroes = false;
-	if (blk->g->features >> VIRTIO_BLK_F_BLK_SIZE & 1 &&
-	    le32toh(config.blk_size) > blk->unit * SECTOR)
+	if (blk->g->features >> VIRTIO_BLK_F_BLK_SIZE & 1 && le32toh(config.blk_size) >= SECTOR)
 		blk->unit = le32toh(config.blk_size) / SECTOR;
 	return 0;
 }
@@ -144,16 +145,19 @@ static int make_content(struct blk *blk)
 {
 	struct bench *b = blk->b;
 	const struct opts *o = b->opt;
-	uint64_t span = o->span ? o->span : SPAN_DEFAULT, part;
+	uint64_t span = o->span ? o->span : SPAN_DEFAULT, part, step = blk->max;
 
 	if (blk->max % blk->unit)
-		return bench_fail(b, "--size %u: %s works in blocks of %u bytes", blk->max * SECTOR,
-				  o->file, blk->unit * SECTOR);
+		return bench_fail(b, "--size %u: the disk has blocks of %u bytes", blk->max * SECTOR,
+				  blk->unit * SECTOR);
 	if (o->segments > blk->seg_max)
 		return bench_fail(b, "--segments %u: the device takes %u", o->segments,
 				  blk->seg_max);
 	span = span / SECTOR < blk->sectors ? span / SECTOR : blk->sectors;
-	part = span / o->queues / blk->max * blk->max;
+	/* the file is read and written, too, which may be direct I/O */
+	while (step % blk->storage)
+		step += blk->max;
+	part = span / o->queues / step * step;
 	if (part / blk->max <= o->qd)
 		return bench_fail(b, "%s: %llu sectors are too few for %u queues with %u requests of %u bytes each; use a larger file, or lower --qd or --size",
 				  o->file, (unsigned long long)span, o->queues, o->qd,

@@ -68,6 +68,7 @@ struct blk_req {
  * @busy: sectors that a request in flight is about
  * @fd: the disk
  * @sectors: of the disk
+ * @storage: sectors of the smallest access to the file
  * @unit: sectors of the smallest request
  * @max: sectors of the largest request
  * @seg_max: segments of data
@@ -88,7 +89,7 @@ struct blk {
 	uint8_t *busy;
 	int fd;
 	uint64_t sectors;
-	unsigned int unit, max, seg_max, size_max;
+	unsigned int storage, unit, max, seg_max, size_max;
 	bool has_flush, has_discard, has_zeroes;
 	uint64_t area_len;
 	struct blk_queue *queue[GUEST_MAX_QUEUES];
