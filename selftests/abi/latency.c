@@ -248,12 +248,25 @@ static void *write_byte(void *arg)
 	return NULL;
 }
 
-static bool is_waiting(pid_t tid)
+/* Until @done says so, but no longer than @ms.  Did it? */
+static bool wait_until(wait_t *w, bool (*done)(wait_t *w), unsigned int ms)
+{
+	int64_t end = now_ms() + ms;
+
+	while (!done(w)) {
+		if (now_ms() > end)
+			return false;
+		sleep_ms(5);
+	}
+	return true;
+}
+
+static bool writer_waits(wait_t *w)
 {
 	char path[64], line[128], state = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", atomic_load(&w->tid));
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f) && sscanf(line, "State: %c", &state) != 1)
 		;
@@ -264,16 +277,12 @@ static bool is_waiting(pid_t tid)
 
 static int lock_file(wait_t *w)
 {
-	int64_t end = now_ms() + 10000;
 	int ret = dm_hang(&w->s.slow);
 
 	if (!ret)
 		ret = -pthread_create(&w->thread, NULL, write_byte, w);
-	while (!ret && !is_waiting(atomic_load(&w->tid))) {
-		if (now_ms() > end)
-			ret = -ETIMEDOUT;
-		sleep_ms(5);
-	}
+	if (!ret && !wait_until(w, writer_waits, 10000))
+		ret = -ETIMEDOUT;
 	return ret;
 }
 
@@ -344,11 +353,15 @@ static void *ask(void *arg)
 	return (void *)(intptr_t)ret;
 }
 
+static bool has_asked(wait_t *w)
+{
+	return atomic_load(&w->asked);
+}
+
 TEST_F_TIMEOUT(wait, clients, 120)
 {
 	struct dut *d = &self->d;
 	pthread_t asker, stopper;
-	int64_t end;
 	void *ret;
 
 	if (!self->able)
@@ -360,9 +373,7 @@ TEST_F_TIMEOUT(wait, clients, 120)
 	sleep_ms(300);
 	EXPECT_FALSE(is_done(d, 0));
 	EXPECT_EQ(0, pthread_create(&asker, NULL, ask, self));
-	for (end = now_ms() + 4000; !atomic_load(&self->asked) && now_ms() < end;)
-		sleep_ms(5);
-	EXPECT_TRUE(atomic_load(&self->asked));
+	EXPECT_TRUE(wait_until(self, has_asked, 4000));
 	EXPECT_EQ(0, pthread_create(&stopper, NULL, stop, self));
 	sleep_ms(300);
 	EXPECT_FALSE(atomic_load(&self->stopped));
@@ -407,7 +418,7 @@ TEST(no_direct_io_after_all)
 	unsigned int ms = 500, n = 8;
 	struct dut_opts opts = { 0 };
 	int64_t begin, took;
-	char path[64];
+	char path[256];
 	struct dut d;
 
 	if (system("modprobe -aq loop dm-mod dm-delay ext4"))

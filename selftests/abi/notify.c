@@ -194,7 +194,7 @@ CLIENT(cloud_hypervisor, DUT_VDPA, CH);
 
 static int status(struct dut *d, uint8_t bits)
 {
-	uint8_t s;
+	uint8_t s = 0;
 	int ret = xioctl(d->g->fd, VHOST_VDPA_GET_STATUS, &s);
 
 	s |= bits;
