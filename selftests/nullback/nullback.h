@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
-/*
- * What clients of /dev/vhost-nullback need besides <linux/vhost.h>.
- */
+/* What clients of /dev/vhost-nullback need besides <linux/vhost.h> */
 #ifndef NULLBACK_H
 #define NULLBACK_H
 
@@ -13,8 +11,8 @@
 #define NULLBACK_F_ZEROES	0
 
 /*
- * Start (1) or stop (0) all queues that have addresses, all or none. EPERM not the owner; EFAULT a bad
- * argument, or a ring that is not in user memory; EINVAL a queue without a size; ENOMEM
+ * Start (1) or stop (0) all queues that have addresses, all or none. EPERM not the owner; EFAULT a
+ * bad argument, or a ring that is not in user memory; EINVAL a queue without a size; ENOMEM
  */
 #define NULLBACK_SET_RUNNING	_IOW(0xAF, 0x58, int)
 
