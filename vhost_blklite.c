@@ -345,8 +345,10 @@ static const struct vhl_ops vhl_blk_ops = {
 	.pool_max	= VHL_BLK_LANE_MAX,			\
 }
 
-static struct vhl_node vhl_blk_vhost_node = VHL_BLK_NODE("vhost-blklite", &vhl_dialect_vhost, false);
-static struct vhl_node vhl_blk_vdpa_node = VHL_BLK_NODE("vdpa-blklite", &vhl_dialect_vdpa, true);
+static struct vhl_node vhl_blk_vhost_node =
+	VHL_BLK_NODE("vhost-blklite", &vhl_dialect_vhost, false);
+static struct vhl_node vhl_blk_vdpa_node =
+	VHL_BLK_NODE("vdpa-blklite", &vhl_dialect_vdpa, true);
 
 static int __init vhl_blk_module_init(void)
 {

@@ -151,16 +151,16 @@
  * The file decides how it is used: opened read-only gives a read-only disk, O_DIRECT bypasses
  * the page cache.
  *
- * EBADF   no such file, or opened with O_PATH, or write-only
  * The driver sees blocks of 512 bytes, or of what VHL_BLK_SET_OPTS asks for, whatever the storage
  * has.  A file whose size is no multiple of that has its last block all the same: behind its end it
  * reads as zero, and it grows to what is written there.  A block device cannot grow: what it has
  * behind its last whole block is not shown.
  *
+ * EBADF   no such file, or opened with O_PATH, or write-only
  * EINVAL  neither a regular file nor a block device; opened with O_APPEND for writing; an empty
  *         file, or a block device smaller than one block; opened with O_DIRECT, and its storage has
- *         blocks of more than 65536 bytes; [vDPA] @index is not 0; [vhost] ring size or addresses are
- *         missing
+ *         blocks of more than 65536 bytes; [vDPA] @index is not 0; [vhost] ring size or addresses
+ *         are missing
  * ENOBUFS [vhost] no such queue
  * EFAULT, EOPNOTSUPP, ENOMEM, EAGAIN
  *         [vhost] as VHOST_NET_SET_BACKEND
@@ -205,8 +205,8 @@ struct vhl_blk_opts {
  *
  * Legal at any time for every process that has the node open, owner or not: it only reads the size
  * anew.  If the size in blocks changed, requests are checked against the new one from now on, and
- * [vDPA] the driver is told by a configuration change notification (VHOST_VDPA_SET_CONFIG_CALL).  A disk may
- * become smaller, too; requests in flight beyond its new end are not recalled.
+ * [vDPA] the driver is told by a configuration change notification (VHOST_VDPA_SET_CONFIG_CALL).
+ * A disk may become smaller, too; requests in flight beyond its new end are not recalled.
  *
  * ENXIO   no file is attached
  * and what a file system gives when it cannot tell the size of a file
@@ -231,8 +231,8 @@ struct vhl_blk_opts {
  *
  * The names of the counters, all of them since the node was opened: kicks, wakes, polls (times
  * that work was found without a wake, by polling or after a nap), reqs (packets or requests), in
- * (bytes written to the guest), out (bytes read from it), batches (publications of the used index), calls, errors
- * (requests or packets that failed or were dropped), breaks (times the queue broke).
+ * (bytes written to the guest), out (bytes read from it), batches (publications of the used index),
+ * calls, errors (requests or packets that failed or were dropped), breaks (times the queue broke).
  * Readers must accept further keys and names.
  */
 
