@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a queue does between two turns: its worker polls for a moment, leaves the CPU to others for a
- * nap, or sleeps until it is kicked.
+ * What a queue does between two turns.
+ *
+ * It polls for a moment, while its CPU has nothing else to do: work that comes soon needs no kick,
+ * and no wake-up. Else it sleeps: it asks for a kick, and what is kicked is a turn. Or, on a CPU
+ * that others want, it naps: it asks for nothing, leaves them the CPU for a set time, and a timer
+ * gives it a turn. How long a poll lasts depends on the last sleep, and how long a nap does is found
+ * by trial (moderation.h).
+ *
+ *	turn -> vhl_idle_rest():  poll -> AGAIN, at once
+ *				       -> NAPPING, until the timer; or a kick, or a full backend
+ *				       -> ASLEEP, until a kick; or AGAIN, if there is work by now
+ *	     <- vhl_idle_awake()
  */
 #include <linux/hrtimer.h>
 #include <linux/ktime.h>
@@ -26,8 +36,8 @@ MODULE_PARM_DESC(poll_max_us,
 #define VHL_POLL_START_NS	5000
 
 /*
- * Who shares a CPU may have to wait for as long as the scheduler's slice for others, a millisecond
- * or more. Only streams have naps, and only while they hardly lose by it (pace.h).
+ * A task that shares a CPU may have to wait for as long as the scheduler's slice for others, a
+ * millisecond or more. Only streams have naps, and only while they hardly lose by it.
  */
 #define VHL_NAP_MAX_US		1000
 #define VHL_NAP_LIMIT_US	100000
@@ -60,9 +70,7 @@ static enum hrtimer_restart vq_end_nap(struct hrtimer *timer)
 {
 	struct vhl_vq *vq = container_of(timer, struct vhl_vq, nap);
 
-	WRITE_ONCE(vq->nap_idle, is_idle_task(current));
-	/* after the other flag; pairs with vhl_idle_awake(), whoever woke it */
-	smp_store_release(&vq->nap_over, true);
+	WRITE_ONCE(vq->woke, is_idle_task(current) ? VHL_WOKE_IDLE : VHL_WOKE_NAP);
 	vhl_vq_kick(vq);
 	return HRTIMER_NORESTART;
 }
@@ -76,9 +84,12 @@ void vhl_idle_start(struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->mutex);
 
-	vq->again = false;
-	vhl_pace_init(&vq->pace);
+	vhl_moderation_init(&vq->moderation);
 	vq->poll_ns = 0;
+	/* before its first turn it slept for ages */
+	vq->slept_at = 0;
+	vq->woke = VHL_WOKE_KICK;
+	WRITE_ONCE(vq->rest, VHL_ASLEEP);
 }
 
 void vhl_idle_stop(struct vhl_vq *vq)
@@ -86,7 +97,7 @@ void vhl_idle_stop(struct vhl_vq *vq)
 	lockdep_assert_held(&vq->mutex);
 
 	hrtimer_cancel(&vq->nap);
-	WRITE_ONCE(vq->napping, false);
+	WRITE_ONCE(vq->rest, VHL_AWAKE);
 }
 
 /*
@@ -122,7 +133,7 @@ enum vq_poll {
 	VQ_POLL_NOTHING,
 };
 
-/* Gives up at once when the CPU, the worker or the queue is wanted by somebody else. */
+/* Gives up at once when others want the CPU, the worker or the queue. */
 static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 {
 	u64 by_hand = (u64)READ_ONCE(vq->busyloop_us) * NSEC_PER_USEC;
@@ -149,83 +160,85 @@ static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 	}
 }
 
-/* A sleep or a nap begins. */
-static void vq_asleep(struct vhl_vq *vq)
+static void vq_go_to(struct vhl_vq *vq, enum vhl_rest rest, enum vhl_woke woke)
 {
-	/* a call is written by who completes; one more or less does not matter */
+	/* calls are counted under another lock; one more or less does not matter */
 	u64 notes = vq->stats.wakes + READ_ONCE(vq->stats.calls);
 
-	vhl_pace_sleep(&vq->pace, ktime_get_ns(), notes, nap_max_ns());
+	WRITE_ONCE(vq->woke, woke);
+	WRITE_ONCE(vq->rest, rest);
+	vq->slept_at = ktime_get_ns();
+	vhl_moderation_sleep(&vq->moderation, vq->slept_at, notes, nap_max_ns());
 }
 
 /*
- * The CPU is wanted, perhaps by who is about to make more chains or packets: leave it to him for a
- * while, and have a timer give the queue a turn. Until then nobody need kick.
+ * Others want the CPU, perhaps to make more chains or packets: leave it to them for a while, and
+ * have a timer give the queue a turn. Until then no kick is needed. Return: false for no nap.
  */
 static bool vq_nap(struct vhl_vq *vq)
 {
-	u64 ns = vq->pace.nap;
+	u64 ns = vhl_moderation_nap(&vq->moderation);
 
 	if (!ns || ns > nap_max_ns() || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
 		return false;
 	/* would be over at once */
 	if (vhl_vq_backlog(vq) != VHL_BACKLOG_SMALL)
 		return false;
-	vq->nap_over = false;
-	WRITE_ONCE(vq->napping, true);
+	/* before the timer, which says otherwise when it ends the nap */
+	vq_go_to(vq, VHL_NAPPING, VHL_WOKE_EARLY);
 	trace_vhl_nap(vq, ns);
 	hrtimer_start(&vq->nap, ns_to_ktime(ns), HRTIMER_MODE_REL_PINNED_HARD);
-	vq_asleep(vq);
 	return true;
 }
 
-/* Arrange to be kicked. Return: true when there is work already. */
+/* Arrange to be kicked. Return: false when there is work already. */
 static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
 {
 	switch (run) {
 	case VHL_RUN_RING:
 		if (vhl_ring_ask_kick(vq->ring))
-			return true;
+			return false;
 		break;
 	case VHL_RUN_BACKEND:
 		break;
 	case VHL_RUN_MORE:
-		return true;
+		return false;
 	}
-	vq_asleep(vq);
-	return false;
+	vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK);
+	return true;
+}
+
+/* The turn follows a nap that lasted until its end. */
+static bool vq_napped(const struct vhl_vq *vq)
+{
+	return vq->woke == VHL_WOKE_NAP || vq->woke == VHL_WOKE_IDLE;
 }
 
 /* A turn begins, for whatever reason. */
 void vhl_idle_awake(struct vhl_vq *vq)
 {
-	enum vhl_woke woke = VHL_WOKE_KICK;
+	enum vhl_rest rest = vq->rest;
 	u64 slept;
 
 	lockdep_assert_held(&vq->mutex);
 
-	vq->napped = false;
-	if (vq->again) {
-		vq->again = false;
+	WRITE_ONCE(vq->rest, VHL_AWAKE);
+	if (rest == VHL_AGAIN) {
+		vq->woke = VHL_WOKE_KICK;
 		return;
 	}
-	if (vq->napping) {
+	if (rest == VHL_NAPPING) {
 		/* a driver may kick all the same; the timer's function waits for nothing */
 		hrtimer_cancel(&vq->nap);
-		woke = VHL_WOKE_EARLY;
-		if (smp_load_acquire(&vq->nap_over))
-			woke = vq->nap_idle ? VHL_WOKE_IDLE : VHL_WOKE_NAP;
-		WRITE_ONCE(vq->napping, false);
-		/* before the look at the backend; pairs with poll_wake() */
+		/* not napping, before the look at the backend; pairs with poll_wake() */
 		smp_mb();
 	}
-	slept = vhl_pace_wake(&vq->pace, ktime_get_ns(), current->se.sum_exec_runtime, woke);
-	if (woke != VHL_WOKE_KICK && vhl_vq_backlog(vq) == VHL_BACKLOG_FULL)
-		vhl_pace_lost(&vq->pace);
-	if (woke == VHL_WOKE_NAP || woke == VHL_WOKE_IDLE) {
-		vq->napped = true;
+	slept = ktime_get_ns() - vq->slept_at;
+	vhl_moderation_wake(&vq->moderation, slept, vq->woke, nap_max_ns());
+	if (rest == VHL_NAPPING && vhl_vq_backlog(vq) == VHL_BACKLOG_FULL)
+		vhl_moderation_lost(&vq->moderation);
+	if (vq_napped(vq))
 		return;
-	}
 	WRITE_ONCE(vq->stats.wakes, vq->stats.wakes + 1);
 	trace_vhl_wake(vq);
 	vq_tune_poll(vq, slept);
@@ -234,14 +247,16 @@ void vhl_idle_awake(struct vhl_vq *vq)
 /* A turn that took so many chains ended with @run. Return: true when there is work already. */
 bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken)
 {
+	bool vain = vq_napped(vq) && !taken;
+
 	lockdep_assert_held(&vq->mutex);
 
-	vhl_pace_took(&vq->pace, taken);
-	if (vq->napped && taken)
+	vhl_moderation_took(&vq->moderation, taken);
+	if (vq_napped(vq) && taken)
 		WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
 
 	/* a nap in vain is followed by sleep */
-	if (run != VHL_RUN_MORE && !vhl_pace_in_vain(&vq->pace)) {
+	if (run != VHL_RUN_MORE && !vain) {
 		switch (vq_poll(vq, run)) {
 		case VQ_POLL_WORK:
 			run = VHL_RUN_MORE;
@@ -254,6 +269,8 @@ bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken)
 			break;
 		}
 	}
-	vq->again = vq_sleep(vq, run);
-	return vq->again;
+	if (vq_sleep(vq, run))
+		return false;
+	WRITE_ONCE(vq->rest, VHL_AGAIN);
+	return true;
 }

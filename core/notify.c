@@ -44,7 +44,7 @@ static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 		 * sees it, and so is a wait for the driver. The lock is that of the wait queue.
 		 */
 		smp_mb__after_spinlock();
-		if (READ_ONCE(vq->napping)) {
+		if (READ_ONCE(vq->rest) == VHL_NAPPING) {
 			if (vhl_vq_backlog(vq) == VHL_BACKLOG_SMALL)
 				return 0;
 		} else if (READ_ONCE(poll->muted)) {

@@ -15,7 +15,7 @@
 #include <linux/wait.h>
 
 #include "mem.h"
-#include "pace.h"
+#include "moderation.h"
 #include "ring.h"
 
 struct eventfd_ctx;
@@ -81,6 +81,14 @@ struct vhl_stats {
 	u64 errors;
 };
 
+/* What a queue does between two turns (idle.c) */
+enum vhl_rest {
+	VHL_AWAKE,		/* it is in a turn, or was stopped */
+	VHL_AGAIN,		/* it asked for another turn at once */
+	VHL_NAPPING,		/* it wants no kick: a timer gives it a turn */
+	VHL_ASLEEP,		/* it wants a kick */
+};
+
 /**
  * struct vhl_vq - a virtqueue
  *
@@ -105,19 +113,17 @@ struct vhl_vq {
 	struct vhl_poll kick_poll;
 	struct vhl_pin *pins;		/* the mapped ring areas, while started */
 
-	/* The taking side: mutex.  The state is read without it, too */
+	/* The taking side: mutex.  These two are read without it, too */
 	enum vhl_vq_state state;
-	bool again;			/* the next turn was asked for by the last one */
+	enum vhl_rest rest;
 	struct vhl_ring *ring;		/* while started, also the completing side's */
 	struct iovec *iov;		/* its room for segments */
 	struct eventfd_ctx *err;
 	u64 poll_ns;			/* of the self-tuning poll */
-	struct vhl_pace pace;
-	struct hrtimer nap;		/* gives a turn to a queue that left the CPU to others */
-	bool napping;			/* nobody need kick; read without the mutex by who would */
-	bool nap_over;			/* the timer's */
-	bool nap_idle;			/* the timer's: it found the CPU idle */
-	bool napped;			/* the end of a nap led to this turn */
+	u64 slept_at;			/* when it fell asleep or began to nap, in ns */
+	struct vhl_moderation moderation;
+	struct hrtimer nap;		/* ends a nap */
+	enum vhl_woke woke;		/* the timer's while it runs */
 
 	/* The worker's queue */
 	struct vhl_worker *worker;
