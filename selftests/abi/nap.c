@@ -21,7 +21,7 @@
 #define CHAINS		3
 #define PACE_MS		1
 /* So many times without an answer, and the last kick was answered, tell of a nap */
-#define SILENCE		8
+#define SILENCE		6
 /* ms until it is over, whatever there was of it */
 #define OVER_MS		30
 
