@@ -47,7 +47,20 @@ bool vhl_ring_num_ok(u64 features, u32 num)
 
 bool vhl_ring_base_ok(u64 features, u32 base)
 {
-	return ring_format(features)->base_ok(base);
+	return ring_format(features)->base_ok(base, 0);
+}
+
+bool vhl_ring_cfg_ok(u64 features, u32 num, u32 base, const u64 area[VHL_RING_AREAS])
+{
+	const struct vhl_ring_format *format = ring_format(features);
+	unsigned int i;
+
+	if (!format->state_size(num) || !format->base_ok(base, num))
+		return false;
+	for (i = 0; i < VHL_RING_AREAS; i++)
+		if (!IS_ALIGNED(area[i], format->extent(features, num, i).align))
+			return false;
+	return true;
 }
 
 struct vhl_ring_extent vhl_ring_extent(u64 features, u32 num, enum vhl_ring_area area)

@@ -104,11 +104,13 @@ struct vhl_segs {
 /**
  * struct vhl_ring_cfg - what a ring is made from
  * @features: negotiated, the first 64
- * @num: ring size, vhl_ring_num_ok()
- * @base: where to begin, vhl_ring_base_ok()
- * @area: each as vhl_ring_extent() says
+ * @num: ring size
+ * @base: where to begin
+ * @area: each as vhl_ring_extent() says, mapped
  * @mem: the map for buffers and indirect tables
  * @segs: for the segments of a chain
+ *
+ * Such that vhl_ring_cfg_ok() is true.
  */
 struct vhl_ring_cfg {
 	u64 features;
@@ -213,9 +215,22 @@ struct vhl_done {
 /* Feature bits that rings of any format serve, to offer */
 u64 vhl_ring_features(void);
 
-/* Is this a size, a position to begin with, for the ring that these features mean? */
+/*
+ * Is this a size, a position to begin with, for the ring that these features mean? To refuse early
+ * what is wrong: the features may not be final, nor the size known. vhl_ring_cfg_ok() has the last
+ * word.
+ */
 bool vhl_ring_num_ok(u64 features, u32 num);
 bool vhl_ring_base_ok(u64 features, u32 base);
+
+/**
+ * vhl_ring_cfg_ok() - can a ring be made of this?
+ * @features: negotiated, the final ones
+ * @num: ring size
+ * @base: where to begin
+ * @area: addresses of its areas, which need not be mapped yet
+ */
+bool vhl_ring_cfg_ok(u64 features, u32 num, u32 base, const u64 area[VHL_RING_AREAS]);
 
 /**
  * vhl_ring_extent() - what an area takes

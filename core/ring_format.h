@@ -15,8 +15,8 @@
  * @chosen_by: feature bits that mean this format
  * @features: bits that it adds to what is offered
  * @state_size: bytes of vhl_ring.state for a ring of so many, 0 where that is no legal size
- * @base_ok: vhl_ring_base_ok() of this format; likewise whatever has no text here
- * @extent:
+ * @base_ok: is this a position to begin with for a ring of so many, 0 where that is not known yet?
+ * @extent: vhl_ring_extent() of this format; likewise whatever has no text here
  * @init: fill the state, which is zeroed, and pos and pushed of the ring; the rest of it is filled
  * @base:
  * @take: fill a chain; the ring has no fault. Sets dry_pos and dry where it finds none, else it
@@ -32,7 +32,7 @@ struct vhl_ring_format {
 	u64 chosen_by;
 	u64 features;
 	size_t (*state_size)(u32 num);
-	bool (*base_ok)(u32 base);
+	bool (*base_ok)(u32 base, u32 num);
 	struct vhl_ring_extent (*extent)(u64 features, u32 num, enum vhl_ring_area area);
 	void (*init)(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg);
 	u32 (*base)(const struct vhl_ring *ring);

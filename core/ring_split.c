@@ -93,7 +93,7 @@ static size_t split_state_size(u32 num)
 }
 
 /* The avail index; the used index is in the device area */
-static bool split_base_ok(u32 base)
+static bool split_base_ok(u32 base, u32 num)
 {
 	return base <= U16_MAX;
 }

@@ -104,7 +104,7 @@ static int vq_prepare(struct vhl_vq *vq)
 	struct vhl_ring *ring;
 	int ret;
 
-	if (!vhl_ring_num_ok(cfg.features, cfg.num) || !vq->have_addr)
+	if (!vq->have_addr || !vhl_ring_cfg_ok(cfg.features, cfg.num, cfg.base, vq->area))
 		return -EINVAL;
 	ret = vhl_worker_get(vq);
 	if (ret)

@@ -35,6 +35,32 @@ TEST(ring_base)
 	CHECK(!vhl_ring_base_ok(0, ~0U));
 }
 
+/* All at once, as at a start: by then the features are final, and all of it is known */
+TEST(ring_cfg)
+{
+	static const u64 good[VHL_RING_AREAS] = { 16, 2, 4 };
+	/* the largest powers of two that are no multiple of what the areas have to be */
+	static const u64 off[VHL_RING_AREAS] = { 8, 1, 2 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(nums); i++) {
+		CHECK(vhl_ring_cfg_ok(EVENT_IDX, nums[i], 0, good));
+		CHECK(vhl_ring_cfg_ok(0, nums[i], 65535, good));
+	}
+	CHECK(!vhl_ring_cfg_ok(0, 0, 0, good));
+	CHECK(!vhl_ring_cfg_ok(0, 3, 0, good));
+	CHECK(!vhl_ring_cfg_ok(0, 65536, 0, good));
+	CHECK(!vhl_ring_cfg_ok(0, 256, 65536, good));
+	for (i = 0; i < VHL_RING_AREAS; i++) {
+		u64 area[VHL_RING_AREAS] = { good[0], good[1], good[2] };
+
+		area[i] += off[i];
+		CHECK(!vhl_ring_cfg_ok(0, 256, 0, area));
+		area[i] += (1ULL << 63) + off[i];
+		CHECK(vhl_ring_cfg_ok(0, 256, 0, area));
+	}
+}
+
 /* Virtio 1.2, section 2.7: the event fields are there only with EVENT_IDX */
 TEST(ring_extents)
 {
