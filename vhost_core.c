@@ -123,7 +123,7 @@ void vhl_dev_reset(struct vhl_dev *dev)
 		vhl_detach_vq(vq);
 		vhl_vq_put_eventfds(vq);
 		vq->num = 0;
-		vq->base = 0;
+		vq->have_base = false;
 		vq->have_addr = false;
 		vq->enabled = !dev->node->dialect->enables;
 		vq->busyloop_us = 0;

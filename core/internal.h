@@ -24,6 +24,8 @@ struct vhl_thread;
  * @enables:	a queue is used only when the client has enabled it
  * @takes_messages: clients change the memory map by IOTLB messages, with write()
  * @rings_are_iova: ring addresses go through the memory map; else they are the owner's
+ * @addr_fixed_while_started: ring addresses may be set only while the queue is not started; else
+ *	they are for the next start
  * @attaches_devices: SET_BACKEND is about the whole device, which stands as queue 0
  */
 struct vhl_dialect {
@@ -35,6 +37,7 @@ struct vhl_dialect {
 	bool enables;
 	bool takes_messages;
 	bool rings_are_iova;
+	bool addr_fixed_while_started;
 	bool attaches_devices;
 };
 
@@ -48,6 +51,12 @@ static inline bool vhl_rings_are_iova(const struct vhl_dev *dev)
 static inline unsigned int vhl_num_vqs(struct vhl_dev *dev)
 {
 	return dev->node->ops->num_vqs ? dev->node->ops->num_vqs(dev) : dev->node->num_vqs;
+}
+
+/* Where a ring begins: where it stopped or the client said, else where its format has it */
+static inline u32 vhl_vq_base(const struct vhl_vq *vq)
+{
+	return vq->have_base ? vq->base : vhl_ring_first_base(vq->dev->features[0]);
 }
 
 /* A worker may be polling with the mutex held: have it let go. Clients exclude each other. */

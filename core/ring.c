@@ -50,6 +50,11 @@ bool vhl_ring_base_ok(u64 features, u32 base)
 	return ring_format(features)->base_ok(base, 0);
 }
 
+u32 vhl_ring_first_base(u64 features)
+{
+	return ring_format(features)->first_base;
+}
+
 bool vhl_ring_cfg_ok(u64 features, u32 num, u32 base, const u64 area[VHL_RING_AREAS])
 {
 	const struct vhl_ring_format *format = ring_format(features);

@@ -223,6 +223,9 @@ u64 vhl_ring_features(void);
 bool vhl_ring_num_ok(u64 features, u32 num);
 bool vhl_ring_base_ok(u64 features, u32 base);
 
+/* Where to begin if nobody says so, as VHOST_GET_VRING_BASE has it */
+u32 vhl_ring_first_base(u64 features);
+
 /**
  * vhl_ring_cfg_ok() - can a ring be made of this?
  * @features: negotiated, the final ones

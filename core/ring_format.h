@@ -14,10 +14,12 @@
  * struct vhl_ring_format - a format
  * @chosen_by: feature bits that mean this format
  * @features: bits that it adds to what is offered
+ * @first_base: where a ring begins that was never used
  * @state_size: bytes of vhl_ring.state for a ring of so many, 0 where that is no legal size
  * @base_ok: is this a position to begin with for a ring of so many, 0 where that is not known yet?
  * @extent: vhl_ring_extent() of this format; likewise whatever has no text here
- * @init: fill the state, which is zeroed, and pos and pushed of the ring; the rest of it is filled
+ * @init: fill the state, which is zeroed, and pos and pushed of the ring; the rest of it is filled.
+ *	  What it makes of a base is its own: a client may have another way to write one than @base
  * @base:
  * @take: fill a chain; the ring has no fault. Sets dry_pos and dry where it finds none, else it
  *	  clears dry
@@ -31,6 +33,7 @@
 struct vhl_ring_format {
 	u64 chosen_by;
 	u64 features;
+	u32 first_base;
 	size_t (*state_size)(u32 num);
 	bool (*base_ok)(u32 base, u32 num);
 	struct vhl_ring_extent (*extent)(u64 features, u32 num, enum vhl_ring_area area);

@@ -380,6 +380,7 @@ static bool split_owes_call(const struct vhl_ring *ring, bool told)
 
 const struct vhl_ring_format vhl_split_format = {
 	.features	= BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) | BIT_ULL(VIRTIO_RING_F_EVENT_IDX),
+	.first_base	= 0,
 	.state_size	= split_state_size,
 	.base_ok	= split_base_ok,
 	.extent		= split_extent,

@@ -50,7 +50,7 @@ static void vdpa_reset(struct vhl_dev *dev)
 		struct vhl_vq *vq = dev->vqs[i];
 
 		vq->num = 0;
-		vq->base = 0;
+		vq->have_base = false;
 		vq->have_addr = false;
 		vq->enabled = false;
 	}
@@ -290,15 +290,16 @@ static void vdpa_show(struct vhl_dev *dev, struct seq_file *m)
 }
 
 const struct vhl_dialect vhl_dialect_vdpa = {
-	.ioctl			= vdpa_ioctl,
-	.broken			= vhl_needs_reset,
-	.show			= vdpa_show,
+	.ioctl				= vdpa_ioctl,
+	.broken				= vhl_needs_reset,
+	.show				= vdpa_show,
 	/* the driver's addresses are IOVAs, and go through the map: it has to negotiate this */
-	.features		= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
-	.no_such_queue		= -EINVAL,
-	.enables		= true,
-	.takes_messages		= true,
-	.rings_are_iova		= true,
-	.attaches_devices	= true,
+	.features			= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
+	.no_such_queue			= -EINVAL,
+	.enables			= true,
+	.takes_messages			= true,
+	.rings_are_iova			= true,
+	.addr_fixed_while_started	= true,
+	.attaches_devices		= true,
 };
 EXPORT_SYMBOL_GPL(vhl_dialect_vdpa);

@@ -97,7 +97,7 @@ static int vq_prepare(struct vhl_vq *vq)
 	struct vhl_ring_cfg cfg = {
 		.features	= dev->features[0],
 		.num		= vq->num,
-		.base		= vq->base,
+		.base		= vhl_vq_base(vq),
 		.mem		= &dev->mem,
 		.segs.max	= VHL_VQ_IOV_MIN,
 	};
@@ -243,6 +243,7 @@ static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 	vhl_idle_stop(vq);
 	vq_wait_for_chains(vq);
 	vq->base = vhl_ring_base(vq->ring);
+	vq->have_base = true;
 	vq_stop_backend(vq);
 	vhl_vq_unlock(vq);
 

@@ -103,7 +103,8 @@ struct vhl_vq {
 
 	/* What the client set: dev->mutex */
 	u32 num;
-	u32 base;
+	u32 base;			/* vhl_vq_base() */
+	bool have_base;
 	bool have_addr;
 	bool enabled;			/* SET_VRING_ENABLE, where the dialect has that */
 	bool ever_started;

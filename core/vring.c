@@ -40,6 +40,7 @@ static int set_base(struct vhl_vq *vq, u32 base)
 	if (!vhl_ring_base_ok(vq->dev->features[0], base))
 		return -EINVAL;
 	vq->base = base;
+	vq->have_base = true;
 	return 0;
 }
 
@@ -59,14 +60,11 @@ static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
 		if (!IS_ALIGNED(area[i], vhl_ring_extent(dev->features[0], vq->num, i).align))
 			return -EINVAL;
 
-	if (vhl_rings_are_iova(dev)) {
-		if (vhl_vq_started(vq))
+	if (dev->node->dialect->addr_fixed_while_started && vhl_vq_started(vq))
+		return -EINVAL;
+	for (i = 0; !vhl_rings_are_iova(dev) && i < VHL_RING_AREAS; i++)
+		if (!access_ok((void __user *)(unsigned long)area[i], 1))
 			return -EINVAL;
-	} else {
-		for (i = 0; i < VHL_RING_AREAS; i++)
-			if (!access_ok((void __user *)(unsigned long)area[i], 1))
-				return -EINVAL;
-	}
 	memcpy(vq->area, area, sizeof(area));
 	vq->have_addr = true;
 	return 0;
@@ -113,7 +111,7 @@ long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 		if (copy_to_user(argp, &state, sizeof(state)))
 			return -EFAULT;
 		vhl_vq_stop(vq);
-		state.num = vq->base;
+		state.num = vhl_vq_base(vq);
 		break;
 	case VHOST_GET_VRING_ENDIAN:
 		state.num = VHOST_VRING_LITTLE_ENDIAN;

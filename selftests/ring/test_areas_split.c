@@ -33,6 +33,7 @@ TEST(ring_base)
 	CHECK(vhl_ring_base_ok(0, 65535));
 	CHECK(!vhl_ring_base_ok(0, 65536));
 	CHECK(!vhl_ring_base_ok(0, ~0U));
+	CHECK_EQ(vhl_ring_first_base(0), 0);
 }
 
 /* All at once, as at a start: by then the features are final, and all of it is known */
