@@ -73,6 +73,41 @@ struct vhl_ring_extent vhl_ring_extent(u64 features, u32 num, enum vhl_ring_area
 	return ring_format(features)->extent(features, num, area);
 }
 
+int vhl_segs_alloc(struct vhl_segs *segs, unsigned int max, bool log)
+{
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+
+	*segs = (struct vhl_segs){
+		.iov = kvmalloc_array(max, sizeof(*segs->iov), gfp),
+		.log = log ? kvmalloc_array(max, sizeof(*segs->log), gfp) : NULL,
+		.max = max,
+	};
+	if (segs->iov && (segs->log || !log))
+		return 0;
+	vhl_segs_free(segs);
+	return -ENOMEM;
+}
+
+int vhl_segs_grow(struct vhl_segs *segs, unsigned int max)
+{
+	struct vhl_segs more;
+	int ret;
+
+	ret = vhl_segs_alloc(&more, max, segs->log);
+	if (ret)
+		return ret;
+	vhl_segs_free(segs);
+	*segs = more;
+	return 0;
+}
+
+void vhl_segs_free(struct vhl_segs *segs)
+{
+	kvfree(segs->iov);
+	kvfree(segs->log);
+	*segs = (struct vhl_segs){};
+}
+
 void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs)
 {
 	ring->segs = *segs;

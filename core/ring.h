@@ -89,7 +89,7 @@ struct vhl_log {
 };
 
 /**
- * struct vhl_segs - room for a chain, the caller's
+ * struct vhl_segs - where a ring puts the segments of a chain, the caller's
  * @iov: segments
  * @log: for those that the device writes: entry i is of the segment @iov[out_num + i]; NULL where
  *	 nothing logs
@@ -183,7 +183,7 @@ struct vhl_ring {
 
 /**
  * struct vhl_chain - a descriptor chain, translated
- * @iov: segments, in the ring's room for them; addresses are of the owner's space.  The
+ * @iov: segments, of the ring's struct vhl_segs; addresses are of the owner's space.  The
  *       device-readable ones come first
  * @id: names the chain when it is completed; below the size of the ring
  * @out_num: segments that the device reads
@@ -253,8 +253,18 @@ struct vhl_ring_extent vhl_ring_extent(u64 features, u32 num, enum vhl_ring_area
  */
 struct vhl_ring *vhl_ring_new(const struct vhl_ring_cfg *cfg);
 
-/* Stop that; the room is the caller's again */
+/* Stop that; the segments are the caller's again */
 void vhl_ring_free(struct vhl_ring *ring);
+
+/* Allocate @max of each, or no log. Return: 0 or -ENOMEM */
+int __must_check vhl_segs_alloc(struct vhl_segs *segs, unsigned int max, bool log);
+
+/*
+ * Replace them by @max new ones, with a log if they have one. Return: 0; -ENOMEM, and they are as
+ * before
+ */
+int __must_check vhl_segs_grow(struct vhl_segs *segs, unsigned int max);
+void vhl_segs_free(struct vhl_segs *segs);
 
 /* Chains that can be in flight at most */
 static inline u32 vhl_ring_size(const struct vhl_ring *ring)
@@ -265,9 +275,10 @@ static inline u32 vhl_ring_size(const struct vhl_ring *ring)
 /* The taking side */
 
 /**
- * vhl_ring_set_segs() - give a ring other room for the segments of a chain
+ * vhl_ring_set_segs() - have a ring use other segments
  * @ring: the ring
- * @segs: copied; replaces the one that the chain that was taken last is in
+ * @segs: copied; replaces those that the chain that was taken last is in, and is like them but for
+ *	  their number
  */
 void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs);
 
@@ -279,7 +290,7 @@ void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs);
  * Moves on only with a chain. What else than a bad ring keeps it from that may pass, and the next
  * call looks at the chain anew:
  *
- * -ENOSPC  more segments than there is room for, which may still be too many
+ * -ENOSPC  more segments than struct vhl_segs has, which may still be too many
  * -ENXIO   an address of a buffer or a table has no translation; @ring->miss says which
  * -EFAULT  the owner's mapping of a table faults, or was not to be waited for (pagefault_disable())
  *

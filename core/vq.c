@@ -12,10 +12,10 @@
 #include "trace.h"
 
 /*
- * Segments that a queue has room for at first. Linux drivers use some twenty for a packet; requests
- * of a disk that have more are long, so that the time to get room for them once does not count.
+ * Segments of a chain that a queue can hold at first. Linux drivers use some twenty for a packet;
+ * requests of a disk that have more are long: the time to allocate more once does not count.
  */
-#define VHL_VQ_IOV_MIN		32
+#define VHL_VQ_SEGS_MIN		32
 
 const char *vhl_vq_state_name(const struct vhl_vq *vq)
 {
@@ -99,7 +99,6 @@ static int vq_prepare(struct vhl_vq *vq)
 		.num		= vq->num,
 		.base		= vhl_vq_base(vq),
 		.mem		= &dev->mem,
-		.segs.max	= VHL_VQ_IOV_MIN,
 	};
 	struct vhl_ring *ring;
 	int ret;
@@ -112,13 +111,13 @@ static int vq_prepare(struct vhl_vq *vq)
 	ret = vhl_pool_start(dev);
 	if (ret)
 		return ret;
-	vq->iov = kvmalloc_array(VHL_VQ_IOV_MIN, sizeof(*vq->iov), GFP_KERNEL_ACCOUNT);
-	if (!vq->iov)
-		return -ENOMEM;
-	cfg.segs.iov = vq->iov;
+	ret = vhl_segs_alloc(&vq->segs, VHL_VQ_SEGS_MIN, false);
+	if (ret)
+		return ret;
+	cfg.segs = vq->segs;
 	ret = vhl_pin_ring(vq, &cfg);
 	if (ret)
-		goto free_iov;
+		goto free_segs;
 	ring = vhl_ring_new(&cfg);
 	if (!ring) {
 		ret = -ENOMEM;
@@ -151,11 +150,12 @@ stop_backend:
 	vq_stop_backend(vq);
 	vhl_vq_unlock(vq);
 free_ring:
+	vq->ring = NULL;
 	vhl_ring_free(ring);
 unpin_ring:
 	vhl_unpin_ring(vq);
-free_iov:
-	kvfree(vq->iov);
+free_segs:
+	vhl_segs_free(&vq->segs);
 	return ret;
 }
 
@@ -250,7 +250,7 @@ static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 	vhl_ring_free(vq->ring);
 	vq->ring = NULL;
 	vhl_unpin_ring(vq);
-	kvfree(vq->iov);
+	vhl_segs_free(&vq->segs);
 }
 
 /*
@@ -371,23 +371,15 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault)
 }
 EXPORT_SYMBOL_GPL(vhl_vq_break);
 
-/* Make room for any chain. Return: false when there is no memory, after a while. */
-static bool vq_grow_iov(struct vhl_vq *vq)
+/* Segments enough for any chain. Return: false when there is no memory, after a while. */
+static bool vq_grow_segs(struct vhl_vq *vq)
 {
-	struct vhl_segs segs = {
-		.iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*segs.iov),
-				      GFP_KERNEL_ACCOUNT | __GFP_NOWARN),
-		.max = VHL_IOV_MAX,
-	};
-
-	if (!segs.iov) {
+	if (vhl_segs_grow(&vq->segs, VHL_IOV_MAX)) {
 		/* no wake-up when memory is freed: back off, then the queue is run again */
 		usleep_range(1000, 2000);
 		return false;
 	}
-	kvfree(vq->iov);
-	vq->iov = segs.iov;
-	vhl_ring_set_segs(vq->ring, &segs);
+	vhl_ring_set_segs(vq->ring, &vq->segs);
 	return true;
 }
 
@@ -432,7 +424,7 @@ int vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 	if (likely(ret >= 0))
 		return ret;
 	if (ret == -ENOSPC) {
-		if (!vq_grow_iov(vq))
+		if (!vq_grow_segs(vq))
 			return -ENOMEM;
 		ret = vq_take(vq, chain);
 	}

@@ -118,7 +118,7 @@ struct vhl_vq {
 	enum vhl_vq_state state;
 	enum vhl_rest rest;
 	struct vhl_ring *ring;		/* while started, also the completing side's */
-	struct iovec *iov;		/* its room for segments */
+	struct vhl_segs segs;		/* for the chain that is taken last */
 	struct eventfd_ctx *err;
 	u64 poll_ns;			/* of the self-tuning poll */
 	u64 slept_at;			/* when it fell asleep or began to nap, in ns */

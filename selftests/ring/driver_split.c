@@ -18,17 +18,8 @@ static void *must(void *p)
 
 static void rig_make_segs(struct rig *r, unsigned int max, bool log)
 {
-	r->cfg.segs = (struct vhl_segs) {
-		.iov = must(calloc(max, sizeof(struct iovec))),
-		.log = log ? must(calloc(max, sizeof(struct vhl_log))) : NULL,
-		.max = max,
-	};
-}
-
-static void rig_free_segs(struct rig *r)
-{
-	free(r->cfg.segs.iov);
-	free(r->cfg.segs.log);
+	if (vhl_segs_alloc(&r->cfg.segs, max, log))
+		abort();
 }
 
 struct rig *rig_new(u16 num, u16 base, unsigned int flags)
@@ -64,7 +55,7 @@ void rig_set_segs(struct rig *r, unsigned int max)
 {
 	bool log = r->cfg.segs.log;
 
-	rig_free_segs(r);
+	vhl_segs_free(&r->cfg.segs);
 	rig_make_segs(r, max, log);
 	vhl_ring_set_segs(r->ring, &r->cfg.segs);
 }
@@ -89,7 +80,7 @@ void rig_free(struct rig *r)
 	free(r->desc);
 	free(r->avail);
 	free(r->used);
-	rig_free_segs(r);
+	vhl_segs_free(&r->cfg.segs);
 	vhl_ring_free(r->ring);
 	free(r);
 }

@@ -6,6 +6,7 @@
 
 #include <linux/kernel.h>
 #include <linux/log2.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <asm/barrier.h>
 
@@ -17,6 +18,7 @@ static bool access_is_open;
 
 void (*shim_after_read)(const volatile void *p, unsigned long size);
 void (*shim_at_barrier)(enum shim_barrier kind);
+unsigned int shim_allocations = ~0U;
 
 static void die(const char *what)
 {

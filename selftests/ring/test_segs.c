@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include <linux/kernel.h>
+#include <linux/slab.h>
 
 #include "driver_split.h"
 
@@ -228,5 +229,46 @@ TEST(room_then_fault)
 	no_room(r);
 	rig_set_segs(r, 2);
 	FAULT(r, VHL_FAULT_ORDER);
+	rig_free(r);
+}
+
+/* A ring that logs goes on with that when it gets more, and one that does not has no log to fill */
+TEST(room_grows_with_its_log)
+{
+	unsigned int log;
+
+	for (log = 0; log < 2; log++) {
+		struct rig *r = rig_new(2048, 0, log ? RIG_LOG : 0);
+
+		rig_set_segs(r, 32);
+		post_many(r, 100, false);
+		no_room(r);
+		REQUIRE_EQ(vhl_segs_grow(&r->cfg.segs, VHL_IOV_MAX), 0);
+		vhl_ring_set_segs(r->ring, &r->cfg.segs);
+		CHECK_EQ(r->cfg.segs.max, VHL_IOV_MAX);
+		CHECK_EQ(!!r->cfg.segs.log, log);
+		take_many(r, 100);
+		rig_free(r);
+	}
+}
+
+/* Without memory for all of it there is what there was */
+TEST(room_does_not_grow)
+{
+	struct rig *r = rig_new(2048, 0, RIG_LOG);
+	struct vhl_segs segs;
+	unsigned int i;
+
+	rig_set_segs(r, 32);
+	segs = r->cfg.segs;
+	post_many(r, 32, false);
+	for (i = 0; i < 2; i++) {
+		shim_allocations = i;
+		CHECK_EQ(vhl_segs_grow(&r->cfg.segs, VHL_IOV_MAX), -ENOMEM);
+		CHECK(r->cfg.segs.iov == segs.iov && r->cfg.segs.log == segs.log);
+		CHECK_EQ(r->cfg.segs.max, 32);
+	}
+	shim_allocations = ~0U;
+	take_many(r, 32);
 	rig_free(r);
 }

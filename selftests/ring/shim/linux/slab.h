@@ -5,21 +5,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <linux/compiler.h>
+#include <linux/types.h>
+
+typedef unsigned int gfp_t;
 
 #define GFP_KERNEL_ACCOUNT	0
+#define __GFP_NOWARN		0
 
-static inline void *kvmalloc_array(size_t n, size_t size, int gfp __maybe_unused)
+/* From now on so many allocations succeed; ~0: all */
+extern unsigned int shim_allocations;
+
+static inline bool shim_may_alloc(void)
 {
-	return malloc(n * size);
+	if (!shim_allocations)
+		return false;
+	if (shim_allocations != ~0U)
+		shim_allocations--;
+	return true;
+}
+
+static inline void *kvmalloc_array(size_t n, size_t size, gfp_t gfp __maybe_unused)
+{
+	return shim_may_alloc() ? malloc(n * size) : NULL;
 }
 
 /* Aligned as the kernel's are, of exactly that size for the sanitizer */
-static inline void *kvzalloc(size_t size, int gfp __maybe_unused)
+static inline void *kvzalloc(size_t size, gfp_t gfp __maybe_unused)
 {
 	void *p;
 
-	return posix_memalign(&p, 64, size) ? NULL : memset(p, 0, size);
+	if (!shim_may_alloc() || posix_memalign(&p, 64, size))
+		return NULL;
+	return memset(p, 0, size);
 }
 
 static inline void kvfree(void *p)
