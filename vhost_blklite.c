@@ -269,7 +269,7 @@ static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
 {
 	struct vhl_blk_opts opts;
 
-	if (blk->dev.mm && blk->dev.mm != current->mm)
+	if (blk->dev.mm && !vhl_is_owner(&blk->dev))
 		return -EPERM;
 	if (copy_from_user(&opts, argp, sizeof(opts)))
 		return -EFAULT;

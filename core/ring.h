@@ -154,7 +154,7 @@ struct vhl_miss {
  * @ahead: @pos less @pushed while nothing is in flight
  * @state: the format's
  *
- * For the ring's own files, but for @fault and @miss.
+ * For the ring's own files, but that others read @fault and @miss.
  */
 struct vhl_ring {
 	const struct vhl_ring_format *format;
@@ -299,6 +299,12 @@ void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs);
  * @ring->fault says why, and no call will have another result.
  */
 int __must_check vhl_ring_take(struct vhl_ring *ring, struct vhl_chain *chain);
+
+/* Have the ring give no chain any more, as if it were bad */
+static inline void vhl_ring_fail(struct vhl_ring *ring, enum vhl_ring_fault fault)
+{
+	ring->fault = fault;
+}
 
 /**
  * vhl_ring_mark() - where the next chain will be taken from

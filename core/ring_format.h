@@ -62,7 +62,7 @@ struct vhl_ring_format {
 /* A ring is bad. Return: -EINVAL */
 static inline int vhl_ring_bad(struct vhl_ring *ring, enum vhl_ring_fault fault)
 {
-	ring->fault = fault;
+	vhl_ring_fail(ring, fault);
 	return -EINVAL;
 }
 

@@ -49,22 +49,13 @@
 #include <linux/seq_file.h>
 
 #include "ring.h"
+#include "vq.h"
 
 struct vhl_dialect;
 
 /* What the clients of a node speak: <linux/vhost.h> as for vhost-net, or as for vhost-vdpa */
 extern const struct vhl_dialect vhl_dialect_vhost;
 extern const struct vhl_dialect vhl_dialect_vdpa;
-
-/* What a queue is; fdinfo prints it */
-enum vhl_vq_state {
-	VHL_VQ_STOPPED,		/* has no ring */
-	VHL_VQ_UNMAPPED,	/* likewise, until the memory map has its ring again (vDPA) */
-	VHL_VQ_READY,		/* the ring is mapped, the backend has started; no turns yet */
-	VHL_VQ_RUNNING,		/* has turns */
-	VHL_VQ_BROKEN,		/* the ring is bad: no more turns */
-	VHL_VQ_STATES
-};
 
 /*
  * vhl_vq_may_become() - the transitions
@@ -88,9 +79,6 @@ static inline bool vhl_vq_may_become(enum vhl_vq_state from, enum vhl_vq_state t
 
 	return next[from] & BIT(to);
 }
-
-/* needs the states */
-#include "vq.h"
 
 /* What a turn of a queue ended with */
 enum vhl_run {
@@ -233,7 +221,8 @@ static inline bool vhl_has_feature(const struct vhl_dev *dev, unsigned int bit)
 /* Has a queue a ring and a backend that was started? Context: holding dev->mutex or vq->mutex */
 static inline bool vhl_vq_started(const struct vhl_vq *vq)
 {
-	return READ_ONCE(vq->state) >= VHL_VQ_READY;
+	return BIT(READ_ONCE(vq->state)) &
+	       (BIT(VHL_VQ_READY) | BIT(VHL_VQ_RUNNING) | BIT(VHL_VQ_BROKEN));
 }
 
 /* Does the calling process own the device? Context: holding dev->mutex */
@@ -276,9 +265,9 @@ void vhl_config_changed(struct vhl_dev *dev);
  * Breaks the queue where the ring is bad.
  *
  * Context: ->run().
- * Return: 1 with a chain, 0 when there is none, negative when the queue is broken, or when there is
- * no memory for an unusually long chain (-ENOMEM). ->run() then ends with VHL_RUN_MORE: there may
- * be some the next time, and a broken queue does not run.
+ * Return: 1 with a chain, 0 when there is none, negative when the queue is broken, by this call or
+ * before, or when there is no memory for an unusually long chain (-ENOMEM). ->run() then ends with
+ * VHL_RUN_MORE: there may be some the next time, and a broken queue does not run.
  */
 int __must_check vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain);
 

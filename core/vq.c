@@ -30,12 +30,15 @@ const char *vhl_vq_state_name(const struct vhl_vq *vq)
 	return names[READ_ONCE(vq->state)];
 }
 
-static void vq_become(struct vhl_vq *vq, enum vhl_vq_state state)
+/* Return: false, and the state is as before, where that is no transition. */
+static bool vq_become(struct vhl_vq *vq, enum vhl_vq_state state)
 {
 	lockdep_assert_held(&vq->mutex);
 
-	WARN_ON_ONCE(!vhl_vq_may_become(vq->state, state));
+	if (WARN_ON_ONCE(!vhl_vq_may_become(vq->state, state)))
+		return false;
 	WRITE_ONCE(vq->state, state);
+	return true;
 }
 
 static bool vq_is_drained(struct vhl_vq *vq)
@@ -356,9 +359,10 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault)
 {
 	lockdep_assert_held(&vq->mutex);
 
-	if (vq->state == VHL_VQ_BROKEN)
+	if (vq->state == VHL_VQ_BROKEN || !vq_become(vq, VHL_VQ_BROKEN))
 		return;
-	vq_become(vq, VHL_VQ_BROKEN);
+	/* a backend that takes once more in this turn gets none */
+	vhl_ring_fail(vq->ring, fault);
 	WRITE_ONCE(vq->stats.breaks, vq->stats.breaks + 1);
 	trace_vhl_break(vq, fault);
 	if (vq->err)

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Devices and virtqueues: what the core keeps of them. A backend's own structures begin with these
- * (vhl.h); it reads @dev and @index, and leaves the rest to the core.
+ * (vhl.h). It may read, and never changes:
+ *
+ *   struct vhl_vq   dev, index, and of mutex that it is held
+ *   struct vhl_dev  node, id, vqs[]; with mutex held, of which it may ask that, whether there is an
+ *                   owner (mm)
+ *
+ * All else is the core's, and reached by the functions of vhl.h.
  */
 #ifndef VHL_VQ_H
 #define VHL_VQ_H
@@ -32,6 +38,16 @@ struct vhl_worker;
 
 /* Feature bits are in so many words; the vhost-vDPA dialect knows the first one alone */
 #define VHL_FEATURE_WORDS	2
+
+/* What a queue is; fdinfo prints it */
+enum vhl_vq_state {
+	VHL_VQ_STOPPED,		/* has no ring */
+	VHL_VQ_UNMAPPED,	/* likewise, until the memory map has its ring again (vDPA) */
+	VHL_VQ_READY,		/* the ring is mapped, the backend has started; no turns yet */
+	VHL_VQ_RUNNING,		/* has turns */
+	VHL_VQ_BROKEN,		/* the ring is bad: no more turns */
+	VHL_VQ_STATES
+};
 
 /**
  * struct vhl_poll - runs a queue whenever a file becomes ready

@@ -126,6 +126,25 @@ TEST(push_batch)
 	}
 }
 
+/* A queue that breaks for another reason gives no chain any more either */
+TEST(fail_is_final)
+{
+	struct rig *r = rig_new(4, 0, 0);
+	u32 mark = vhl_ring_mark(r->ring);
+
+	drv_post_chain(r, &one, 1);
+	drv_post_chain(r, &one, 1);
+	TAKE(r, 0, &one, 1);
+	vhl_ring_fail(r->ring, VHL_FAULT_REQUEST);
+	CHECK_EQ(rig_take(r), -EINVAL);
+	vhl_ring_rewind(r->ring, mark);
+	CHECK_EQ(rig_take(r), -EINVAL);
+	CHECK_EQ(r->ring->fault, VHL_FAULT_REQUEST);
+	CHECK_EQ(vhl_ring_base(r->ring), 0);
+	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
+	rig_free(r);
+}
+
 /* Ten rounds of a ring of each size, from a base just before 2^16 */
 TEST(sizes_and_wrap)
 {
