@@ -18,6 +18,12 @@ VHL_RING_FORMAT(split);
 /* Section 2.7 */
 #define SPLIT_NUM_MAX	32768
 
+/* Offsets in the device area; behind the last entry there is the event */
+#define SPLIT_USED_FLAGS	offsetof(struct vring_used, flags)
+#define SPLIT_USED_IDX		offsetof(struct vring_used, idx)
+#define SPLIT_USED_ELEM(i)	(offsetof(struct vring_used, ring) + \
+				 (i) * sizeof(vring_used_elem_t))
+
 /**
  * struct split - the state of a split ring
  * @desc: descriptor table
@@ -57,18 +63,32 @@ static __always_inline struct split *to_split(const struct vhl_ring *ring)
 
 /*
  * Stores to the device area: these two and no others, so that a log of dirty memory has one place.
- * The index is ordered behind all stores before it.
+ * They know the ring, and where in the area they store.
  */
-static __always_inline void split_store16(__virtio16 *to, u16 value)
+
+/* @at: offset in the area. Ordered behind all stores before it */
+static __always_inline void split_store16(const struct vhl_ring *ring, size_t at, u16 value)
 {
+	__virtio16 *to = (void *)to_split(ring)->used + at;
+
 	/* pairs as vhl_split_publish() says; for flags and the event it does no harm */
 	virt_store_release(to, cpu_to_vhl16(value));
 }
 
-static __always_inline void split_store_elem(vring_used_elem_t *to, const struct vhl_done *done)
+/* From the entry of the used index @idx on */
+static __always_inline void split_store_elems(const struct vhl_ring *ring, u16 idx,
+					      const struct vhl_done *done, unsigned int n)
 {
-	WRITE_ONCE(to->id, cpu_to_vhl32(done->id));
-	WRITE_ONCE(to->len, cpu_to_vhl32(done->len));
+	void *used = to_split(ring)->used;
+	u16 mask = ring->num - 1;
+
+	for (; n; n--, done++, idx++) {
+		size_t at = SPLIT_USED_ELEM(idx & mask);
+		vring_used_elem_t *to = used + at;
+
+		WRITE_ONCE(to->id, cpu_to_vhl32(done->id));
+		WRITE_ONCE(to->len, cpu_to_vhl32(done->len));
+	}
 }
 
 static u16 split_avail_idx(const struct split *s)
@@ -84,7 +104,7 @@ static u16 split_used_event(const struct vhl_ring *ring)
 
 static void split_set_avail_event(struct vhl_ring *ring, u16 idx)
 {
-	split_store16((__virtio16 *)&to_split(ring)->used->ring[ring->num], idx);
+	split_store16(ring, SPLIT_USED_ELEM(ring->num), idx);
 }
 
 static size_t split_state_size(u32 num)
@@ -141,7 +161,7 @@ static void split_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
 	s->signalled_used = ring->pushed;
 	s->kicks_on = true;
 	/* with EVENT_IDX flags have to be 0, whatever used the area before (2.7.10.2) */
-	split_store16(&s->used->flags, 0);
+	split_store16(ring, SPLIT_USED_FLAGS, 0);
 	vhl_split_no_kicks(ring);
 }
 
@@ -296,7 +316,7 @@ bool vhl_split_ask_kick(struct vhl_ring *ring)
 	if (s->event_idx)
 		split_set_avail_event(ring, vhl_ring_awaited(ring));
 	else
-		split_store16(&s->used->flags, 0);
+		split_store16(ring, SPLIT_USED_FLAGS, 0);
 	/*
 	 * Ask for the kick before looking once more. Pairs with the full barrier of the driver
 	 * between moving the avail index and reading flags or event (2.7.13.4.1): one of the two
@@ -318,18 +338,15 @@ void vhl_split_no_kicks(struct vhl_ring *ring)
 	 * it again before 2^16 more chains.
 	 */
 	if (!s->event_idx)
-		split_store16(&s->used->flags, VRING_USED_F_NO_NOTIFY);
+		split_store16(ring, SPLIT_USED_FLAGS, VRING_USED_F_NO_NOTIFY);
 }
 
 void vhl_split_push(struct vhl_ring *ring, const struct vhl_done *done, unsigned int n)
 {
-	vring_used_elem_t *elems = to_split(ring)->used->ring;
-	u16 mask = ring->num - 1;
 	u16 idx = ring->pushed;
 
 	ring->pushed += n;
-	for (; n; n--, done++, idx++)
-		split_store_elem(&elems[idx & mask], done);
+	split_store_elems(ring, idx, done, n);
 }
 
 static bool split_calls_are_off(const struct split *s)
@@ -348,7 +365,7 @@ bool vhl_split_publish(struct vhl_ring *ring)
 	 * Entries, and what was written to buffers, before the index. Pairs with the read barrier
 	 * of the driver between the used index and the used entry (2.7.14).
 	 */
-	split_store16(&s->used->idx, new);
+	split_store16(ring, SPLIT_USED_IDX, new);
 	/*
 	 * Publish before looking whether a call is wanted. Pairs with the full barrier of the
 	 * driver between enabling calls and looking at the used index again (2.7.7.1).
