@@ -83,7 +83,7 @@ static unsigned int vhl_blk_num_vqs(struct vhl_dev *dev)
 	if (n)
 		return n;
 	/* where it is the VMM that tells the driver, it may use them all */
-	return dev->node->attach_first ? 1 : VHL_BLK_MAX_QUEUES;
+	return vhl_attaches_devices(dev) ? 1 : VHL_BLK_MAX_QUEUES;
 }
 
 /* What the driver is told: by the device, by the disk, if there is one yet, by types of requests */
@@ -105,7 +105,7 @@ static int vhl_blk_features(struct vhl_dev *dev, u64 *features)
 	struct vhl_blk_disk *disk = vhl_blk_current(to_blk_dev(dev));
 	struct vhl_blk_offer offer;
 
-	if (!disk && dev->node->attach_first)
+	if (!disk && vhl_attaches_devices(dev))
 		return -ENXIO;
 	vhl_blk_make_offer(dev, disk, &offer);
 	*features |= offer.features;
@@ -329,12 +329,11 @@ static const struct vhl_ops vhl_blk_ops = {
 	.show		= vhl_blk_show,
 };
 
-#define VHL_BLK_NODE(_name, _dialect, _attach_first) {		\
+#define VHL_BLK_NODE(_name, _dialect) {				\
 	.name		= (_name),				\
 	.owner		= THIS_MODULE,				\
 	.ops		= &vhl_blk_ops,				\
 	.dialect	= (_dialect),				\
-	.attach_first	= (_attach_first),			\
 	.backend_cmd	= VHOST_BLK_SET_BACKEND,		\
 	.device_id	= VIRTIO_ID_BLOCK,			\
 	.config_size	= VHL_BLK_CONFIG_SIZE,			\
@@ -345,10 +344,8 @@ static const struct vhl_ops vhl_blk_ops = {
 	.pool_max	= VHL_BLK_LANE_MAX,			\
 }
 
-static struct vhl_node vhl_blk_vhost_node =
-	VHL_BLK_NODE("vhost-blklite", &vhl_dialect_vhost, false);
-static struct vhl_node vhl_blk_vdpa_node =
-	VHL_BLK_NODE("vdpa-blklite", &vhl_dialect_vdpa, true);
+static struct vhl_node vhl_blk_vhost_node = VHL_BLK_NODE("vhost-blklite", &vhl_dialect_vhost);
+static struct vhl_node vhl_blk_vdpa_node = VHL_BLK_NODE("vdpa-blklite", &vhl_dialect_vdpa);
 
 static int __init vhl_blk_module_init(void)
 {

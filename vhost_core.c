@@ -48,6 +48,12 @@ int vhl_set_owner(struct vhl_dev *dev)
 	return ret;
 }
 
+bool vhl_attaches_devices(const struct vhl_dev *dev)
+{
+	return dev->node->dialect->attaches_devices;
+}
+EXPORT_SYMBOL_GPL(vhl_attaches_devices);
+
 static bool vhl_is_running(struct vhl_dev *dev)
 {
 	unsigned int i;
@@ -170,10 +176,11 @@ static int vhl_attach_vq(struct vhl_vq *vq, struct file *file)
 /* Attach a file to the whole device, or let go of what is. Starts nothing. */
 static int vhl_attach_dev(struct vhl_dev *dev, struct file *file)
 {
+	const struct vhl_dialect *dialect = dev->node->dialect;
 	const struct vhl_ops *ops = dev->node->ops;
 	void *backing = NULL;
 
-	if (vhl_is_running(dev) || (dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
+	if (vhl_is_running(dev) || (dialect->in_use && dialect->in_use(dev)))
 		return -EBUSY;
 	if (file) {
 		backing = ops->prepare(dev, NULL, file);
@@ -186,7 +193,7 @@ static int vhl_attach_dev(struct vhl_dev *dev, struct file *file)
 
 static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 {
-	bool whole = dev->node->dialect->attaches_devices;
+	bool whole = vhl_attaches_devices(dev);
 	struct vhost_vring_file backend;
 	struct file *file = NULL;
 	struct vhl_vq *vq;
@@ -310,8 +317,41 @@ static int vhl_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/* What a node cannot do without; NULL where nothing is missing */
+static const char *vhl_node_lacks(const struct vhl_node *node)
+{
+	const struct vhl_ops *ops = node->ops;
+	bool attaches;
+
+	if (!node->name)
+		return "name";
+	if (!node->dialect)
+		return "dialect";
+	if (!ops || !ops->run)
+		return "ops->run()";
+	if (!node->num_vqs || node->num_vqs > VHL_MAX_VQS)
+		return "number of queues that a device can have";
+	if (node->dev_size < sizeof(struct vhl_dev) || node->vq_size < sizeof(struct vhl_vq))
+		return "dev_size or vq_size that begins with the core's";
+	if (node->config_size && !ops->config)
+		return "ops->config() for its config_size";
+	attaches = node->dialect->attaches_devices ? !!ops->attach_dev : !!ops->attach;
+	if (node->backend_cmd && !attaches)
+		return "ops->attach() or attach_dev(), as its dialect has it, for its backend_cmd";
+	if ((node->backend_cmd || ops->attach || ops->attach_dev) &&
+	    !(ops->prepare && ops->discard))
+		return "ops->prepare() or discard() for what is attached";
+	return NULL;
+}
+
 int vhl_node_register(struct vhl_node *node)
 {
+	const char *lacks = vhl_node_lacks(node);
+
+	if (lacks) {
+		pr_err("node %s is not registered: it has no %s\n", node->name ?: "?", lacks);
+		return -EINVAL;
+	}
 	node->fops = (struct file_operations){
 		.owner		= node->owner,
 		.open		= vhl_open,

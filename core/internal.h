@@ -17,6 +17,8 @@ struct vhl_thread;
  * struct vhl_dialect - what clients speak
  *
  * @ioctl: requests other than the backend's, -ENOIOCTLCMD for unknown ones. Holding dev->mutex
+ * @in_use:	does the driver use the device, although none of its queues may run? Then what is
+ *		attached to the device stays.  Holding dev->mutex.  Optional
  * @broken:	a queue of the device broke.  Process context, holding its vq->mutex.  Optional
  * @show:	lines of its own for fdinfo.  Holding dev->mutex.  Optional
  * @features:	bits that it offers besides those of the rings and the device type
@@ -30,6 +32,7 @@ struct vhl_thread;
  */
 struct vhl_dialect {
 	long (*ioctl)(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
+	bool (*in_use)(const struct vhl_dev *dev);
 	void (*broken)(struct vhl_dev *dev);
 	void (*show)(struct vhl_dev *dev, struct seq_file *m);
 	u64 features;

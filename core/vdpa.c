@@ -32,11 +32,6 @@ static bool vdpa_is_live(const struct vhl_dev *dev)
 	return (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) && !dev->suspended;
 }
 
-static int vdpa_start(struct vhl_dev *dev)
-{
-	return vhl_is_owner(dev) ? vhl_vqs_start(dev) : -EPERM;
-}
-
 /*
  * Everything that a driver set is gone; eventfds, owner and the disk are the VMM's and stay. So
  * does memory if the client says that it counts on it: some send it once.
@@ -85,7 +80,7 @@ static int vdpa_set_status(struct vhl_dev *dev, u8 status)
 		return -EINVAL;
 	if (status & ~dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
 		dev->suspended = false;
-		ret = vdpa_start(dev);
+		ret = vhl_vqs_start(dev);
 		if (ret)
 			return ret;
 	}
@@ -108,7 +103,7 @@ static int vdpa_resume(struct vhl_dev *dev)
 
 	if (!dev->suspended)
 		return 0;
-	ret = vdpa_start(dev);
+	ret = vhl_vqs_start(dev);
 	if (!ret)
 		dev->suspended = false;
 	return ret;
@@ -284,6 +279,12 @@ static long vdpa_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 	return vdpa_owner_ioctl(dev, cmd, argp);
 }
 
+/* Between DRIVER_OK and a reset the driver knows the device, queues or not. */
+static bool vdpa_in_use(const struct vhl_dev *dev)
+{
+	return dev->status & VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
 static void vdpa_show(struct vhl_dev *dev, struct seq_file *m)
 {
 	seq_printf(m, "vhl-status:\t%#x\n", vdpa_status(dev));
@@ -291,6 +292,7 @@ static void vdpa_show(struct vhl_dev *dev, struct seq_file *m)
 
 const struct vhl_dialect vhl_dialect_vdpa = {
 	.ioctl				= vdpa_ioctl,
+	.in_use				= vdpa_in_use,
 	.broken				= vhl_needs_reset,
 	.show				= vdpa_show,
 	/* the driver's addresses are IOVAs, and go through the map: it has to negotiate this */

@@ -97,8 +97,9 @@ enum vhl_backlog {
 /**
  * struct vhl_ops - what a backend does
  *
- * All but @run are optional. @prepare, @attach and @discard come together, with a node's
- * @backend_cmd.
+ * @run is needed, and for a node with a @backend_cmd so are @prepare, @discard and, as its dialect
+ * has it, one of @attach and @attach_dev; for one with a @config_size @config is. The others are
+ * optional.
  *
  * @release:	device is closed, all queues are stopped and nothing is attached to them; drop what
  *		@attach_dev took
@@ -156,12 +157,11 @@ struct vhl_ops {
  * @owner: module of the backend
  * @ops: the backend
  * @dialect: what its clients speak
- * @backend_cmd: VHOST_NET_SET_BACKEND, VHOST_BLK_SET_BACKEND or the like; 0 for none, then
- *	prepare(), attach() and discard() are not called
+ * @backend_cmd: VHOST_NET_SET_BACKEND, VHOST_BLK_SET_BACKEND or the like; 0 where there is nothing
+ *	to attach
  * @device_id: virtio device id (virtio 1.2, section 5)
  * @config_size: bytes of config space (vDPA)
  * @num_vqs: queues of a device, at most VHL_MAX_VQS
- * @attach_first: clients attach a backing before they ask what the device offers
  * @dev_size: bytes of the backend's device, which begins with a struct vhl_dev
  * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
  * @max_workers: workers of a device, NULL for one per queue; queues are spread over them
@@ -178,7 +178,6 @@ struct vhl_node {
 	u32 device_id;
 	size_t config_size;
 	unsigned int num_vqs;
-	bool attach_first;
 	size_t dev_size;
 	size_t vq_size;
 	const unsigned int *max_workers;
@@ -240,10 +239,16 @@ static inline bool vhl_is_owner(const struct vhl_dev *dev)
  * @node: filled by the backend; stays in use until vhl_node_unregister()
  *
  * Context: process.
- * Return: 0 or what misc_register() gives.
+ * Return: 0; -EINVAL where something is missing, which the log names; what misc_register() gives.
  */
 int vhl_node_register(struct vhl_node *node);
 void vhl_node_unregister(struct vhl_node *node);
+
+/*
+ * Do clients attach a backing to the whole device, before they ask what it offers? Else they do to
+ * each queue, when all else is set. A matter of the dialect
+ */
+bool vhl_attaches_devices(const struct vhl_dev *dev);
 
 /**
  * vhl_config_changed() - tell the driver that the config space changed
@@ -355,17 +360,19 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault);
 
 /**
  * vhl_vqs_start() - start all queues of a device that the driver uses
- * @dev: the device, which has an owner
+ * @dev: the device
  *
  * Those are the ones with addresses that are enabled, where the dialect has that. All of them start
- * or none does; those that run already go on. For a backend with a start request of its own, which
- * has to see that the owner asks (vhl_is_owner()); other queues start with what is attached to
- * them.
+ * or none does; those that run already go on. For a backend with a start request of its own; other
+ * queues start with what is attached to them.
  *
  * Context: process, holding dev->mutex.
- * Return: 0; -EINVAL where a queue has no size; -EFAULT where a ring is not in the owner's memory,
- * -EOPNOTSUPP where that cannot be pinned; -ENOMEM, also where RLIMIT_MEMLOCK is reached; or what
- * the backend's start() gives.
+ * Return: 0; -EPERM where the calling process is not the owner, or there is none; -EINVAL where a
+ * queue has no size, or no ring can be made of what was set (vhl_ring_cfg_ok()); -EFAULT where a
+ * ring is not in the owner's memory, -EOPNOTSUPP where that cannot be pinned; -ENOMEM, also where
+ * RLIMIT_MEMLOCK is reached; -EINTR where the calling process was killed, -ESRCH where the owner
+ * was; what the kernel says where it makes no more threads (-EAGAIN); or what the backend's start()
+ * gives.
  */
 int __must_check vhl_vqs_start(struct vhl_dev *dev);
 

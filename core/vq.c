@@ -216,6 +216,9 @@ int vhl_vqs_start(struct vhl_dev *dev)
 
 	lockdep_assert_held(&dev->mutex);
 
+	/* memory and threads are the owner's */
+	if (!vhl_is_owner(dev))
+		return -EPERM;
 	for (i = 0; i < n; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
 
