@@ -152,7 +152,7 @@ int vhl_tap_poll(struct vhl_vq *vq, struct vhl_net_tap *tap);
 /* queue.c APIs: the worker, holding vq->mutex */
 void vhl_net_publish(struct vhl_net_vq *q);
 void vhl_net_complain(struct vhl_net_vq *q, int err);
-bool vhl_net_faulted(struct vhl_net_vq *q);
+bool vhl_net_faulted(struct vhl_net_vq *q, u32 mark);
 
 /* tx.c APIs: what struct vhl_ops calls run() */
 enum vhl_run vhl_net_tx(struct vhl_vq *vq);

@@ -39,12 +39,13 @@ void vhl_net_complain(struct vhl_net_vq *q, int err)
 
 /*
  * Guest memory faulted for a packet or frame, which is dropped: that may pass, as when the VMM has
- * it replaced. Return: true when it has not for long, and the queue is broken.
+ * it replaced. Return: true when it has not for long: its chains, from @mark on, are given back and
+ * the queue is broken.
  */
-bool vhl_net_faulted(struct vhl_net_vq *q)
+bool vhl_net_faulted(struct vhl_net_vq *q, u32 mark)
 {
 	if (++q->faults < VHL_NET_MAX_FAULTS)
 		return false;
-	vhl_vq_break(&q->vq, VHL_FAULT_ACCESS);
+	vhl_vq_reject(&q->vq, mark, VHL_FAULT_ACCESS);
 	return true;
 }

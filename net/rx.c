@@ -473,7 +473,7 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 
 		if (ret) {
 			vhl_net_rx_dropped(q, dev);
-			if (ret == -EFAULT && vhl_net_faulted(q))
+			if (ret == -EFAULT && vhl_net_faulted(q, bufs.mark))
 				break;
 			vhl_net_complain(q, ret);
 			continue;

@@ -244,10 +244,8 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 				break;
 			}
 		}
-		if (ret == -EFAULT && vhl_net_faulted(q)) {
-			vhl_vq_rewind(vq, mark);
+		if (ret == -EFAULT && vhl_net_faulted(q, mark))
 			break;
-		}
 		if (ret) {
 			q->errors++;
 			vhl_net_complain(q, ret);
