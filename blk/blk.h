@@ -168,7 +168,8 @@ struct vhl_blk_dev {
  * @reqs: slots for all possible ids, VHL_BLK_SLOTS in a piece, NULL before it is needed. From
  *	  start to stop
  * @write_flags: for kiocbs that write, from start to stop
- * @on_lane: requests that went to the lane, or stand in line for it, and are not finished
+ * @on_lane: requests that went to the lane and count there (lane.c), or stand in line for it, and
+ *	     are not finished
  */
 struct vhl_blk_vq {
 	struct vhl_vq vq;
@@ -307,7 +308,8 @@ enum vhl_blk_data {
  * struct vhl_blk_type - a type of request
  * @data: as vhl_blk_io has it; only the size of the header was checked
  * @offer: add what the driver is told because of this type; the disk is NULL where there is none
- *	   yet.  Holding dev->mutex.  Optional
+ *	   yet.  Holding dev->mutex.  Optional. Rows may share one: it is called for each of them
+ *	   then, and changes nothing the second time
  * @handle: answer the request, or take it.  ->run().  Return: as vhl_blk_answer()
  */
 struct vhl_blk_type {
@@ -418,6 +420,9 @@ typedef void vhl_blk_lane_fn(struct vhl_job *job, bool dead);
  * Context: any.
  */
 void vhl_blk_to_lane(struct vhl_blk_req *req, vhl_blk_lane_fn *fn);
+
+/* The same for one that does not count there: see lane.c */
+void vhl_blk_to_lane_uncounted(struct vhl_blk_req *req, vhl_blk_lane_fn *fn);
 
 /* For a request that will go to the lane and has to wait for it. Context: any */
 void vhl_blk_lane_enter(struct vhl_blk_req *req);

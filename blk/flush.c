@@ -78,7 +78,7 @@ static void flush_run(struct vhl_job *job, bool dead)
 		spin_lock(&disk->flush_lock);
 		list_splice(&reqs, &disk->flush_waiting);
 		spin_unlock(&disk->flush_lock);
-		vhl_blk_to_lane(req, flush_run);
+		vhl_blk_to_lane_uncounted(req, flush_run);
 		return;
 	}
 	spin_lock(&disk->flush_lock);
@@ -90,7 +90,7 @@ static void flush_run(struct vhl_job *job, bool dead)
 	spin_unlock(&disk->flush_lock);
 	/* not under the lock, since it may be run at once */
 	if (next)
-		vhl_blk_to_lane(next, flush_run);
+		vhl_blk_to_lane_uncounted(next, flush_run);
 	/* with the last of them the disk may be gone, if no other one waits */
 	list_add(&req->job.node, &reqs);
 	list_for_each_entry_safe(req, next, &reqs, job.node)
@@ -117,7 +117,7 @@ int vhl_blk_flush(struct vhl_blk_io *io)
 		list_add_tail(&io->req->job.node, &disk->flush_waiting);
 	spin_unlock(&disk->flush_lock);
 	if (first)
-		vhl_blk_to_lane(io->req, flush_run);
+		vhl_blk_to_lane_uncounted(io->req, flush_run);
 	return 0;
 }
 

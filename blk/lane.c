@@ -5,6 +5,8 @@
  *
  * A client that stops a queue waits for its requests on the lane, also for those that no thread has
  * come to yet. So they are counted, and while there are VHL_BLK_LANE_FULL the queue takes no more.
+ * Not counted are flushes, of which a disk has one on the lane for all of its queues, and requests
+ * that are done but for the page of their status byte.
  */
 #include <linux/cred.h>
 #include <linux/errno.h>
@@ -38,6 +40,11 @@ void vhl_blk_lane_leave(struct vhl_blk_req *req)
 void vhl_blk_to_lane(struct vhl_blk_req *req, vhl_blk_lane_fn *fn)
 {
 	vhl_blk_lane_enter(req);
+	vhl_blk_to_lane_uncounted(req, fn);
+}
+
+void vhl_blk_to_lane_uncounted(struct vhl_blk_req *req, vhl_blk_lane_fn *fn)
+{
 	req->job.run = fn;
 	vhl_submit(req->q->vq.dev, &req->job);
 }

@@ -160,7 +160,7 @@ void vhl_blk_finish(struct vhl_blk_req *req, u8 status)
 	smp_mb();
 	if (unlikely(!folio_test_dirty(page_folio(req->status_page)))) {
 		req->status = status;
-		vhl_blk_to_lane(req, request_make_dirty);
+		vhl_blk_to_lane_uncounted(req, request_make_dirty);
 		return;
 	}
 	request_publish(req, status);
