@@ -13,8 +13,13 @@ all: modules tools $(if $(wildcard $(KSELFTEST)/lib.mk),selftests)
 modules:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
 
+# The backends were once installed with an underscore. To modprobe that is the same name, and it may take the old file
+modlib = $(INSTALL_MOD_PATH)/lib/modules/$(shell $(MAKE) -s --no-print-directory -C $(KDIR) kernelrelease)
+
 modules_install:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
+	rm -f $(foreach dir,$(or $(INSTALL_MOD_DIR),extra updates),\
+		$(modlib)/$(dir)/vhost_netlite.ko* $(modlib)/$(dir)/vhost_blklite.ko*)
 	-depmod
 
 tools:
