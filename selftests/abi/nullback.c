@@ -16,6 +16,7 @@
 #define CHAINS	23
 #define OUT	100
 #define IN	300
+#define LARGE	8	/* chains of as much as one may have */
 
 FIXTURE(nullback) {
 	struct guest *g;
@@ -61,7 +62,7 @@ FIXTURE_SETUP(nullback)
 	ASSERT_EQ(0, guest_features(self->g, &offered));
 	ASSERT_EQ(wanted, offered & wanted);
 	ASSERT_EQ(0, guest_set_features(self->g, wanted));
-	ASSERT_EQ(0, guest_layout(self->g, 2, 1 << 20));
+	ASSERT_EQ(0, guest_layout(self->g, 2, 4 << 20));
 	ASSERT_EQ(0, guest_commit(self->g));
 	ASSERT_EQ(0, guest_alloc(self->g, OUT, 1, &self->out));
 	ASSERT_EQ(0, guest_alloc(self->g, CHAINS * IN, 1, &self->in));
@@ -175,6 +176,45 @@ TEST_F(nullback, bad_chain)
 	EXPECT_EQ(0, info.q[0].breaks);
 	EXPECT_EQ(1, info.q[1].breaks);
 	/* it was given back, so that the stop does not wait for it */
+	EXPECT_EQ(0, set_running(self->g, 0));
+}
+
+/* What a turn writes is limited: clients wait for its end */
+TEST_F(nullback, large)
+{
+	struct guest_seg seg = { .len = NULLBACK_IN_MAX };
+	struct guest_queue *q = self->q[0];
+	unsigned char *p;
+	struct dev_info info;
+	uint32_t len;
+	void *token;
+
+	ASSERT_EQ(0, guest_alloc(self->g, NULLBACK_IN_MAX + 1, 1, &seg.gpa));
+	p = guest_ptr(self->g, seg.gpa, NULLBACK_IN_MAX + 1);
+	memset(p, 0xff, NULLBACK_IN_MAX + 1);
+	for (unsigned int i = 0; i < LARGE; i++)
+		ASSERT_EQ(0, gq_add(q, &seg, 0, 1, q));
+	gq_publish(q);
+	ASSERT_EQ(0, set_running(self->g, 1));
+	for (unsigned int i = 0; i < LARGE; ) {
+		ASSERT_EQ(0, gq_wait(q, 5000));
+		for (; !gq_get(q, &token, &len); i++)
+			EXPECT_EQ(NULLBACK_IN_MAX, len);
+	}
+	EXPECT_EQ(0, p[0]);
+	EXPECT_EQ(0, memcmp(p, p + 1, NULLBACK_IN_MAX - 1));
+	EXPECT_EQ(0xff, p[NULLBACK_IN_MAX]);
+	ASSERT_EQ(0, get_info(self->g->fd, &info));
+	EXPECT_EQ(LARGE, info.q[0].reqs);
+	/* a turn of its own for each */
+	EXPECT_EQ(LARGE, info.q[0].batches);
+
+	seg.len++;
+	ASSERT_EQ(0, gq_add(q, &seg, 0, 1, q));
+	gq_publish(q);
+	ASSERT_EQ(0, gq_kick(q));
+	EXPECT_TRUE(wait_queue_is(self->g->fd, 0, "broken", 5000));
+	EXPECT_EQ(0xff, p[NULLBACK_IN_MAX]);
 	EXPECT_EQ(0, set_running(self->g, 0));
 }
 

@@ -16,14 +16,12 @@
 #include "vhl.h"
 #include "nullback.h"
 
-/*
- * Chains that are completed together. A used index that moves once for many chains costs the driver
- * one interrupt, and us one look at whether it wants that.
- */
-#define NULLBACK_BATCH	64
+/* Chains that are completed together, with one look at whether the driver wants an interrupt */
+#define NULLBACK_BATCH		64
 
-/* A turn ends after so many chains, so that others on the CPU and clients get theirs */
-#define NULLBACK_BUDGET	(4 * NULLBACK_BATCH)
+/* A turn ends after so many chains or bytes, so that others on the CPU and clients get theirs */
+#define NULLBACK_BUDGET		(4 * NULLBACK_BATCH)
+#define NULLBACK_BUDGET_BYTES	NULLBACK_IN_MAX
 
 /**
  * struct nullback_vq - a queue: the core's, which comes first, and what the backend needs
@@ -66,8 +64,7 @@ static bool nullback_answer(const struct vhl_chain *chain)
 
 /*
  * A turn. It says why it ends: the budget is used up (another turn follows soon), the ring is empty
- * (the driver kicks), or the backend is full (it calls vhl_vq_kick() when it is not; this one never
- * is).
+ * (the driver kicks), or the backend is full (it calls vhl_vq_kick() later; this one never is).
  */
 static enum vhl_run nullback_run(struct vhl_vq *vq)
 {
@@ -75,10 +72,11 @@ static enum vhl_run nullback_run(struct vhl_vq *vq)
 	enum vhl_run run = VHL_RUN_MORE;
 	struct vhl_chain chain;
 	unsigned int n;
+	u64 bytes = 0;
 	u32 mark;
 	int ret;
 
-	for (n = 0; n < NULLBACK_BUDGET; n++) {
+	for (n = 0; n < NULLBACK_BUDGET && bytes < NULLBACK_BUDGET_BYTES; n++) {
 		/* where to go back to with a chain that will not be completed */
 		mark = vhl_vq_mark(vq);
 		ret = vhl_vq_take(vq, &chain);
@@ -89,7 +87,7 @@ static enum vhl_run nullback_run(struct vhl_vq *vq)
 			break;
 		}
 		/* no request of this device: the queue breaks, others go on */
-		if (!chain.in_len) {
+		if (!chain.in_len || chain.in_len > NULLBACK_IN_MAX) {
 			vhl_vq_reject(vq, mark, VHL_FAULT_REQUEST);
 			break;
 		}
@@ -99,6 +97,7 @@ static enum vhl_run nullback_run(struct vhl_vq *vq)
 		}
 		q->done[q->num++] = (struct vhl_done){ .id = chain.id, .len = chain.in_len };
 		q->count.reqs++;
+		bytes += chain.in_len;
 		q->count.in += chain.in_len;
 		q->count.out += chain.out_len;
 		if (q->num == NULLBACK_BATCH)
@@ -118,8 +117,7 @@ static int nullback_features(struct vhl_dev *dev, u64 *features)
 
 /*
  * A request of this backend alone. Most have something to attach, a file say, and fill prepare(),
- * attach() and discard() and the node's backend_cmd instead: each queue starts with what is
- * attached.
+ * attach(), discard() and the node's backend_cmd instead: each queue starts with what is attached.
  */
 static long nullback_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
@@ -127,10 +125,9 @@ static long nullback_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 
 	if (cmd != NULLBACK_SET_RUNNING)
 		return -ENOIOCTLCMD;
-	if (!vhl_is_owner(dev))
-		return -EPERM;
 	if (get_user(on, (int __user *)argp))
 		return -EFAULT;
+	/* refuses any but the owner; other requests may have to ask vhl_is_owner() */
 	if (on)
 		return vhl_vqs_start(dev);
 	vhl_vqs_stop(dev);

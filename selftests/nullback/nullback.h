@@ -10,9 +10,13 @@
 /* Feature bit of the device type: the device-writable part of a chain is filled with zeroes */
 #define NULLBACK_F_ZEROES	0
 
+/* Bytes that a chain may have the device write; one with more, or none, is no request */
+#define NULLBACK_IN_MAX		(1 << 20)
+
 /*
- * Start (1) or stop (0) all queues that have addresses, all or none. EPERM not the owner; EFAULT a
- * bad argument, or a ring that is not in user memory; EINVAL a queue without a size; ENOMEM
+ * Start (1) or stop (0) all queues that have addresses, all or none. EPERM a start by another than
+ * the owner; EFAULT a bad argument, or a ring that is not in user memory; EINVAL a queue without a
+ * size; ENOMEM
  */
 #define NULLBACK_SET_RUNNING	_IOW(0xAF, 0x58, int)
 
