@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest memory: the map as an object.
+ * Guest memory: the map as an object. Plain C, also compiled in userspace.
  */
 #include <linux/errno.h>
 #include <linux/log2.h>
+#include <linux/minmax.h>
 #include <linux/uaccess.h>
 #include <linux/vhost_iotlb.h>
 
@@ -48,7 +49,28 @@ void vhl_mem_free(struct vhl_mem *mem)
 	vhost_iotlb_free(mem->iotlb);
 }
 
-int vhl_mem_add(struct vhl_mem *mem, u64 start, u64 size, u64 uaddr, u32 perm)
+void vhl_mem_swap(struct vhl_mem *mem, struct vhl_mem *other)
+{
+	swap(*mem, *other);
+	/* generations of one map go on, whatever is in it */
+	swap(mem->gen, other->gen);
+	vhl_mem_changed(mem);
+}
+
+int vhl_mem_reserve(const struct vhl_mem *mem, struct vhl_region_cache *more)
+{
+	unsigned int regions = mem->iotlb->nmaps + 1;
+
+	return vhl_cache_init(more, vhl_cache_suffices(&mem->cache, regions) ? 0 : regions);
+}
+
+void vhl_mem_unreserve(struct vhl_region_cache *more)
+{
+	vhl_cache_free(more);
+}
+
+int vhl_mem_add(struct vhl_mem *mem, u64 start, u64 size, u64 uaddr, u32 perm,
+		struct vhl_region_cache *more)
 {
 	u64 last = start + (size - 1);
 	int ret;
@@ -67,9 +89,13 @@ int vhl_mem_add(struct vhl_mem *mem, u64 start, u64 size, u64 uaddr, u32 perm)
 	 * never that large, access_ok() has refused it.
 	 */
 	ret = vhost_iotlb_add_range(mem->iotlb, start, last, uaddr, perm);
-	if (!ret)
-		mem->log_sizes += ilog2(size);
-	return ret;
+	if (ret)
+		return ret;
+	mem->log_sizes += ilog2(size);
+	/* empty, as vhl_mem_changed() will have it anyway */
+	if (more && !vhl_cache_suffices(&mem->cache, mem->iotlb->nmaps))
+		swap(mem->cache, *more);
+	return 0;
 }
 
 void vhl_mem_del(struct vhl_mem *mem, u64 first, u64 last)

@@ -59,20 +59,41 @@ void vhl_mem_init(struct vhl_mem *mem);
 int vhl_mem_alloc(struct vhl_mem *mem, unsigned int regions, unsigned int max);
 void vhl_mem_free(struct vhl_mem *mem);
 
+/* Does it take regions? One that was only initialised does not */
+static inline bool vhl_mem_takes_regions(const struct vhl_mem *mem)
+{
+	return mem->iotlb;
+}
+
+/* Exchange the regions of two maps. It counts as a change of @mem. No reader is at either */
+void vhl_mem_swap(struct vhl_mem *mem, struct vhl_mem *other);
+
+/**
+ * vhl_mem_reserve() - allocate ahead what one more region wants, while there may be readers
+ * @mem: the map, which takes regions
+ * @more: filled, for vhl_mem_add(); then vhl_mem_unreserve()
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __must_check vhl_mem_reserve(const struct vhl_mem *mem, struct vhl_region_cache *more);
+void vhl_mem_unreserve(struct vhl_region_cache *more);
+
 /**
  * vhl_mem_add() - add a region
- * @mem: the map, which has an @iotlb
+ * @mem: the map, which takes regions
  * @start: guest address
  * @size: bytes
  * @uaddr: the owner's address
  * @perm: VHL_MEM_*
+ * @more: what was reserved; NULL for one of the regions that vhl_mem_alloc() was told of
  *
  * Followed by vhl_mem_changed(), once for several regions.
  *
  * Return: 0; -EINVAL for what is empty, wraps around or cannot be the owner's; -EEXIST where it
  * overlaps a region; -ENOSPC with as many regions as there may be; -ENOMEM.
  */
-int __must_check vhl_mem_add(struct vhl_mem *mem, u64 start, u64 size, u64 uaddr, u32 perm);
+int __must_check vhl_mem_add(struct vhl_mem *mem, u64 start, u64 size, u64 uaddr, u32 perm,
+			     struct vhl_region_cache *more);
 
 /* Delete all regions that have any of @first to @last; vhl_mem_changed() follows */
 void vhl_mem_del(struct vhl_mem *mem, u64 first, u64 last);

@@ -33,9 +33,7 @@ static void umem_replace(struct vhl_dev *dev, struct vhl_mem *mem)
 	vhl_lock_vqs(dev);
 	for (i = 0; i < dev->node->num_vqs; i++)
 		vhl_vq_drain(dev->vqs[i]);
-	mem->gen = dev->mem.gen;
-	swap(dev->mem, *mem);
-	vhl_mem_changed(&dev->mem);
+	vhl_mem_swap(&dev->mem, mem);
 	vhl_unlock_vqs(dev);
 	vhl_mem_free(mem);
 }
@@ -65,7 +63,7 @@ int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp)
 		goto free_regions;
 	for (i = 0; i < head.nregions; i++) {
 		ret = vhl_mem_add(&mem, regions[i].guest_phys_addr, regions[i].memory_size,
-				  regions[i].userspace_addr, VHOST_MAP_RW);
+				  regions[i].userspace_addr, VHOST_MAP_RW, NULL);
 		if (ret)
 			goto free_mem;
 	}
@@ -90,7 +88,7 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 
 	if (!perm || (perm & ~VHOST_MAP_RW))
 		return -EINVAL;
-	if (!mem->iotlb) {
+	if (!vhl_mem_takes_regions(mem)) {
 		struct vhl_mem empty;
 
 		ret = vhl_mem_alloc(&empty, 0, max_regions);
@@ -98,20 +96,14 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 			return ret;
 		umem_replace(dev, &empty);
 	}
-	if (vhl_cache_suffices(&mem->cache, mem->iotlb->nmaps + 1)) {
-		(void)vhl_cache_init(&more, 0);
-	} else {
-		ret = vhl_cache_init(&more, mem->iotlb->nmaps + 1);
-		if (ret)
-			return ret;
-	}
+	ret = vhl_mem_reserve(mem, &more);
+	if (ret)
+		return ret;
 	vhl_lock_vqs(dev);
-	ret = vhl_mem_add(mem, iova, size, uaddr, perm);
-	if (!vhl_cache_suffices(&mem->cache, mem->iotlb->nmaps))
-		swap(mem->cache, more);
+	ret = vhl_mem_add(mem, iova, size, uaddr, perm, &more);
 	vhl_mem_changed(mem);
 	vhl_unlock_vqs(dev);
-	vhl_cache_free(&more);
+	vhl_mem_unreserve(&more);
 	return ret;
 }
 
@@ -121,7 +113,7 @@ void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last)
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (!dev->mem.iotlb)
+	if (!vhl_mem_takes_regions(&dev->mem))
 		return;
 	vhl_lock_vqs(dev);
 	for (i = 0; i < dev->node->num_vqs; i++)
@@ -135,7 +127,7 @@ void vhl_umem_clear(struct vhl_dev *dev)
 {
 	struct vhl_mem none;
 
-	if (!dev->mem.iotlb)
+	if (!vhl_mem_takes_regions(&dev->mem))
 		return;
 	vhl_mem_init(&none);
 	umem_replace(dev, &none);
