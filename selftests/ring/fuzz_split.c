@@ -159,7 +159,7 @@ static void script(struct input *in, struct rig *r)
 
 		switch (op & 15) {
 		case 0: case 1: case 2: case 3:
-			copies = r->guest.map.copies;
+			copies = r->guest.copies;
 			ret = rig_take(r);
 			dry = !ret;
 			dry_at = last;
@@ -186,7 +186,7 @@ static void script(struct input *in, struct rig *r)
 				broken("no chain where there is one");
 			}
 			/* each part of a table may lie in a few regions */
-			if (r->guest.map.copies - copies > 4 * (VHL_IOV_MAX + 2))
+			if (r->guest.copies - copies > 4 * (VHL_IOV_MAX + 2))
 				broken("too much work for one chain");
 			break;
 		case 4:

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include <linux/kernel.h>
-#include <linux/log2.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <asm/barrier.h>
@@ -19,6 +18,7 @@ static bool access_is_open;
 void (*shim_after_read)(const volatile void *p, unsigned long size);
 void (*shim_at_barrier)(enum shim_barrier kind);
 unsigned int shim_allocations = ~0U;
+u64 shim_user_last = ~0ULL;
 
 static void die(const char *what)
 {
@@ -30,59 +30,31 @@ static void die(const char *what)
 void guest_init(struct guest *g)
 {
 	memset(g, 0, sizeof(*g));
-	g->mem.iotlb = &g->map;
-	(void)vhl_cache_init(&g->mem.cache, 0);
+	if (vhl_mem_alloc(&g->mem, 0, GUEST_REGIONS))
+		die("no memory");
 	live = g;
-}
-
-static void region_free(struct guest_region *region)
-{
-	free(region->backing);
-	free(region);
 }
 
 void guest_fini(struct guest *g)
 {
-	while (g->map.n)
-		region_free(g->map.regions[--g->map.n]);
-	vhl_cache_free(&g->mem.cache);
+	vhl_mem_free(&g->mem);
+	while (g->backings)
+		free(g->backing[--g->backings].p);
 	live = NULL;
 }
 
-/* As in core/mem.c */
-static void map_changed(struct guest *g)
+void guest_add_at(struct guest *g, u64 addr, u64 last, u64 hva, u32 perm)
 {
-	g->mem.gen++;
-	vhl_cache_clear(&g->mem.cache, g->map.n ? g->mem.log_sizes / g->map.n : 0);
-}
+	unsigned int finds = guest_finds(g);
+	struct vhl_region_cache more;
 
-static unsigned int log_size(const struct guest_region *region)
-{
-	u64 size = region->r.last - region->r.start + 1;
-
-	return size ? ilog2(size) : 63;
-}
-
-static struct guest_region *region_new(struct guest *g, u64 addr, u64 last, u64 hva, u32 perm)
-{
-	struct guest_region *region = malloc(sizeof(*region));
-
-	if (!region)
+	if (vhl_mem_reserve(&g->mem, &more))
 		die("no memory");
-	if (g->map.n == GUEST_REGIONS)
-		die("too many regions");
-	*region = (struct guest_region){
-		.r = { .start = addr, .last = last, .addr = hva, .perm = perm },
-	};
-	g->map.regions[g->map.n++] = region;
-	g->mem.log_sizes += log_size(region);
-	if (!vhl_cache_suffices(&g->mem.cache, g->map.n)) {
-		vhl_cache_free(&g->mem.cache);
-		if (vhl_cache_init(&g->mem.cache, g->map.n))
-			die("no memory");
-	}
-	map_changed(g);
-	return region;
+	if (vhl_mem_add(&g->mem, addr, last - addr + 1, hva, perm, &more))
+		die("no such region can be");
+	vhl_mem_changed(&g->mem);
+	vhl_mem_unreserve(&more);
+	g->mem.iotlb->finds = finds;
 }
 
 void *guest_add(struct guest *g, u64 addr, size_t size, u32 perm)
@@ -91,43 +63,37 @@ void *guest_add(struct guest *g, u64 addr, size_t size, u32 perm)
 
 	if (!p)
 		die("no memory");
-	region_new(g, addr, addr + size - 1, (uintptr_t)p, perm)->backing = p;
+	guest_add_at(g, addr, addr + size - 1, (uintptr_t)p, perm);
+	g->backing[g->backings++] = (struct guest_backing){ addr, p };
 	return p;
-}
-
-void guest_add_at(struct guest *g, u64 addr, u64 last, u64 hva, u32 perm)
-{
-	region_new(g, addr, last, hva, perm);
 }
 
 void guest_del(struct guest *g, u64 addr)
 {
-	unsigned int i;
+	const struct vhost_iotlb_map *r = guest_find(g, addr);
+	unsigned int finds = guest_finds(g), i;
 
-	for (i = 0; i < g->map.n; i++) {
-		struct guest_region *region = g->map.regions[i];
-
-		if (region->r.start != addr)
+	if (!r || r->start != addr)
+		die("no such region");
+	vhl_mem_del(&g->mem, r->start, r->last);
+	vhl_mem_changed(&g->mem);
+	g->mem.iotlb->finds = finds;
+	for (i = 0; i < g->backings; i++) {
+		if (g->backing[i].start != addr)
 			continue;
-		g->map.regions[i] = g->map.regions[--g->map.n];
-		g->mem.log_sizes -= log_size(region);
-		map_changed(g);
-		region_free(region);
-		return;
+		free(g->backing[i].p);
+		g->backing[i] = g->backing[--g->backings];
+		break;
 	}
-	die("no such region");
 }
 
 const struct vhost_iotlb_map *guest_find(const struct guest *g, u64 addr)
 {
-	unsigned int i;
+	const struct vhost_iotlb_map *r;
 
-	for (i = 0; i < g->map.n; i++) {
-		const struct vhost_iotlb_map *r = &g->map.regions[i]->r;
-
+	for (r = g->mem.iotlb->first; r; r = r->next)
 		if (addr >= r->start && addr <= r->last)
 			return r;
-	}
 	return NULL;
 }
 
@@ -155,16 +121,15 @@ void guest_write(struct guest *g, u64 addr, const void *from, size_t len)
 
 void guest_fault(struct guest *g, u64 addr, size_t len)
 {
-	g->map.fault_at = len ? (uintptr_t)guest_ptr(g, addr, len) : 0;
-	g->map.fault_len = len;
+	g->fault_at = len ? (uintptr_t)guest_ptr(g, addr, len) : 0;
+	g->fault_len = len;
 }
 
 bool guest_owns(const struct guest *g, u64 hva, u64 len, u32 perm)
 {
-	unsigned int i;
+	const struct vhost_iotlb_map *r;
 
-	for (i = 0; i < g->map.n; i++) {
-		const struct vhost_iotlb_map *r = &g->map.regions[i]->r;
+	for (r = g->mem.iotlb->first; r; r = r->next) {
 		u64 off = hva - r->addr;
 
 		if (hva >= r->addr && off <= r->last - r->start && len &&
@@ -182,23 +147,17 @@ bool guest_is_cached(const volatile void *p)
 	return slot >= cache->slot && slot <= cache->slot + (U32_MAX >> cache->down);
 }
 
-const struct vhost_iotlb_map *vhl_mem_find(const struct vhl_mem *mem, u64 addr)
-{
-	mem->iotlb->finds++;
-	return guest_find(live, addr);
-}
-
 unsigned long copy_from_user(void *to, const void *from, unsigned long n)
 {
-	struct vhost_iotlb *map = &live->map;
+	struct guest *g = live;
 	uintptr_t at = (uintptr_t)from;
 	unsigned long good = n;
 
-	map->copies += !access_is_open;
-	if (!guest_owns(live, at, n, VHL_MEM_READ))
+	g->copies += !access_is_open;
+	if (!guest_owns(g, at, n, VHL_MEM_READ))
 		die("the ring reads what is not mapped for it");
-	if (map->fault_len && at < map->fault_at + map->fault_len && at + n > map->fault_at)
-		good = map->fault_at > at ? map->fault_at - at : 0;
+	if (g->fault_len && at < g->fault_at + g->fault_len && at + n > g->fault_at)
+		good = g->fault_at > at ? g->fault_at - at : 0;
 	memcpy(to, from, good);
 	memset((char *)to + good, 0, n - good);
 	if (shim_after_read && good)
@@ -211,7 +170,7 @@ bool user_read_access_begin(const void *from __maybe_unused, unsigned long n __m
 	if (access_is_open)
 		die("access to the owner's memory is opened twice");
 	access_is_open = true;
-	live->map.copies++;
+	live->copies++;
 	return true;
 }
 

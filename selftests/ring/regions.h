@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Guest memory for tests: a table of regions behind vhl_mem_find() and copy_from_user() */
+/* Guest memory for tests: a map (core/mem.c), what is behind it, and copy_from_user() */
 #ifndef REGIONS_H
 #define REGIONS_H
 
@@ -9,28 +9,29 @@
 
 #define GUEST_REGIONS	1024
 
-/* Each its own heap object, as in the kernel: one that is used after it went is found out */
-struct guest_region {
-	struct vhost_iotlb_map r;
-	void *backing;			/* ours, of exactly the region's size; or NULL */
-};
-
-struct vhost_iotlb {
-	unsigned int n;
-	struct guest_region *regions[GUEST_REGIONS];
-	unsigned int finds;		/* calls of vhl_mem_find() */
-	unsigned int copies;		/* times that the owner's memory was read */
-	uintptr_t fault_at;		/* the owner's addresses that fault */
-	size_t fault_len;
+/* Memory of ours behind a region, of exactly its size */
+struct guest_backing {
+	u64 start;
+	void *p;
 };
 
 struct guest {
 	struct vhl_mem mem;
-	struct vhost_iotlb map;
+	unsigned int copies;		/* times that the owner's memory was read */
+	uintptr_t fault_at;		/* the owner's addresses that fault */
+	size_t fault_len;
+	unsigned int backings;
+	struct guest_backing backing[GUEST_REGIONS];
 };
 
 void guest_init(struct guest *g);
 void guest_fini(struct guest *g);
+
+/* Searches of the map so far, by the ring */
+static inline unsigned int guest_finds(const struct guest *g)
+{
+	return g->mem.iotlb->finds;
+}
 
 /* Map @size bytes of fresh heap memory: a byte more and the sanitizer says so */
 void *guest_add(struct guest *g, u64 addr, size_t size, u32 perm);

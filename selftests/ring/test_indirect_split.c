@@ -36,7 +36,7 @@ TEST(indirect)
 		drv_post(r, 2);
 		TAKE(r, 2, bufs, 6);
 	}
-	CHECK_EQ(r->guest.map.copies, 60);
+	CHECK_EQ(r->guest.copies, 60);
 	free(bufs);
 	rig_free(r);
 }
@@ -55,7 +55,7 @@ TEST(indirect_sizes)
 		if (!TAKE(r, 0, bufs, n))
 			tap_diag("table of %u", n);
 		/* each descriptor is read once */
-		CHECK_EQ(r->guest.map.copies, n);
+		CHECK_EQ(r->guest.copies, n);
 		free(bufs);
 		rig_free(r);
 	}
@@ -242,7 +242,7 @@ TEST(indirect_without_feature)
 	drv_indirect(r, 0, TABLE, &b, 1);
 	drv_post(r, 0);
 	FAULT(r, VHL_FAULT_INDIRECT_FEATURE);
-	CHECK_EQ(r->guest.map.copies, 0);
+	CHECK_EQ(r->guest.copies, 0);
 	rig_free(r);
 }
 
@@ -295,7 +295,7 @@ static void loop_in_table(unsigned int n, unsigned int from, unsigned int to, u3
 	drv_post_table(r, TABLE, n * DESC, 0, 0);
 	FAULT(r, VHL_FAULT_LOOP);
 	/* at most one read for each descriptor of a chain that could be legal */
-	CHECK(r->guest.map.copies <= VHL_IOV_MAX + 1);
+	CHECK(r->guest.copies <= VHL_IOV_MAX + 1);
 	rig_free(r);
 }
 
@@ -333,7 +333,7 @@ TEST(indirect_loop_in_a_huge_table)
 		table_set(&table[32], RAM, 0, F_NEXT, 0);
 		drv_post_table(r, TABLE, lens[i], 0, 0);
 		FAULT(r, VHL_FAULT_LOOP);
-		CHECK(r->guest.map.copies <= VHL_IOV_MAX + 1);
+		CHECK(r->guest.copies <= VHL_IOV_MAX + 1);
 		rig_free(r);
 	}
 }
@@ -433,7 +433,7 @@ TEST(indirect_table_permission)
 	drv_indirect(r, 0, HI, &b, 1);
 	drv_post(r, 0);
 	FAULT(r, VHL_FAULT_PERMISSION);
-	CHECK_EQ(r->guest.map.copies, 0);
+	CHECK_EQ(r->guest.copies, 0);
 	rig_free(r);
 }
 
@@ -466,7 +466,7 @@ TEST(buffer_that_faults)
 	drv_chain(r, 0, &b, 1);
 	drv_post(r, 0);
 	TAKE(r, 0, &b, 1);
-	CHECK_EQ(r->guest.map.copies, 0);
+	CHECK_EQ(r->guest.copies, 0);
 	rig_free(r);
 }
 

@@ -64,14 +64,14 @@ TEST(cache_of_many_regions)
 		many_regions(r, cases[c].n, cases[c].size, cases[c].pitch);
 		for (i = 0; i < cases[c].n; i++)
 			take_one(r, MANY + i * cases[c].pitch, 1);
-		CHECK_EQ(r->guest.map.finds, cases[c].n);
-		finds = r->guest.map.finds;
+		CHECK_EQ(guest_finds(&r->guest), cases[c].n);
+		finds = guest_finds(&r->guest);
 		for (i = 0; i < 2000; i++)
 			take_one(r, MANY + rng_below(&rng, cases[c].n) * cases[c].pitch +
 				 rng_next(&rng) % (cases[c].size - 64), 1 + rng_below(&rng, 64));
-		if (r->guest.map.finds != finds)
+		if (guest_finds(&r->guest) != finds)
 			tap_fail(__FILE__, __LINE__, "%u regions of %llu bytes: %u searches again",
-				 cases[c].n, cases[c].size, r->guest.map.finds - finds);
+				 cases[c].n, cases[c].size, guest_finds(&r->guest) - finds);
 		rig_free(r);
 	}
 }
@@ -87,14 +87,14 @@ TEST(cache_of_indirect_tables)
 		struct buf bufs[5];
 
 		if (i == 32)
-			finds = r->guest.map.finds;
+			finds = guest_finds(&r->guest);
 		for (k = 0; k < ARRAY_SIZE(bufs); k++)
 			bufs[k] = (struct buf){ MANY + (i + 7 * k) % 32 * 0x1000, 0x200, k > 1 };
 		drv_indirect(r, 0, MANY + i % 32 * 0x1000 + 0x800, bufs, ARRAY_SIZE(bufs));
 		drv_post(r, 0);
 		TAKE(r, 0, bufs, ARRAY_SIZE(bufs));
 	}
-	CHECK_EQ(r->guest.map.finds, finds);
+	CHECK_EQ(guest_finds(&r->guest), finds);
 	rig_free(r);
 }
 
@@ -126,10 +126,10 @@ TEST(cache_of_collide)
 	/* two of them have room */
 	take_one(r, page[3], 1);
 	take_one(r, page[5], 1);
-	finds = r->guest.map.finds;
+	finds = guest_finds(&r->guest);
 	for (i = 0; i < 100; i++)
 		take_one(r, page[i % 2 ? 3 : 5], 0x1000);
-	CHECK_EQ(r->guest.map.finds, finds);
+	CHECK_EQ(guest_finds(&r->guest), finds);
 	/* what has the same hash and is nowhere */
 	refuse_one(r, page_like(page[0], page[15] + 0x1000, 6), 1, VHL_FAULT_ADDRESS);
 	rig_free(r);

@@ -16,6 +16,13 @@
 	max_a_ > max_b_ ? max_a_ : max_b_;				\
 })
 
+#define swap(a, b)							\
+do {									\
+	__typeof__(a) swap_ = (a);					\
+	(a) = (b);							\
+	(b) = swap_;							\
+} while (0)
+
 #define clamp_t(type, v, lo, hi)	min_t(type, max_t(type, v, lo), hi)
 
 /* The kernel's refuse operands of different types; so do these */

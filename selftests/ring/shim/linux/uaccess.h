@@ -8,6 +8,16 @@
 /* As the kernel's: the bytes that could not be copied; those of @to are zeroed */
 unsigned long __must_check copy_from_user(void *to, const void __user *from, unsigned long n);
 
+/* The owner's addresses end here */
+extern u64 shim_user_last;
+
+static inline bool access_ok(const void __user *p, u64 n)
+{
+	u64 first = (uintptr_t)p;
+
+	return !n || (first <= shim_user_last && n - 1 <= shim_user_last - first);
+}
+
 /* Where the kernel's debugging looks */
 #define might_fault()		do { } while (0)
 
