@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The lane: threads of the device that may block, for what its workers must not wait for. They are
- * the core's pool (vhl_submit()).
+ * the core's pool (vhl_pool_submit()).
  *
  * A client that stops a queue waits for its requests on the lane, also for those that no thread has
  * come to yet. So they are counted, and while there are VHL_BLK_LANE_FULL the queue takes no more.
@@ -46,7 +46,7 @@ void vhl_blk_to_lane(struct vhl_blk_req *req, vhl_blk_lane_fn *fn)
 void vhl_blk_to_lane_uncounted(struct vhl_blk_req *req, vhl_blk_lane_fn *fn)
 {
 	req->job.run = fn;
-	vhl_submit(req->q->vq.dev, &req->job);
+	vhl_pool_submit(req->q->vq.dev, &req->job);
 }
 
 /* With a reference of its own: that of the file may go with the request. */

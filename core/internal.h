@@ -115,7 +115,7 @@ int vhl_iotlb_write(struct vhl_dev *dev, struct iov_iter *from);
 /* notify.c APIs */
 void vhl_vq_signal(struct vhl_vq *vq);		/* holding vq->used_lock */
 void vhl_vq_signal_owed(struct vhl_vq *vq);
-void vhl_needs_reset(struct vhl_dev *dev);	/* holding a vq->mutex */
+void vhl_notify_needs_reset(struct vhl_dev *dev);	/* holding a vq->mutex */
 int vhl_vq_set_kick(struct vhl_vq *vq, int fd);	/* these holding dev->mutex */
 int vhl_vq_set_call(struct vhl_vq *vq, int fd);
 int vhl_vq_set_err(struct vhl_vq *vq, int fd);
@@ -139,7 +139,7 @@ int vhl_get_features(struct vhl_dev *dev, u64 *features);
 int vhl_set_features(struct vhl_dev *dev, const u64 *features);
 int vhl_set_backend_features(struct vhl_dev *dev, u64 features, u64 offered);
 
-/* vq.c APIs: holding dev->mutex */
+/* vq.c APIs: holding dev->mutex, but for vhl_vq_init() and vhl_vq_state_name() */
 void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index);
 int vhl_vq_start(struct vhl_vq *vq);
 int vhl_vq_prepare(struct vhl_vq *vq);		/* these two together are a start */
@@ -165,8 +165,8 @@ struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);
 /* worker.c APIs: holding dev->mutex; the last two anybody */
 int vhl_workers_start(struct vhl_dev *dev);	/* by the thread that sets the owner */
 int vhl_worker_get(struct vhl_vq *vq);
-struct vhl_thread *vhl_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
-			     void (*killed)(void *data), void *data, const char *name);
+struct vhl_thread *vhl_worker_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
+				    void (*killed)(void *data), void *data, const char *name);
 void vhl_workers_stop(struct vhl_dev *dev);
 bool vhl_worker_has_work(const struct vhl_worker *worker);
 bool vhl_worker_on_cpu(const struct vhl_worker *worker);

@@ -14,7 +14,7 @@
  * each interrupt, VMMs alternate two eventfds: the interrupt would cause the next one, without end.
  * The ring shows with an event index what the driver waits for. For all else, an eventfd that comes
  * back after another one is not signalled again when there was nothing new: it has its signal, or
- * whoever reads it had it. A client that removes an eventfd (-1) reads none; nothing counts as
+ * that was read. A client that removes an eventfd (-1) reads none; nothing counts as
  * told then.
  */
 #include <linux/eventfd.h>
@@ -180,7 +180,7 @@ void vhl_config_changed(struct vhl_dev *dev)
 EXPORT_SYMBOL_GPL(vhl_config_changed);
 
 /* virtio 1.2, section 2.1.2: the status bit, and the driver is told to look */
-void vhl_needs_reset(struct vhl_dev *dev)
+void vhl_notify_needs_reset(struct vhl_dev *dev)
 {
 	spin_lock(&dev->config_lock);
 	WRITE_ONCE(dev->needs_reset, true);

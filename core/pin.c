@@ -115,7 +115,7 @@ static unsigned long kib(unsigned long pages)
 	return pages << (PAGE_SHIFT - 10);
 }
 
-/* Whoever set the limit does not know of rings: say what it takes, for all queues at once. */
+/* The limit was set without rings in mind: say what it takes, for all queues at once. */
 static void complain_of_limit(const struct vhl_vq *vq)
 {
 	const struct vhl_dev *dev = vq->dev;

@@ -287,7 +287,7 @@ static void pool_killed(void *data)
 		job->run(job, true);
 }
 
-void vhl_submit(struct vhl_dev *dev, struct vhl_job *job)
+void vhl_pool_submit(struct vhl_dev *dev, struct vhl_job *job)
 {
 	struct vhl_pool *pool = dev->pool;
 	unsigned long flags;
@@ -302,7 +302,7 @@ void vhl_submit(struct vhl_dev *dev, struct vhl_job *job)
 	pool_wake(pool);
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
-EXPORT_SYMBOL_GPL(vhl_submit);
+EXPORT_SYMBOL_GPL(vhl_pool_submit);
 
 /* At least one thread, from now until vhl_pool_stop() */
 int vhl_pool_start(struct vhl_dev *dev)
@@ -332,7 +332,7 @@ int vhl_pool_start(struct vhl_dev *dev)
 
 	t = pool_new_thread(pool, name);
 	if (t)
-		thread = vhl_spawn(dev, pool_run, pool_killed, t, name);
+		thread = vhl_worker_spawn(dev, pool_run, pool_killed, t, name);
 	ret = pool_grown(pool, t, thread);
 	if (ret) {
 		kfree(pool);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Rings: which format, and what all formats share: translation of buffers and indirect tables,
- * names of faults.
+ * Rings: what one is made from, which format it has, and the way to that; names of faults.
  */
 #include <linux/indirect_call_wrapper.h>
 #include <linux/kernel.h>
@@ -183,10 +182,10 @@ const char *vhl_ring_fault_name(enum vhl_ring_fault fault)
 {
 	static const char * const names[VHL_FAULT_NR] = {
 		[VHL_FAULT_NONE]		= "no fault",
-		[VHL_FAULT_AVAIL_JUMP]		= "avail index jumped by more than the ring size",
-		[VHL_FAULT_HEAD]		= "avail entry names no descriptor",
-		[VHL_FAULT_NEXT]		= "next names no descriptor",
-		[VHL_FAULT_LOOP]		= "descriptor chain has a loop",
+		[VHL_FAULT_AVAIL_JUMP]		= "more chains available than the ring holds",
+		[VHL_FAULT_HEAD]		= "id of a descriptor chain is outside of the ring",
+		[VHL_FAULT_NEXT]		= "descriptor chain goes on outside of its table",
+		[VHL_FAULT_LOOP]		= "descriptor chain is longer than its table",
 		[VHL_FAULT_INDIRECT_NEXT]	= "indirect descriptor has a next",
 		[VHL_FAULT_INDIRECT_NESTED]	= "indirect descriptor in an indirect table",
 		[VHL_FAULT_INDIRECT_LEN]	= "length of an indirect table",

@@ -17,8 +17,8 @@
  * The driver shares this memory and may be hostile: whatever is read from it is read once into
  * a local, checked, then used.
  *
- * The format follows from the negotiated features. A format is one file, ring_FORMAT.c,
- * which shares ring_format.h with ring.c; no other file knows one.
+ * The format follows from the negotiated features. A format is one file, ring_FORMAT.c, which shares
+ * ring_format.h with ring.c and chain.c; no other file knows one.
  */
 #ifndef VHL_RING_H
 #define VHL_RING_H
@@ -39,10 +39,10 @@ struct vhl_ring_format;
 /* Why a queue broke; text in vhl_ring_fault_name() */
 enum vhl_ring_fault {
 	VHL_FAULT_NONE,
-	VHL_FAULT_AVAIL_JUMP,		/* avail index ahead by more than the ring has */
-	VHL_FAULT_HEAD,			/* head of a chain outside of the descriptor table */
-	VHL_FAULT_NEXT,			/* next outside of its table */
-	VHL_FAULT_LOOP,			/* more descriptors than the table has */
+	VHL_FAULT_AVAIL_JUMP,		/* more chains available than the ring holds */
+	VHL_FAULT_HEAD,			/* id of a chain (split: its head) outside of the ring */
+	VHL_FAULT_NEXT,			/* chain goes on outside of its table */
+	VHL_FAULT_LOOP,			/* chain of more descriptors than its table has */
 	VHL_FAULT_INDIRECT_NEXT,	/* INDIRECT and NEXT in one descriptor */
 	VHL_FAULT_INDIRECT_NESTED,	/* INDIRECT inside an indirect table */
 	VHL_FAULT_INDIRECT_LEN,		/* table empty, or no multiple of a descriptor */
@@ -53,7 +53,7 @@ enum vhl_ring_fault {
 	VHL_FAULT_ADDRESS,		/* not in guest memory, or it wraps around */
 	VHL_FAULT_PERMISSION,		/* in guest memory, but not for this direction */
 	VHL_FAULT_ACCESS,		/* in guest memory, but the owner's mapping faults */
-	VHL_FAULT_IN_FLIGHT,		/* head made available again before it was used */
+	VHL_FAULT_IN_FLIGHT,		/* id made available again before it was used */
 	VHL_FAULT_REQUEST,		/* chain is no request of the device type */
 	VHL_FAULT_NR
 };

@@ -154,7 +154,7 @@ static __always_inline int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain
 	unsigned int n = chain->out_num + chain->in_num;
 	u32 perm = write ? VHL_MEM_WRITE : VHL_MEM_READ;
 
-	/* virtio 1.2, section 2.7.4.2: writable descriptors come after all readable ones */
+	/* in any format (of split rings: virtio 1.2, section 2.7.4.2) readable ones come first */
 	if (unlikely(!write && chain->in_num))
 		return vhl_ring_bad(ring, VHL_FAULT_ORDER);
 	if (unlikely((u64)chain->out_len + chain->in_len + len > U32_MAX))

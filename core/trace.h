@@ -62,7 +62,7 @@ DEFINE_EVENT(vhl_vq, vhl_call,
 	TP_ARGS(vq)
 );
 
-/* n completed chains were shown to the driver, the used index is now used */
+/* n completed chains were shown to the driver; used counts all so far, as vhl_ring_pushed() does */
 TRACE_EVENT(vhl_complete,
 	TP_PROTO(const struct vhl_vq *vq, u32 n),
 	TP_ARGS(vq, n),

@@ -293,7 +293,7 @@ static void vdpa_show(struct vhl_dev *dev, struct seq_file *m)
 const struct vhl_dialect vhl_dialect_vdpa = {
 	.ioctl				= vdpa_ioctl,
 	.in_use				= vdpa_in_use,
-	.broken				= vhl_needs_reset,
+	.broken				= vhl_notify_needs_reset,
 	.show				= vdpa_show,
 	/* the driver's addresses are IOVAs, and go through the map: it has to negotiate this */
 	.features			= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),

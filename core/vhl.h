@@ -19,8 +19,8 @@
  *                   the config call eventfd and what there is to tell by it: a worker whose
  *                   queue breaks must not take dev->mutex.  Process context.
  *   wait queue lock of an eventfd
- *                   taken by a signal inside used_lock or config_lock, and held by whoever kicks
- *                   when vhl_vq_kick() is called; that takes no lock.
+ *                   taken by a signal inside used_lock or config_lock, and held by the side
+ *                   that kicks when vhl_vq_kick() is called; that takes no lock.
  *
  * Locks that a backend takes in ->run() come after vq->mutex, and it must not wait for what holders
  * of vq->mutex may wait for: net only tries RTNL, under which it takes a lock of its own
@@ -29,7 +29,7 @@
  * Who runs what
  * -------------
  *   worker          ->run(): process context, a thread of the owner or one that uses its mm
- *   pool            jobs (vhl_submit()): likewise, holding nothing
+ *   pool            jobs (vhl_pool_submit()): likewise, holding nothing
  *   any             vhl_vq_complete(), vhl_vq_kick(): also hard interrupts
  *   client          everything else: a process that holds the file, usually the owner
  *
@@ -165,7 +165,7 @@ struct vhl_ops {
  * @dev_size: bytes of the backend's device, which begins with a struct vhl_dev
  * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
  * @max_workers: workers of a device, NULL for one per queue; queues are spread over them
- * @pool_max: threads of a device that run jobs (vhl_submit()), 0 for none
+ * @pool_max: threads of a device that run jobs (vhl_pool_submit()), 0 for none
  * @misc: the core's
  * @fops: the core's
  */
@@ -254,7 +254,7 @@ bool vhl_attaches_devices(const struct vhl_dev *dev);
  * vhl_config_changed() - tell the driver that the config space changed
  * @dev: the device
  *
- * Who sets a config call eventfd later is told then.
+ * A config call eventfd that is set later is signalled then.
  *
  * Context: process.
  */
@@ -443,7 +443,7 @@ bool vhl_poll_listen(struct vhl_poll *poll);
 /* core/pool.c */
 
 /**
- * vhl_submit() - have a job run by a thread of the owner
+ * vhl_pool_submit() - have a job run by a thread of the owner
  * @dev: a device with a queue that runs, or is being stopped and has the job's chain in flight
  * @job: its @run is set; the core's until that is called
  *
@@ -452,6 +452,6 @@ bool vhl_poll_listen(struct vhl_poll *poll);
  *
  * Context: any.
  */
-void vhl_submit(struct vhl_dev *dev, struct vhl_job *job);
+void vhl_pool_submit(struct vhl_dev *dev, struct vhl_job *job);
 
 #endif /* VHL_H */

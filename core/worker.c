@@ -156,8 +156,8 @@ static void worker_killed(void *data)
 /*
  * The first worker may be in a turn, which ends soon, or in a page fault, which perhaps does not.
  */
-struct vhl_thread *vhl_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
-			     void (*killed)(void *data), void *data, const char *name)
+struct vhl_thread *vhl_worker_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
+				    void (*killed)(void *data), void *data, const char *name)
 {
 	struct vhl_worker *first = dev->workers[0];
 	struct vhl_order order = {
@@ -246,7 +246,7 @@ int vhl_worker_get(struct vhl_vq *vq)
 		if (!worker)
 			return -ENOMEM;
 		worker_name(dev, index, name);
-		worker->thread = vhl_spawn(dev, worker_run, worker_killed, worker, name);
+		worker->thread = vhl_worker_spawn(dev, worker_run, worker_killed, worker, name);
 		if (IS_ERR(worker->thread)) {
 			ret = PTR_ERR(worker->thread);
 			kfree(worker);

@@ -132,7 +132,7 @@ void vhl_netdev_count(struct vhl_net_vq *q)
 	q->counted_bytes = 0;
 }
 
-/* Whoever sees the device after this is waited for before it is freed */
+/* Readers that see the device after this are waited for before it is freed */
 static int vhl_netdev_event(struct notifier_block *nb, unsigned long event, void *ptr)
 {
 	struct net_device *dev = netdev_notifier_info_to_dev(ptr);

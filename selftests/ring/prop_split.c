@@ -67,7 +67,7 @@ struct world {
 	unsigned int read;
 	u16 event;
 	u16 told;
-	bool told_valid;
+	bool ever_told;
 	bool no_interrupt;
 };
 
@@ -277,13 +277,13 @@ static void complete(struct world *w)
 
 	call = vhl_ring_publish(r->ring);
 	if (r->event_idx)
-		want = !w->told_valid ||
+		want = !w->ever_told ||
 		       vring_need_event(w->event, w->told + pushed, w->told);
 	else
 		want = !w->no_interrupt;
 	CHECK_EQ(call, want);
 	w->told += pushed;
-	w->told_valid = true;
+	w->ever_told = true;
 }
 
 /* Between two chains the map may change: the same addresses, other memory */

@@ -25,8 +25,9 @@
  *   EFAULT   the argument does not point to readable (writable) memory
  *   ENOTTY   this node does not know the request
  * All may sleep, and are serialised per device.  A request that fails has changed nothing, but for
- * what is said of VHOST_IOTLB_BATCH_END: queues that run go on as before.  Who waits for another
- * request of the device can be killed; one that waits for requests in flight of a disk cannot.
+ * what is said of VHOST_IOTLB_BATCH_END: queues that run go on as before.  A process that
+ * waits for another request of the device can be killed; one that waits for requests in flight of
+ * a disk cannot.
  *
  * Requests of <linux/vhost.h>, both dialects unless marked
  * --------------------------------------------------------
