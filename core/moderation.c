@@ -14,8 +14,8 @@
 #define MOD_NAPS		8
 
 /*
- * And where they seem to make chains slower: the chains of one nap more or less are chance, so that few
- * of them say so only if the difference is larger than that
+ * And where they seem to make chains slower: the chains of one nap more or less are chance, and so
+ * is what an epoch differs from the next one by. Few of them say so only if there is more to it
  */
 #define MOD_SURE		64
 
@@ -48,6 +48,9 @@
 #define MOD_REST_MAX		64
 #define MOD_REST_LOST		240
 
+/* Epochs differ by so much, in 1/1024, until it is known better */
+#define MOD_NOISE		512
+
 /* What an epoch says of naps */
 enum mod_verdict {
 	/* of one without them */
@@ -61,7 +64,7 @@ enum mod_verdict {
 	MOD_BETTER,		/* it costs less, and takes no longer */
 	MOD_ENOUGH,		/* likewise, and longer naps cannot save much more */
 	MOD_FLOOD,		/* too many chains come up in one */
-	MOD_OTHER,		/* twice as fast or slow: this is another stream */
+	MOD_OTHER,		/* much faster or slower: this is another stream */
 	MOD_VERDICTS
 };
 
@@ -71,7 +74,9 @@ enum mod_action {
 	FORGET,			/* none */
 	FIRST,			/* the one that was found, or else a first guess */
 	LONGER,			/* twice; the reference becomes a mean if that is faster */
-	SHORTER,		/* half; the reference stays as it is */
+	KEEP,			/* the same; the reference stays as it is */
+	LONGER_STILL,		/* twice; likewise */
+	SHORTER,		/* half; likewise */
 	BORNE_OUT,		/* the same; the reference becomes a mean, and fades */
 	DOUBT,			/* the same; the reference becomes a mean */
 	REST_SHORTER,		/* a rest, then a quarter */
@@ -117,7 +122,8 @@ static const struct mod_step mod_steps[VHL_MOD_STATES][MOD_VERDICTS] = {
 	[VHL_MOD_PROBE] = {
 		[MOD_SLOWER]	= { VHL_MOD_REST,	REST_SHORTER },
 		[MOD_SAME]	= { VHL_MOD_REST,	REST_LONGER },
-		[MOD_BETTER]	= { VHL_MOD_TRY,	TAKE },
+		[MOD_BETTER]	= { VHL_MOD_GROW,	LONGER_STILL },
+		[MOD_ENOUGH]	= { VHL_MOD_HOLD,	KEEP },
 		[MOD_OTHER]	= { VHL_MOD_PLAIN,	TAKE },
 	},
 	[VHL_MOD_REST] = {
@@ -139,6 +145,7 @@ void vhl_moderation_init(struct vhl_moderation *mod)
 	memset(mod, 0, sizeof(*mod));
 	mod->state = VHL_MOD_PLAIN;
 	mod->backoff = MOD_REST_MIN / 2;
+	mod->noise = MOD_NOISE;
 }
 
 static bool mod_naps(enum vhl_mod_state state)
@@ -187,10 +194,12 @@ static bool mod_slower(const struct vhl_moderation *mod, u64 ns, u64 than)
 /* The same of an epoch that has @ns a chain, or of one to compare it with */
 static enum mod_verdict mod_compare(const struct vhl_moderation *mod, u64 ns, u64 than)
 {
+	u32 chance;
+
 	if (!mod_slower(mod, ns, than))
 		return MOD_SAME;
-	if (mod->sleeps >= MOD_SURE ||
-	    mod_slower(mod, div64_u64(ns * mod->sleeps, mod->sleeps + 1), than))
+	chance = (1024 + mod->noise * MOD_NAPS) / (mod->sleeps + 1);
+	if (mod->sleeps >= MOD_SURE || mod_slower(mod, ns - ns * min(chance, 1024u) / 1024, than))
 		return MOD_SLOWER;
 	return MOD_UNSURE;
 }
@@ -198,6 +207,12 @@ static enum mod_verdict mod_compare(const struct vhl_moderation *mod, u64 ns, u6
 static bool mod_cheaper(u32 cost, u32 than)
 {
 	return cost < than - than / 8;
+}
+
+/* Longer naps cannot save much more, with @ns a chain, or are not allowed */
+static bool mod_is_enough(const struct vhl_moderation *mod, u64 ns, u64 max)
+{
+	return mod->nap >= MOD_ENOUGH_CHAINS * ns || mod->nap * 2 > max;
 }
 
 /* By how much an epoch differs from the last one of its kind, unless it is another stream */
@@ -223,7 +238,8 @@ static enum mod_verdict mod_judge_plain(const struct vhl_moderation *mod, const 
 }
 
 /* The reference is the epoch with naps that this one without is to confirm */
-static enum mod_verdict mod_judge_probe(const struct vhl_moderation *mod, const struct mod_epoch *e)
+static enum mod_verdict mod_judge_probe(const struct vhl_moderation *mod, const struct mod_epoch *e,
+					u64 max)
 {
 	enum mod_verdict verdict;
 
@@ -233,13 +249,15 @@ static enum mod_verdict mod_judge_probe(const struct vhl_moderation *mod, const 
 	verdict = mod_compare(mod, mod->ref_ns, e->ns);
 	if (verdict != MOD_SAME)
 		return verdict;
-	return mod_cheaper(mod->ref_cost, e->cost) ? MOD_BETTER : MOD_SAME;
+	if (!mod_cheaper(mod->ref_cost, e->cost))
+		return MOD_SAME;
+	return mod_is_enough(mod, mod->ref_ns, max) ? MOD_ENOUGH : MOD_BETTER;
 }
 
 /* What was found to pay is doubted only with good reason, or after a while */
 static enum mod_verdict mod_judge_held(const struct vhl_moderation *mod, const struct mod_epoch *e)
 {
-	if (e->ns < mod->ref_ns / 2)
+	if (e->ns < mod->ref_ns / 4)
 		return MOD_OTHER;
 	if (e->ns > mod->ref_ns + mod->ref_ns / 2)
 		return MOD_SLOWER;
@@ -262,7 +280,7 @@ static enum mod_verdict mod_judge_naps(const struct vhl_moderation *mod, const s
 		return verdict;
 	if (!mod_cheaper(e->cost, mod->ref_cost))
 		return MOD_SAME;
-	return mod->nap >= MOD_ENOUGH_CHAINS * e->ns || mod->nap * 2 > max ? MOD_ENOUGH : MOD_BETTER;
+	return mod_is_enough(mod, e->ns, max) ? MOD_ENOUGH : MOD_BETTER;
 }
 
 static enum mod_verdict mod_judge(const struct vhl_moderation *mod, const struct mod_epoch *e,
@@ -271,7 +289,7 @@ static enum mod_verdict mod_judge(const struct vhl_moderation *mod, const struct
 	if (mod_naps(mod->state))
 		return mod_judge_naps(mod, e, max);
 	if (mod->state == VHL_MOD_PROBE)
-		return mod_judge_probe(mod, e);
+		return mod_judge_probe(mod, e, max);
 	return mod_judge_plain(mod, e);
 }
 
@@ -305,6 +323,11 @@ static void mod_act(struct vhl_moderation *mod, enum mod_action action, const st
 		mod->ref_ns = min(mod->ref_ns, (mod->ref_ns + e->ns) / 2);
 		mod->ref_cost = e->cost;
 		return;
+	case KEEP:
+		return;
+	case LONGER_STILL:
+		mod->nap *= 2;
+		return;
 	case SHORTER:
 		mod->nap /= 2;
 		return;
@@ -312,7 +335,7 @@ static void mod_act(struct vhl_moderation *mod, enum mod_action action, const st
 		mod->ref_ns = (7 * mod->ref_ns + e->ns) / 8;
 		/* until there seem to be more than there were, which calls for a probe */
 		mod->ref_cost -= DIV_ROUND_UP(mod->ref_cost, MOD_FADE);
-		mod->backoff = max_t(u32, mod->backoff / 2, MOD_REST_MIN / 2);
+		mod->backoff = MOD_REST_MIN / 2;
 		return;
 	case DOUBT:
 		mod->ref_ns = (mod->ref_ns + e->ns) / 2;

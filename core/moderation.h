@@ -53,7 +53,8 @@ enum vhl_mod_state {
  * @idle: how many of these left the CPU idle
  * @ref_ns: what the epoch is compared with: ns per chain,
  * @ref_cost: and the cost of notifications and naps per 65536 chains
- * @noise: by how much an epoch differs from the last one of its kind, in 1/1024; a mean
+ * @noise: by how much an epoch differs from the last one of its kind, in 1/1024; a mean, and at
+ *	   first a guess
  * @backoff: epochs of a rest, half as many as those of the next one
  */
 struct vhl_moderation {
