@@ -5,8 +5,8 @@
  * It polls for a moment, while its CPU has nothing else to do: work that comes soon needs no kick,
  * and no wake-up. Else it sleeps: it asks for a kick, and what is kicked is a turn. Or, on a CPU
  * that others want, it naps: it asks for nothing, leaves them the CPU for a set time, and a timer
- * gives it a turn. How long a poll lasts depends on the last sleep, and how long a nap does is found
- * by trial (moderation.h).
+ * gives it a turn. How long a poll lasts depends on the last sleep, and how long a nap does is
+ * found by trial (moderation.h).
  *
  *	turn -> vhl_idle_rest():  poll -> AGAIN, at once
  *				       -> NAPPING, until the timer; or a kick, or a full backend

@@ -319,7 +319,7 @@ static void mod_act(struct vhl_moderation *mod, enum mod_action action, const st
 		break;
 	case LONGER:
 		mod->nap *= 2;
-		/* so short an epoch is fast by luck, too; and what is lost with each step adds up */
+		/* a short epoch is fast by luck, too; and what is lost with each step adds up */
 		mod->ref_ns = min(mod->ref_ns, (mod->ref_ns + e->ns) / 2);
 		mod->ref_cost = e->cost;
 		return;
@@ -366,7 +366,7 @@ static bool mod_epoch_is_over(const struct vhl_moderation *mod)
 static void mod_end_epoch(struct vhl_moderation *mod, u64 lasted, u64 notes, u64 max)
 {
 	u64 cost = notes * MOD_NOTE_COST + (mod_naps(mod->state) ? mod->sleeps : 0);
-	u32 chains = max(mod->chains, 1u);
+	u64 chains = max_t(u64, mod->chains, 1);
 	const struct mod_epoch e = {
 		.lasted	= lasted,
 		.ns	= div64_u64(lasted, chains),
@@ -385,16 +385,18 @@ static void mod_end_epoch(struct vhl_moderation *mod, u64 lasted, u64 notes, u64
 
 void vhl_moderation_sleep(struct vhl_moderation *mod, u64 now, u64 notes, u64 max)
 {
-	if (!mod->began) {
+	if (max < MOD_MIN_NS || mod->nap > max) {
+		/* also where no epoch begins any more, since there are no naps of this length */
+		mod->nap = 0;
+		mod->ref_ns = 0;
+		mod_enter(mod, VHL_MOD_PLAIN);
+	} else if (!mod->began) {
 		mod->began = now;
 		mod->asleep = 0;
 		mod->notes = notes;
 		mod->chains = 0;
 		mod->sleeps = 0;
 		mod->idle = 0;
-	} else if (max < MOD_MIN_NS || mod->nap > max) {
-		mod->nap = 0;
-		mod_enter(mod, VHL_MOD_PLAIN);
 	} else if (mod_epoch_is_over(mod)) {
 		mod_end_epoch(mod, now - mod->began, notes - mod->notes, max);
 	}

@@ -63,7 +63,7 @@ struct vhl_moderation {
 	u64 began;
 	u64 asleep;
 	u64 notes;
-	u32 chains;
+	u64 chains;
 	u32 sleeps;
 	u32 idle;
 	u64 ref_ns;

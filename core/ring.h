@@ -17,8 +17,8 @@
  * The driver shares this memory and may be hostile: whatever is read from it is read once into
  * a local, checked, then used.
  *
- * The format follows from the negotiated features. A format is one file, ring_FORMAT.c, which shares
- * ring_format.h with ring.c and chain.c; no other file knows one.
+ * The format follows from the negotiated features. A format is one file, ring_FORMAT.c, which
+ * shares ring_format.h with ring.c and chain.c; no other file knows one.
  */
 #ifndef VHL_RING_H
 #define VHL_RING_H
@@ -40,7 +40,7 @@ struct vhl_ring_format;
 enum vhl_ring_fault {
 	VHL_FAULT_NONE,
 	VHL_FAULT_AVAIL_JUMP,		/* more chains available than the ring holds */
-	VHL_FAULT_HEAD,			/* id of a chain (split: its head) outside of the ring */
+	VHL_FAULT_HEAD,			/* id of a chain outside of the ring */
 	VHL_FAULT_NEXT,			/* chain goes on outside of its table */
 	VHL_FAULT_LOOP,			/* chain of more descriptors than its table has */
 	VHL_FAULT_INDIRECT_NEXT,	/* INDIRECT and NEXT in one descriptor */
@@ -397,7 +397,7 @@ bool __must_check vhl_ring_publish(struct vhl_ring *ring);
  */
 bool vhl_ring_owes_call(const struct vhl_ring *ring, bool told);
 
-/* Chains pushed so far, from any start: of a split ring it is the used index */
+/* Chains pushed so far, from any start */
 static inline u16 vhl_ring_pushed(const struct vhl_ring *ring)
 {
 	return ring->pushed;

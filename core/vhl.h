@@ -69,8 +69,9 @@ static inline bool vhl_vq_may_become(enum vhl_vq_state from, enum vhl_vq_state t
 		[VHL_VQ_STOPPED]	= BIT(VHL_VQ_READY),
 		/* likewise; vhl_vq_stop() */
 		[VHL_VQ_UNMAPPED]	= BIT(VHL_VQ_READY) | BIT(VHL_VQ_STOPPED),
-		/* vhl_vq_run(); vhl_vq_stop() */
-		[VHL_VQ_READY]		= BIT(VHL_VQ_RUNNING) | BIT(VHL_VQ_STOPPED),
+		/* vhl_vq_run(); vhl_vq_stop(); vhl_vq_unmap() */
+		[VHL_VQ_READY]		= BIT(VHL_VQ_RUNNING) | BIT(VHL_VQ_STOPPED) |
+					  BIT(VHL_VQ_UNMAPPED),
 		/* vhl_vq_break(); vhl_vq_stop(); vhl_vq_unmap() */
 		[VHL_VQ_RUNNING]	= BIT(VHL_VQ_BROKEN) | BIT(VHL_VQ_STOPPED) |
 					  BIT(VHL_VQ_UNMAPPED),

@@ -243,13 +243,19 @@ EXPORT_SYMBOL_GPL(vhl_vqs_start);
 
 static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 {
+	bool ran;
+
 	vhl_poll_stop(&vq->kick_poll);
 	vhl_vq_lock(vq);
+	ran = vq->state != VHL_VQ_READY;
 	vq_become(vq, state);
 	vhl_idle_stop(vq);
 	vq_wait_for_chains(vq);
-	vq->base = vhl_ring_base(vq->ring);
-	vq->have_base = true;
+	/* a start that failed leaves the next one to begin where the format says */
+	if (ran) {
+		vq->base = vhl_ring_base(vq->ring);
+		vq->have_base = true;
+	}
 	vq_stop_backend(vq);
 	vhl_vq_unlock(vq);
 

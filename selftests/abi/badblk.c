@@ -26,13 +26,7 @@ FIXTURE_VARIANT(blk) {
 	enum dut_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(blk, vhost) {
-	.kind = DUT_BLK,
-};
-
-FIXTURE_VARIANT_ADD(blk, vdpa) {
-	.kind = DUT_VDPA,
-};
+DUT_EACH_DISK(blk)
 
 FIXTURE_SETUP(blk)
 {
@@ -348,13 +342,7 @@ FIXTURE_VARIANT(slow) {
 	enum dut_kind kind;
 };
 
-FIXTURE_VARIANT_ADD(slow, vhost) {
-	.kind = DUT_BLK,
-};
-
-FIXTURE_VARIANT_ADD(slow, vdpa) {
-	.kind = DUT_VDPA,
-};
+DUT_EACH_DISK(slow)
 
 FIXTURE_SETUP(slow)
 {

@@ -208,7 +208,7 @@ TEST_F(config, needs_reset)
 	}
 }
 
-/* Whoever sets a config call later is told, also of this */
+/* A config call that is set later is signalled, also for this */
 TEST_F(config, needs_reset_set_late)
 {
 	struct dut *d = &self->d;

@@ -197,7 +197,7 @@ TEST_F_TIMEOUT(flood, no_buffers, 60)
 
 	EXPECT_QUIET();
 	for (unsigned int i = 0; i < many(20); i++) {
-		/* who adds the first one is asked to kick, or need not, and is served */
+		/* the driver that adds the first one is asked to kick, or need not, and is served */
 		ASSERT_EQ(0, post(d, 1 + i % 3, 2048));
 		ASSERT_EQ(0, gq_notify(d->q[RX]));
 		while (gq_in_flight(d->q[RX])) {

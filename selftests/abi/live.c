@@ -164,7 +164,7 @@ TEST_F_TIMEOUT(live, call_eventfd_replaced, 120)
 		ASSERT_EQ(0, gq_add(q, seg, 1, net ? 0 : 1, &c));
 		gq_publish(q);
 		ASSERT_EQ(0, gq_kick(q));
-		/* who sets one is told once more of the last unit, as long as this one is not used */
+		/* a new one is signalled once more for the last unit, as long as this one is not used */
 		do {
 			ASSERT_LT(0, poll(p, 2, 10000))
 				TH_LOG("no signal for unit %u, %u replacements; pending %d", units,

@@ -507,7 +507,7 @@ TEST_F(notify, nothing_new)
 	/* without an event index nobody knows what the driver saw */
 	EXPECT_GE(variant->event_idx ? 0 : 2, calls);
 	ASSERT_EQ(0, one_more(d, qi, self->a));
-	/* who looks by itself wants none at all; the index of the entry before says "none", too */
+	/* a driver that looks by itself wants none at all; the index of the entry before says "none", too */
 	ASSERT_EQ(0, unheard(d, qi));
 	signals(self->a);
 	if (variant->event_idx)

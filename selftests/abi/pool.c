@@ -240,7 +240,7 @@ static int take_fd(pid_t pid, int fd)
 
 /*
  * The owner is killed while requests block and others wait for a thread, and somebody else has the
- * file: who blocks goes on, who waits fails, and the last close waits for neither for ever.
+ * file: what blocks goes on, what waits fails, and the last close waits for neither for ever.
  */
 TEST_F_TIMEOUT(pool, killed, 120)
 {
@@ -274,7 +274,7 @@ TEST_F_TIMEOUT(pool, killed, 120)
 	file = take_fd(pid, number);
 	ASSERT_LE(0, file);
 	ASSERT_EQ(0, kill(pid, SIGKILL));
-	/* most of it is gone, but not who is in the file system */
+	/* most of it is gone, but not the thread that is in the file system */
 	sleep_ms(200);
 	ASSERT_EQ(0, ioctl(self->dir, FITHAW, 0));
 	self->frozen = false;

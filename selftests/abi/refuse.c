@@ -472,7 +472,7 @@ TEST_F(refuse, all_or_none)
 	EXPECT_EQ(0, served);
 }
 
-/* Waits for the device behind somebody who waits for its disk */
+/* Waits for the device behind a thread that waits for its disk */
 
 static atomic_int returned;
 

@@ -26,7 +26,7 @@ modules_load vhost-blklite
 echo 0 >/sys/module/vhost_lite/parameters/poll_max_us
 echo $LONGEST_NAP >/sys/module/vhost_lite/parameters/nap_max_us
 
-# Somebody else wants the CPU all the time, although he gets little of it: a queue naps only then. The machine may have two,
+# Another task wants the CPU all the time, although it gets little of it: a queue naps only then. The machine may have two,
 # the guest has but one.
 cpus=$(nproc)
 for ((cpu = 0; cpu < cpus; cpu++)); do

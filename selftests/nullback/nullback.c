@@ -127,7 +127,7 @@ static long nullback_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 		return -ENOIOCTLCMD;
 	if (get_user(on, (int __user *)argp))
 		return -EFAULT;
-	/* refuses any but the owner; other requests may have to ask vhl_is_owner() */
+	/* refuses any but the owner; whatever else only the owner may do asks vhl_is_owner() */
 	if (on)
 		return vhl_vqs_start(dev);
 	vhl_vqs_stop(dev);

@@ -94,7 +94,7 @@ TEST(zero_length)
 							i >= 5 - writable };
 			drv_post_chain(r, bufs, 5);
 			TAKE(r, 0, bufs, 5);
-			/* no segment without bytes: who walks them always gets on */
+			/* no segment without bytes: a walker always gets on */
 			for (i = 0; i < r->chain.out_num + r->chain.in_num; i++)
 				CHECK(r->chain.iov[i].iov_len);
 			rig_free(r);

@@ -347,3 +347,19 @@ TEST(moderation_half_idle)
 	tap_diag("given up after %u naps", i);
 	CHECK(i < 20);
 }
+
+/* A limit below the length that was found holds for queues without a stream, too: they begin anew */
+TEST(moderation_limit_when_quiet)
+{
+	struct sim s = { .l = LOAD(.make = 4000, .depth = 256, .max = 1000000), .now = 1 };
+	const struct cycle kicked = { .sleep = 5000, .turn = 5000, .chains = 1, .notes = 2 };
+
+	vhl_moderation_init(&s.mod);
+	sim_run(&s, 100000);
+	CHECK(vhl_moderation_nap(&s.mod) > 100000);
+	s.l.max = 100000;
+	sim_cycles(&s, &kicked, 2);
+	CHECK(vhl_moderation_nap(&s.mod) == 0);
+	sim_run(&s, 100000);
+	CHECK(vhl_moderation_nap(&s.mod) > 0 && vhl_moderation_nap(&s.mod) <= 100000);
+}

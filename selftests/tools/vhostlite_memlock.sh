@@ -61,7 +61,7 @@ vhostlite run --disk "$tmp/disk" -- echo -M none
 [[ $status -eq 0 && $out == "-M none" ]]
 result $? machine_none
 
-# who may lock as much as he likes
+# a user that may lock any amount
 if ((UID)) || [[ $(readlink /proc/self/ns/user) != "user:[4026531837]" ]] || ! capsh=$(setpriv --dump | grep -i 'bounding set') ||
 	[[ $capsh != *ipc_lock* ]]; then
 	for name in root_is_exempt runas run_with_user user_with_the_capability user_without; do

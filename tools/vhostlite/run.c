@@ -279,7 +279,7 @@ static void parse_command_line(struct plan *plan, int argc, char **argv)
 		plan->bus = parse_bus(bus);
 }
 
-/* As a wrapper we are also asked what QEMU can do, by whoever may open none of this */
+/* As a wrapper we are also asked what QEMU can do, by users that may open none of this */
 static void add_nothing(struct plan *plan)
 {
 	plan->num_nics = 0;
