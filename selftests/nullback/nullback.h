@@ -14,9 +14,9 @@
 #define NULLBACK_IN_MAX		(1 << 20)
 
 /*
- * Start (1) or stop (0) all queues that have addresses, all or none. Any holder of the file may stop.
- * EPERM a start by another than the owner; EFAULT a bad argument, or a ring that is not in user
- * memory; EINVAL a queue without a size; ENOMEM
+ * Start (1) or stop (0) all queues that have addresses, all or none. Any holder of the file may
+ * stop. EPERM a start by another than the owner; EFAULT a bad argument, or a ring that is not in
+ * user memory; EINVAL a queue without a size; ENOMEM
  */
 #define NULLBACK_SET_RUNNING	_IOW(0xAF, 0x58, int)
 
