@@ -7,8 +7,8 @@ VM_TREE=$(cd -- "$VM_DIR/../.." && pwd -P)
 VM_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhost-lite
 VM_RELEASES=(bookworm trixie forky)
 VM_DEFAULT_RELEASE=trixie
-# the release whose kernel source and compiler make the debug kernel
-VM_DEBUG_RELEASE=trixie
+# the release whose kernel source and compiler make the kernels of our own
+VM_OWN_RELEASE=trixie
 # the release whose QEMU runs the test host, see tools/vm/run
 VM_EMULATOR_RELEASE=forky
 
