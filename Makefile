@@ -44,15 +44,15 @@ test:
 	tools/vm/deps
 	selftests/run
 
-# docs/benchmarks.md anew: us and others, half an hour; CASE="NAME ..." only these, to the terminal
+# docs/benchmarks.md anew: us and others, half an hour; CASE="NAME ..." only these, to the terminal; SMP=N on N processors
 bench:
 	tools/vm/deps
-	tools/bench/run $(CASE)
+	tools/bench/run $(if $(SMP),--smp $(SMP)) $(CASE)
 
 # everything: an hour or two
 bench-full:
 	tools/vm/deps
-	tools/bench/run --full $(CASE)
+	tools/bench/run --full $(if $(SMP),--smp $(SMP)) $(CASE)
 
 demo:
 	tools/vm/deps

@@ -12,7 +12,7 @@ GUEST_MEM=${GUEST_MEM:-320M}
 export PATH="$E2E_SRC/tools/vhostlite:$PATH"
 
 # On one processor, time that a guest's processor polls in is taken from those that have work.
-modprobe -a kvm && echo 0 >/sys/module/kvm/parameters/halt_poll_ns
+modprobe -a kvm && [[ $(nproc) -gt 1 ]] || echo 0 >/sys/module/kvm/parameters/halt_poll_ns
 
 # Emulated AMD processors leave the type of the last exception of a guest where KVM of Linux 6.14 and later takes it for one
 # that is being delivered: it gives up ("KVM internal error. Suberror: 3") when it has to emulate an access to memory-mapped

@@ -58,6 +58,14 @@ same("tally", judge.tally([row]), {"met": 1, "not met": 3, "unsure": 1, "skipped
 same("never slower, where nothing else is said", [t["text"] for t in judge.judge(
     case | {"targets": ["kicks<=2"]})["rows"][1]["targets"]], ["rate>=1"])
 
+several = judge.judge(case | {"track": "user", "targets": ["rate>=1.3", "smp:rate>=1.4", "smp:cpu<=0.5@peer"], "contenders": {
+    "ours": {"rounds": [{"round": 1, "rate": 300, "cpu": 40}]}, "peer": {"rounds": [{"round": 1, "rate": 200, "cpu": 100}]}}},
+    smp=True)
+same("targets on several processors are others", {t["text"]: t["met"] for t in several["rows"][0]["targets"]},
+     {"rate>=1.4": True, "cpu<=0.5@peer": True})
+same("what a request costs there", several["rows"][0]["ratio"]["cpu"]["middle"], 0.4)
+same("and is shown beside one processor", "| 1.50 (1.50–1.50)" in tables.beside([several], [row]), True)
+
 agreement = judge.agreement([first], [second])
 same("two runs that agree, and two that do not", [(a["metric"], a["agree"]) for a in agreement],
      [("instr", True), ("worker", False)])

@@ -23,5 +23,14 @@ else
 	echo "not ok 1 - the page is written anew below the prose"
 	status=1
 fi
-echo "1..1"
+sed 's/"environment":{/"environment":{"processors":"2",/;s/"environment": {/"environment": {"processors": "2",/' \
+	"$here/bench_report.json" >"$docs/benchmarks-smp2.json"
+if "$here/../../tools/bench/report" pages "$here/bench_report.json" "$docs" && grep -q '^## On 2 processors' "$docs/benchmarks.md" &&
+	grep -q '^| case  *| ours  *| peer  *| rate, one processor' "$docs/benchmarks.md"; then
+	echo "ok 2 - the page has several processors beside one"
+else
+	echo "not ok 2 - the page has several processors beside one"
+	status=1
+fi
+echo "1..2"
 exit "$status"

@@ -37,7 +37,7 @@ def from_bench(r):
     row = {"rate": r["ops_per_s"], "instr": r["elapsed_s"] * 1e9 / ops,
            "latency": r.get("latency_ns", {}).get("p50"), "p99": r.get("latency_ns", {}).get("p99")}
     if r.get("workers"):
-        row["worker"] = r["worker_run_ns"] / ops
+        row["worker"] = row["threads"] = r["worker_run_ns"] / ops
     if "driver" in r:
         row["kicks"] = r["driver"]["kicks"] / ops
         row["calls"] = r["driver"]["calls"] / ops

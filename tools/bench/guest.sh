@@ -17,6 +17,7 @@ set -u
 GUEST_MEM=768M
 SPAN=$((32 << 20))
 SECONDS_EACH=2
+TICKS=$(getconf CLK_TCK)
 declare -A CARD=([netlite]=1 [qemu-vhost]=2 [qemu-own]=3)
 declare -a ARGS=() SERVERS=() SLOTS=()
 RUN='' _nullb=0
@@ -173,6 +174,43 @@ kvm_counts() {
 	echo "$(</sys/kernel/debug/kvm/exits) $(</sys/kernel/debug/kvm/irq_injections)"
 }
 
+# busy_ticks: of all processors, but for what guests used
+busy_ticks() {
+	local _ user nice system irq softirq guest guest_nice
+
+	read -r _ user nice system _ _ irq softirq _ guest guest_nice </proc/stat
+	echo $((user + nice + system + irq + softirq - guest - guest_nice))
+}
+
+# device_threads: CPU time in ns, switches to other threads and moves to other processors, of all threads of QEMU and of the
+# servers but for those that are the guest's processors. What a contender does not use sleeps meanwhile.
+device_threads() {
+	local pid task ns=0 switches=0 moves=0 run key value _
+
+	for pid in "${GUEST_PID[a]}" ${SERVERS[@]+"${SERVERS[@]}"}; do
+		for task in /proc/"$pid"/task/*; do
+			[[ $(cat "$task/comm" 2>/dev/null) != "CPU "*/KVM ]] || continue
+			read -r run _ <"$task/schedstat" || continue
+			ns=$((ns + run))
+			while read -r key value; do
+				[[ $key != *_ctxt_switches: ]] || switches=$((switches + value))
+			done <"$task/status"
+			[[ ! -e $task/sched ]] || while read -r key _ value; do
+				[[ $key != se.nr_migrations ]] || moves=$((moves + value))
+			done <"$task/sched"
+		done
+	done 2>/dev/null
+	echo "$ns $switches $moves"
+}
+
+# costs: what counts as the cost of a contender: exits, interrupts, ns of the machine, ns of threads, switches, moves
+costs() {
+	local ticks
+
+	ticks=$(busy_ticks)
+	echo "$(kvm_counts) $((ticks * (1000000000 / TICKS))) $(device_threads)"
+}
+
 # packets CARD: how many its TAP has seen
 packets() {
 	echo $(($(<"/sys/class/net/tap$1/statistics/rx_packets") + $(<"/sys/class/net/tap$1/statistics/tx_packets")))
@@ -181,13 +219,17 @@ packets() {
 # watched COMMAND CASE ROUND WHO…: runs it, a contender's part of a round, and keeps what it cost the guest. How many requests
 # it was for fio says itself
 watched() {
-	local case=$2 round=$3 who=$4 card=${CARD[$4]-} exits interrupts ops='' before line
+	local case=$2 round=$3 who=$4 card=${CARD[$4]-} ops='' before after line i
+	local names=(exits interrupts cpu threads switches moves)
 
 	[[ -z $card ]] || ops=$(packets "$card")
-	read -r -a before <<<"$(kvm_counts)"
+	read -r -a before <<<"$(costs)"
 	"$@" || return
-	read -r exits interrupts <<<"$(kvm_counts)"
-	line="$round exits=$((exits - before[0])) interrupts=$((interrupts - before[1]))"
+	read -r -a after <<<"$(costs)"
+	line=$round
+	for i in "${!names[@]}"; do
+		line+=" ${names[i]}=$((after[i] - before[i]))"
+	done
 	[[ -z $card ]] || line+=" reqs=$(($(packets "$card") - ops))"
 	printf '%s\n' "$line" >>"$BENCH_OUT/$case/$who.exits"
 }
@@ -283,6 +325,7 @@ modprobe -a vhost_net loop ext4 || bail "the test host lacks modules"
 modprobe null_blk nr_devices=4 gb=1 queue_mode=2 submit_queues=1 || bail "the test host lacks null_blk"
 {
 	echo "kernel=$(uname -r)"
+	echo "processors=$(nproc)"
 	echo "qemu=$(qemu-system-x86_64 --version | sed -n '1s/.*version //p')"
 	echo "date=$(date -u +%Y-%m-%d)"
 } >"$BENCH_OUT/environment"

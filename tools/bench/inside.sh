@@ -80,6 +80,7 @@ modules || { echo "the modules do not load" && exit 1; }
 disks || { echo "the disks cannot be made" && exit 1; }
 {
 	echo "kernel=$(uname -r)"
+	echo "processors=$(nproc)"
 	echo "qemu=$(qemu-storage-daemon --version | sed -n '1s/.*version //p')"
 	echo "date=$(date -u +%Y-%m-%d)"
 } >"$BENCH_OUT/environment"

@@ -6,6 +6,8 @@ import stats
 TIMED = ("rate", "latency")
 COUNTED = ("instr", "worker")
 EVENTS = ("kicks", "calls", "exits", "interrupts")
+# On several processors, where who works takes nobody's time: ns of the machine but for the guest, and of the device's threads
+COSTS = ("cpu", "threads")
 
 # Contenders that are ours too: compared for what their targets say and nothing else
 OWN = ("netlite-1region", "vdpa-blklite", "blkio-vdpa")
@@ -36,7 +38,7 @@ def events(ours, peer):
                    "unsure": unsure and not met}
 
 
-def judge_peer(case, name, targets):
+def judge_peer(case, name, targets, smp):
     contenders = case["contenders"]
     mine = SAME_DRIVER.get(name) if SAME_DRIVER.get(name) in contenders else next(iter(contenders))
     ours, peer = contenders[mine], contenders[name]
@@ -45,7 +47,7 @@ def judge_peer(case, name, targets):
     if row["skip"]:
         return row
     timed = case["track"] in ("user", "guest")
-    for metric in TIMED if timed else COUNTED:
+    for metric in TIMED + (COSTS if smp else ()) if timed else COUNTED:
         found = (stats.ratio if timed else stats.ratio_of_means)(ours, peer, metric)
         if found:
             row["ratio"][metric] = found
@@ -58,14 +60,14 @@ def judge_peer(case, name, targets):
     return row
 
 
-def judge(case):
-    """A case in one track: ours, and a row for every peer."""
+def judge(case, smp=False):
+    """A case in one track, of a machine with one processor or several: ours, and a row for every peer."""
     names = list(case["contenders"])
-    targets = [stats.parse_target(t) for t in case["targets"]]
+    targets = [t for t in (stats.parse_target(t) for t in case["targets"]) if t["smp"] == smp]
     rows = []
     for name in names[1:]:
         for_it = [t for t in targets if t["peer"] == name or not t["peer"] and name not in OWN]
-        rows.append(judge_peer(case, name, for_it))
+        rows.append(judge_peer(case, name, for_it, smp))
     return {"name": case["name"], "section": case["section"], "track": case["track"],
             "ours": names[0], "rows": rows, "contenders": case["contenders"]}
 

@@ -49,12 +49,13 @@ def ratio_of_means(ours, peer, metric):
 
 
 def parse_target(text):
-    """METRIC>=NUMBER or METRIC<=NUMBER, for all peers or @ONE."""
-    match = re.fullmatch(r"([a-z]+)(>=|<=)([0-9.]+)(?:@(\S+))?", text)
+    """METRIC>=NUMBER or METRIC<=NUMBER, for all peers or @ONE; with smp: in front for several processors."""
+    match = re.fullmatch(r"(smp:)?([a-z]+)(>=|<=)([0-9.]+)(?:@(\S+))?", text)
     if not match:
         raise ValueError(f"no target: {text}")
-    metric, op, number, peer = match.groups()
-    return {"metric": metric, "op": op, "number": float(number), "peer": peer, "text": text}
+    smp, metric, op, number, peer = match.groups()
+    text = text.removeprefix("smp:")
+    return {"smp": bool(smp), "metric": metric, "op": op, "number": float(number), "peer": peer, "text": text}
 
 
 def met(target, value):

@@ -84,6 +84,21 @@ def counts(cases):
     return table(["case", "device", *shown, "ours not above"], rows)
 
 
+def costs(cases):
+    """What a packet or request costs on several processors."""
+    rows = []
+    for case in cases:
+        for who, c in case["contenders"].items():
+            if not any(stats.of(c, m) for m in judge.COSTS):
+                continue
+            mine = [r for r in case["rows"] if r["peer"] == who]
+            ratios = [spread(mine[0]["ratio"].get(m)) if mine else "–" for m in judge.COSTS]
+            rows.append([case["name"], who, number(middle(c, "cpu")), ratios[0], number(middle(c, "threads")), ratios[1]] +
+                        [per(middle(c, m)) for m in ("switches", "moves", "exits", "interrupts")])
+    return table(["case", "device", "machine, ns", "ours to it", "threads, ns", "ours to it", "switches", "moves", "exits",
+                  "interrupts"], rows)
+
+
 def counted(cases):
     rows = []
     for case in cases:
@@ -140,6 +155,18 @@ def commands(judged):
     return "\n".join(f"{key}: {command}" for key, command in lines.items()) + "\n"
 
 
+def beside(judged, one):
+    """Rates on one processor beside those on several."""
+    known = {(c["name"], c["track"], r["peer"]): r for c in one for r in c["rows"]}
+    rows = []
+    for case in judged:
+        for row in case["rows"]:
+            other = known.get((case["name"], case["track"], row["peer"]))
+            ratios = [spread(r["ratio"].get("rate")) if r else "–" for r in (other, row)]
+            rows.append([case["name"], row["ours"], row["peer"], *ratios, verdict(split(row)[0])])
+    return table(["case", "ours", "peer", "rate, one processor", "rate, several", "target, several"], rows)
+
+
 def tracks(judged):
     """(title, text) of each table."""
     sections = list(dict.fromkeys(c["section"] for c in judged))
@@ -168,6 +195,10 @@ NOTES = {
     "counts": "Events per packet or request: while instructions were counted, if the case was measured there. "
               "Kicks and calls are those that the driver saw; in a guest, those of our device. Exits are all that a guest "
               "made meanwhile and interrupts all that it got, its clock's among them, as KVM counts them.",
+    "costs": "Per packet or request, the median of all rounds. *Machine* is what all processors did but run the guest: softirqs, "
+             "exits, threads, and the other end of the traffic, which is the same for all. *Threads* are those of the device: of "
+             "QEMU but for its virtual processors, of the kernel on its behalf, of a server. Switches and moves to another "
+             "processor are theirs.",
     "idle": "Kernel memory and processor time of a device that is set up, running, and has nothing to do.",
 }
 HEADS = {"user": "Rate and latency", "guest": "In a guest", "icount1": "Instructions",
@@ -200,12 +231,25 @@ def page(data, judged, pictures):
     return "\n".join(out)
 
 
+def smp_page(data, judged, one):
+    """The part of the page about several processors; @one is what was judged on one."""
+    e = data["environment"]
+    out = [f"## On {e['processors']} processors\n",
+           f"Measured {e.get('date', '?')} on Linux {e.get('kernel', '?')}, QEMU {e.get('qemu', '?')}, "
+           f"vhost-lite {e.get('commit', '?')}, by `{e.get('run', 'make bench')}`. {summary(judge.tally(judged))}.\n",
+           beside(judged, one), "### Rates and latencies\n\n" + timed(judged), "### Costs\n\n" + NOTES["costs"] + "\n\n" +
+           costs(judged)]
+    return "\n".join(out)
+
+
 def text(data, judged):
     out = []
     for section, track, body in tracks(judged):
         out.append(f"\n{section}, {HEADS[track].lower()}\n{body}")
     if any(c["track"] == "icount1" for c in judged):
         out.append(agreement(judged))
+    if int(data["environment"].get("processors", 1)) > 1:
+        out.append("Costs\n" + costs(judged))
     c = judge.tally(judged)
     out.append(f"{summary(c)}; Linux {data['environment'].get('kernel', '?')}")
     return "\n".join(out).replace("**", "")
