@@ -18,6 +18,7 @@ GUEST_MEM=768M
 SPAN=$((32 << 20))
 SECONDS_EACH=2
 TICKS=$(getconf CLK_TCK)
+PROCESSORS=$(nproc)
 declare -A CARD=([netlite]=1 [qemu-vhost]=2 [qemu-own]=3)
 declare -a ARGS=() SERVERS=() SLOTS=()
 RUN='' _nullb=0
@@ -169,27 +170,26 @@ counted() {
 	printf '%s\n' "$line" >>"$BENCH_OUT/$case/$who.counters"
 }
 
-# what KVM has counted since it was loaded: exits of guests, and interrupts that they got
-kvm_counts() {
-	echo "$(</sys/kernel/debug/kvm/exits) $(</sys/kernel/debug/kvm/irq_injections)"
-}
-
-# busy_ticks: of all processors, but for what guests used
-busy_ticks() {
-	local _ user nice system irq softirq guest guest_nice
+# machine_costs: what the machine has spent since it was booted: exits of guests, interrupts that they got, and ns of all
+# processors but for what guests used
+machine_costs() {
+	local _ user nice system irq softirq guest guest_nice busy
 
 	read -r _ user nice system _ _ irq softirq _ guest guest_nice </proc/stat
-	echo $((user + nice + system + irq + softirq - guest - guest_nice))
+	busy=$((user + nice + system + irq + softirq - guest - guest_nice))
+	echo "$(</sys/kernel/debug/kvm/exits) $(</sys/kernel/debug/kvm/irq_injections) $((busy * (1000000000 / TICKS)))"
 }
 
-# device_threads: CPU time in ns, switches to other threads and moves to other processors, of all threads of QEMU and of the
-# servers but for those that are the guest's processors. What a contender does not use sleeps meanwhile.
-device_threads() {
-	local pid task ns=0 switches=0 moves=0 run key value _
+# thread_costs: CPU time in ns, switches to other threads and moves to other processors, of all threads of QEMU and of the
+# servers but for those that are the guest's processors. What a contender does not use sleeps meanwhile. Nothing on one
+# processor, where none of this is shown.
+thread_costs() {
+	local pid task comm ns=0 switches=0 moves=0 run key value _
 
+	((PROCESSORS > 1)) || return
 	for pid in "${GUEST_PID[a]}" ${SERVERS[@]+"${SERVERS[@]}"}; do
 		for task in /proc/"$pid"/task/*; do
-			[[ $(cat "$task/comm" 2>/dev/null) != "CPU "*/KVM ]] || continue
+			read -r comm <"$task/comm" && [[ $comm != "CPU "*/KVM ]] || continue
 			read -r run _ <"$task/schedstat" || continue
 			ns=$((ns + run))
 			while read -r key value; do
@@ -203,14 +203,6 @@ device_threads() {
 	echo "$ns $switches $moves"
 }
 
-# costs: what counts as the cost of a contender: exits, interrupts, ns of the machine, ns of threads, switches, moves
-costs() {
-	local ticks
-
-	ticks=$(busy_ticks)
-	echo "$(kvm_counts) $((ticks * (1000000000 / TICKS))) $(device_threads)"
-}
-
 # packets CARD: how many its TAP has seen
 packets() {
 	echo $(($(<"/sys/class/net/tap$1/statistics/rx_packets") + $(<"/sys/class/net/tap$1/statistics/tx_packets")))
@@ -219,15 +211,20 @@ packets() {
 # watched COMMAND CASE ROUND WHO…: runs it, a contender's part of a round, and keeps what it cost the guest. How many requests
 # it was for fio says itself
 watched() {
-	local case=$2 round=$3 who=$4 card=${CARD[$4]-} ops='' before after line i
+	local case=$2 round=$3 who=$4 card=${CARD[$4]-} ops='' threads machine before after line i
 	local names=(exits interrupts cpu threads switches moves)
 
 	[[ -z $card ]] || ops=$(packets "$card")
-	read -r -a before <<<"$(costs)"
+	# the walk through the threads is no part of what the machine spent
+	threads=$(thread_costs)
+	machine=$(machine_costs)
+	read -r -a before <<<"$machine $threads"
 	"$@" || return
-	read -r -a after <<<"$(costs)"
+	machine=$(machine_costs)
+	threads=$(thread_costs)
+	read -r -a after <<<"$machine $threads"
 	line=$round
-	for i in "${!names[@]}"; do
+	for i in "${!after[@]}"; do
 		line+=" ${names[i]}=$((after[i] - before[i]))"
 	done
 	[[ -z $card ]] || line+=" reqs=$(($(packets "$card") - ops))"
@@ -325,7 +322,7 @@ modprobe -a vhost_net loop ext4 || bail "the test host lacks modules"
 modprobe null_blk nr_devices=4 gb=1 queue_mode=2 submit_queues=1 || bail "the test host lacks null_blk"
 {
 	echo "kernel=$(uname -r)"
-	echo "processors=$(nproc)"
+	echo "processors=$PROCESSORS"
 	echo "qemu=$(qemu-system-x86_64 --version | sed -n '1s/.*version //p')"
 	echo "date=$(date -u +%Y-%m-%d)"
 } >"$BENCH_OUT/environment"
