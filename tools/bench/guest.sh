@@ -124,7 +124,7 @@ guest_with() {
 		disks "$kind" "$queues" || bail "no disks on $kind"
 	done
 	guest_start a --run "$RUN" -smp "$cpus" -object "memory-backend-memfd,id=mem,size=$GUEST_MEM,share=on" \
-		-machine memory-backend=mem "${ARGS[@]}"
+		-machine memory-backend=mem -action reboot=shutdown "${ARGS[@]}"
 	log=$(guest_ready a) || bail "the guest does not boot: $log"
 	log=$(guest a 60 "printf '%s\n' $(printf "'%s' " "${SLOTS[@]}") >/tmp/slots; $NAMES") || bail "the guest has not what it should have: $log"
 	grep -qsx "vhost-${GUEST_PID[a]}" /proc/"${GUEST_PID[a]}"/task/*/comm /proc/[0-9]*/comm || bail "QEMU runs without a thread of vhost-net"
@@ -287,16 +287,24 @@ queues_of() {
 	echo "${queues:-1}"
 }
 
-# measure LINE: all rounds of a case
+# guest_answers: ends all of it if not, and shows its last words. That a turn failed is no fault of the contender then
+guest_answers() {
+	alive a && guest a 20 true >/dev/null && return
+	tail -n 20 "$WORK/a/console" | sed 's/^/    console: /'
+	bail "the guest does not answer"
+}
+
+# measure LINE: all rounds of a case but for those that were complete when another machine died
 measure() {
-	local name contenders words what kind round who turn i
+	local name contenders words what kind round last who turn i
 
 	name=$(field 0 "$1")
 	read -r -a contenders <<<"$(field 3 "$1")"
 	read -r -a words <<<"$(field 5 "$1")"
 	what=$(argument net "${words[@]}") kind=$(argument disk "${words[@]}")
 	mkdir -p "$BENCH_OUT/$name"
-	for ((round = 1; round <= BENCH_ROUNDS; round++)); do
+	last=$(cat "$BENCH_OUT/$name/complete" 2>/dev/null)
+	for ((round = last + 1; round <= BENCH_ROUNDS; round++)); do
 		for ((i = 0; i < ${#contenders[@]}; i++)); do
 			who=${contenders[round % 2 ? i : ${#contenders[@]} - 1 - i]}
 			if [[ -n $kind ]]; then
@@ -306,11 +314,15 @@ measure() {
 			fi
 			case $who in
 			netlite | vdpa-blklite)
-				counted "$name" "$round" "$who" watched "${turn[@]}" || rm -f "$BENCH_OUT/$name/$who".{*.json,*.ping,jsonl}
+				counted "$name" "$round" "$who" watched "${turn[@]}" || {
+					guest_answers
+					rm -f "$BENCH_OUT/$name/$who".{*.json,*.ping,jsonl}
+				}
 				;;
-			*) watched "${turn[@]}" ;;
+			*) watched "${turn[@]}" || guest_answers ;;
 			esac
 		done
+		echo "$round" >"$BENCH_OUT/$name/complete"
 	done
 }
 
