@@ -11,14 +11,9 @@
 # shellcheck disable=SC2317 # called by counted
 set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
-. "$(dirname -- "${BASH_SOURCE[0]}")/../../selftests/e2e/lib.sh"
-# shellcheck source-path=SCRIPTDIR disable=SC1091
-. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/guestlib.sh"
 GUEST_MEM=768M
-SPAN=$((32 << 20))
 SECONDS_EACH=2
-TICKS=$(getconf CLK_TCK)
-PROCESSORS=$(nproc)
 declare -A CARD=([netlite]=1 [qemu-vhost]=2 [qemu-own]=3)
 declare -a ARGS=() SERVERS=() SLOTS=()
 RUN='' _nullb=0
@@ -93,26 +88,6 @@ disks() {
 	done
 }
 
-# what the guest does to name its disks and cards
-# shellcheck disable=SC2016 # expanded in the guest
-NAMES='
-for b in /sys/block/vd*; do
-	name=$(cat $b/serial)
-	slot=$(readlink -f $b/device/..)
-	[ ! -e /tmp/slots ] || while read -r at other; do
-		[ "$at" != "${slot##*/}" ] || name=$other
-	done </tmp/slots
-	ln -sf ${b##*/} /dev/$name
-	echo none >$b/queue/scheduler
-done
-for d in /sys/class/net/*; do
-	mac=$(cat $d/address)
-	case $mac in 52:54:00:00:00:0*) ;; *) continue ;; esac
-	ip addr add 10.77.${mac##*:0}.2/24 dev ${d##*/} && ip link set ${d##*/} up
-done
-pidof iperf3 >/dev/null || iperf3 -s -D >/dev/null 2>&1 </dev/null
-'
-
 # guest_with CPUS QUEUES KIND…: a guest on these, called a
 guest_with() {
 	local cpus=$1 queues=$2 kind log
@@ -170,39 +145,6 @@ counted() {
 	printf '%s\n' "$line" >>"$BENCH_OUT/$case/$who.counters"
 }
 
-# machine_costs: what the machine has spent since it was booted: exits of guests, interrupts that they got, and ns of all
-# processors but for what guests used
-machine_costs() {
-	local _ user nice system irq softirq guest guest_nice busy
-
-	read -r _ user nice system _ _ irq softirq _ guest guest_nice </proc/stat
-	busy=$((user + nice + system + irq + softirq - guest - guest_nice))
-	echo "$(</sys/kernel/debug/kvm/exits) $(</sys/kernel/debug/kvm/irq_injections) $((busy * (1000000000 / TICKS)))"
-}
-
-# thread_costs: CPU time in ns, switches to other threads and moves to other processors, of all threads of QEMU and of the
-# servers but for those that are the guest's processors. What a contender does not use sleeps meanwhile. Nothing on one
-# processor, where none of this is shown.
-thread_costs() {
-	local pid task comm ns=0 switches=0 moves=0 run key value _
-
-	((PROCESSORS > 1)) || return
-	for pid in "${GUEST_PID[a]}" ${SERVERS[@]+"${SERVERS[@]}"}; do
-		for task in /proc/"$pid"/task/*; do
-			read -r comm <"$task/comm" && [[ $comm != "CPU "*/KVM ]] || continue
-			read -r run _ <"$task/schedstat" || continue
-			ns=$((ns + run))
-			while read -r key value; do
-				[[ $key != *_ctxt_switches: ]] || switches=$((switches + value))
-			done <"$task/status"
-			[[ ! -e $task/sched ]] || while read -r key _ value; do
-				[[ $key != se.nr_migrations ]] || moves=$((moves + value))
-			done <"$task/sched"
-		done
-	done 2>/dev/null
-	echo "$ns $switches $moves"
-}
-
 # packets CARD: how many its TAP has seen
 packets() {
 	echo $(($(<"/sys/class/net/tap$1/statistics/rx_packets") + $(<"/sys/class/net/tap$1/statistics/tx_packets")))
@@ -216,12 +158,12 @@ watched() {
 
 	[[ -z $card ]] || ops=$(packets "$card")
 	# the walk through the threads is no part of what the machine spent
-	threads=$(thread_costs)
+	threads=$(thread_costs "${GUEST_PID[a]}" ${SERVERS[@]+"${SERVERS[@]}"})
 	machine=$(machine_costs)
 	read -r -a before <<<"$machine $threads"
 	"$@" || return
 	machine=$(machine_costs)
-	threads=$(thread_costs)
+	threads=$(thread_costs "${GUEST_PID[a]}" ${SERVERS[@]+"${SERVERS[@]}"})
 	read -r -a after <<<"$machine $threads"
 	line=$round
 	for i in "${!after[@]}"; do
@@ -328,17 +270,7 @@ measure() {
 
 # ---- all of it ----
 
-mkdir -p "$BENCH_OUT"
-modules_load vhost-netlite vhost-blklite
-modprobe -a vhost_net loop ext4 || bail "the test host lacks modules"
-modprobe null_blk nr_devices=4 gb=1 queue_mode=2 submit_queues=1 || bail "the test host lacks null_blk"
-{
-	echo "kernel=$(uname -r)"
-	echo "processors=$PROCESSORS"
-	echo "qemu=$(qemu-system-x86_64 --version | sed -n '1s/.*version //p')"
-	echo "date=$(date -u +%Y-%m-%d)"
-} >"$BENCH_OUT/environment"
-mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug || bail "the test host lacks debugfs"
+host_ready 4
 mapfile -t lines < <(cases_of guest)
 k=0
 for queues in 1 4; do
