@@ -66,6 +66,28 @@ same("targets on several processors are others", {t["text"]: t["met"] for t in s
 same("what a request costs there", several["rows"][0]["ratio"]["cpu"]["middle"], 0.4)
 same("and is shown beside one processor", "| 1.50 (1.50–1.50)" in tables.beside([several], [row]), True)
 
+# two guests of each at once, two rounds
+together = judge.judge({"name": "guests-2", "section": "Several guests", "track": "guests",
+                        "targets": ["smp:rate>=1.2@qemu", "smp:fair>=0.8", "smp:cpu<=0.8@qemu"], "contenders": {
+    "vhost-lite": {"rounds": [{"round": 1, "rate": 400, "disk": 40, "net": 4000, "fair": 0.7, "cpu": 60},
+                              {"round": 2, "rate": 600, "disk": 60, "net": 6000, "fair": 0.8, "cpu": 60}]},
+    "qemu": {"rounds": [{"round": 1, "rate": 200, "disk": 40, "net": 1000, "fair": 0.95, "cpu": 100},
+                        {"round": 2, "rate": 300, "disk": 60, "net": 1500, "fair": 0.85, "cpu": 100}]}}}, smp=True)
+same("several guests: what is a ratio", {t["text"]: t["met"] for t in together["rows"][0]["targets"]},
+     {"rate>=1.2@qemu": True, "cpu<=0.8@qemu": True})
+same("several guests: fairness is ours alone, whatever the peer's", [(t["text"], t["value"], t["met"]) for t in
+                                                                     together["targets"]], [("fair>=0.8", 0.75, False)])
+same("both are in the tally", judge.tally([together]), {"met": 2, "not met": 1, "unsure": 0, "skipped": 0})
+shown = [cell.strip() for cell in tables.several([together]).splitlines()[2].split("|")]
+same("and in the table", shown[1:-1],
+     ["guests-2", "vhost-lite", "qemu", "50", "1.00 (1.00–1.00)", "5000", "4.00 (4.00–4.00)", "2.00 (2.00–2.00)", "0.75",
+      "0.90", "rate>=1.2 met, cpu<=0.8 met, fair>=0.8 **not met**"])
+page = tables.smp_page({"environment": {"processors": "2"}}, [together], [])
+same("and once on the page", (page.count("### Several guests"), page.count("fair>=0.8")), (1, 1))
+idle = judge.judge({"name": "idle", "section": "Idle", "track": "idle", "targets": ["memory<=100", "cpu<=0"], "contenders": {
+    "ours": {"rounds": [{"round": 1, "memory": 99, "cpu": 0.5}]}, "peer": {"rounds": []}}})
+same("an idle device has targets, and no peer", ([t["met"] for t in idle["targets"]], idle["rows"]), ([True, False], []))
+
 agreement = judge.agreement([first], [second])
 same("two runs that agree, and two that do not", [(a["metric"], a["agree"]) for a in agreement],
      [("instr", True), ("worker", False)])

@@ -23,7 +23,7 @@ else
 	echo "not ok 1 - the page is written anew below the prose"
 	status=1
 fi
-sed 's/"environment":{/"environment":{"processors":"2",/;s/"environment": {/"environment": {"processors": "2",/' \
+sed 's/"environment": *{/&"processors":"2",/' \
 	"$here/bench_report.json" >"$docs/benchmarks-smp2.json"
 if "$here/../../tools/bench/report" pages "$here/bench_report.json" "$docs" && grep -q '^## On 2 processors' "$docs/benchmarks.md" &&
 	grep -q '^| case  *| ours  *| peer  *| rate, one processor' "$docs/benchmarks.md"; then

@@ -5,7 +5,7 @@ import os
 import re
 import statistics
 
-TRACKS = ("user", "icount1", "icount2", "guest", "idle")
+TRACKS = ("user", "icount1", "icount2", "guest", "guests", "idle")
 
 
 def read_cases(path):

@@ -8,6 +8,12 @@ COUNTED = ("instr", "worker")
 EVENTS = ("kicks", "calls", "exits", "interrupts")
 # On several processors, where who works takes nobody's time: ns of the machine but for the guest, and of the device's threads
 COSTS = ("cpu", "threads")
+# What several guests did together with their disks and their cards, of which the rate is the geometric mean
+PARTS = ("disk", "net")
+# Tracks with a clock that means something
+WITH_CLOCK = ("user", "guest", "guests")
+# Figures that are no ratios but have targets of their own, by track
+ALONE = {"idle": ("memory", "cpu"), "guests": ("fair",)}
 
 # Contenders that are ours too: compared for what their targets say and nothing else
 OWN = ("netlite-1region", "vdpa-blklite", "blkio-vdpa")
@@ -22,7 +28,7 @@ def check(target, value, unsure=False):
 
 def default_targets(case, peer, targets):
     """Never slower than a peer, where nothing else is said of speed."""
-    if case["track"] not in ("user", "guest") or peer in OWN or peer.startswith("fio") or \
+    if case["track"] not in WITH_CLOCK or peer in OWN or peer.startswith("fio") or \
             any(t["metric"] in TIMED for t in targets):
         return []
     return [stats.parse_target("rate>=1")]
@@ -46,8 +52,8 @@ def judge_peer(case, name, targets, smp):
            "ratio": {}, "targets": []}
     if row["skip"]:
         return row
-    timed = case["track"] in ("user", "guest")
-    for metric in TIMED + (COSTS if smp else ()) if timed else COUNTED:
+    timed = case["track"] in WITH_CLOCK
+    for metric in TIMED + PARTS + (COSTS if smp else ()) if timed else COUNTED:
         found = (stats.ratio if timed else stats.ratio_of_means)(ours, peer, metric)
         if found:
             row["ratio"][metric] = found
@@ -60,16 +66,27 @@ def judge_peer(case, name, targets, smp):
     return row
 
 
+def alone(case, targets):
+    """Those about a figure of ours that is no ratio."""
+    ours = next(iter(case["contenders"].values()))
+    found = []
+    for t in targets:
+        if t["metric"] in ALONE.get(case["track"], ()):
+            values = stats.of(ours, t["metric"])
+            found.append(check(t, stats.median(values) if values else None))
+    return found
+
+
 def judge(case, smp=False):
     """A case in one track, of a machine with one processor or several: ours, and a row for every peer."""
     names = list(case["contenders"])
     targets = [t for t in (stats.parse_target(t) for t in case["targets"]) if t["smp"] == smp]
     rows = []
-    for name in names[1:]:
+    for name in names[1:] if case["track"] != "idle" else ():
         for_it = [t for t in targets if t["peer"] == name or not t["peer"] and name not in OWN]
         rows.append(judge_peer(case, name, for_it, smp))
     return {"name": case["name"], "section": case["section"], "track": case["track"],
-            "ours": names[0], "rows": rows, "contenders": case["contenders"]}
+            "ours": names[0], "rows": rows, "contenders": case["contenders"], "targets": alone(case, targets)}
 
 
 def once(judged):
@@ -83,22 +100,12 @@ def once(judged):
     return judged
 
 
-def idle_targets(case):
-    """Targets about devices of ours alone."""
-    ours = next(iter(case["contenders"].values()))
-    found = []
-    for t in (stats.parse_target(t) for t in case["targets"]):
-        values = stats.of(ours, t["metric"])
-        found.append(check(t, stats.median(values) if values else None))
-    return found
-
-
 def tally(judged):
     """How many targets are met and not, and how many comparisons there are not."""
     counts = {"met": 0, "not met": 0, "unsure": 0, "skipped": 0}
     for case in judged:
         counts["skipped"] += sum(1 for row in case["rows"] if row["skip"])
-        for t in [t for row in case["rows"] for t in row["targets"]] + case.get("targets", []):
+        for t in [t for row in case["rows"] for t in row["targets"]] + case["targets"]:
             if t["met"] is not None:
                 counts["met" if t["met"] else "not met"] += 1
                 counts["unsure"] += t["unsure"]

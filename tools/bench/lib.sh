@@ -8,7 +8,7 @@
 #   CONTENDER.jsonl      {"round":N,"result":OBJECT}, a line for every round
 #   CONTENDER.N.json     what fio or iperf3 said in round N
 #   CONTENDER.skip       why there is nothing of this contender
-#   complete             the last round that all contenders have had (track guest)
+#   complete             the last round that all contenders have had (tracks guest and guests)
 
 BENCH_DIR=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 BENCH_SRC=$(dirname "$(dirname "$BENCH_DIR")")

@@ -71,7 +71,7 @@ def timed(cases):
 
 def counts(cases):
     shown = ["kicks", "calls", "wakes", "batches"]
-    if any(c["track"] == "guest" for c in cases):
+    if any(c["track"] in ("guest", "guests") for c in cases):
         shown += ["exits", "interrupts"]
     rows = []
     for case in cases:
@@ -145,6 +145,25 @@ def idle(cases):
     return table(["case", "device", "devices", "bytes each", "processor each", "target"], rows)
 
 
+def several(cases):
+    """Guests at work at once: all of them together, and the slowest to the fastest of a contender."""
+    rows = []
+    for case in cases:
+        for row in case["rows"]:
+            head = [case["name"], row["ours"], row["peer"]]
+            if row["skip"]:
+                rows.append(head + [""] * 7 + ["SKIP: " + row["skip"]])
+                continue
+            cells = []
+            for metric in judge.PARTS:
+                cells += [number(middle(row["own"], metric)), spread(row["ratio"].get(metric))]
+            peer = case["contenders"][row["peer"]]
+            cells += [spread(row["ratio"].get("rate"))] + [f"{middle(c, 'fair'):.2f}" for c in (row["own"], peer)]
+            rows.append(head + cells + [verdict(split(row)[0] + case["targets"])])
+    return table(["case", "ours", "peer", "requests, per s", "ratio (p10–p90)", "bytes sent, per s", "ratio (p10–p90)",
+                  "both, ratio (p10–p90)", "fair: ours", "peer", "target"], rows)
+
+
 def commands(judged):
     """Once for each case and contender: they are the same in all tracks."""
     lines = {}
@@ -172,12 +191,13 @@ def tracks(judged):
     sections = list(dict.fromkeys(c["section"] for c in judged))
     for section in sections:
         mine = [c for c in judged if c["section"] == section]
-        for track, make in (("user", timed), ("guest", timed), ("icount1", counted), ("idle", idle)):
+        for track, make in (("user", timed), ("guest", timed), ("guests", several), ("icount1", counted),
+                            ("idle", idle)):
             cases = [c for c in mine if c["track"] == track]
             if cases:
                 yield section, track, make(cases)
         quiet = [c["name"] for c in mine if c["track"] == "icount1"]
-        cases = [c for c in mine if c["track"] == "icount1" or c["track"] in ("user", "guest") and
+        cases = [c for c in mine if c["track"] == "icount1" or c["track"] in judge.WITH_CLOCK and
                  c["name"] not in quiet]
         cases = [c for c in cases if any(stats.of(x, m) for x in c["contenders"].values() for m in judge.EVENTS)]
         cases.sort(key=lambda c: [m["name"] for m in mine].index(c["name"]))
@@ -190,6 +210,10 @@ NOTES = {
             "percentile. Of rates more is better, of latencies less. A target with a question mark lies between "
             "these percentiles: another run may say otherwise.",
     "guest": "As above. The guest has all devices at once.",
+    "guests": "So many guests of one contender, each with a processor, a disk and a card, read 4 KiB at depth 8 and send TCP "
+              "at the same time; ratios are of what all of them did together. *Both* is the geometric mean of the two "
+              "ratios, so that neither counts more. *Fair* is what the slowest guest got for each byte of the fastest, from "
+              "disk or card, whichever is less. Their costs are for 4 KiB of each.",
     "icount1": "Instructions per packet or request: of the whole machine, and of the device's threads alone "
                "(of all threads of a device in userspace). The mean of all rounds of the first run.",
     "counts": "Events per packet or request: while instructions were counted, if the case was measured there. "
@@ -201,7 +225,7 @@ NOTES = {
              "processor are theirs.",
     "idle": "Kernel memory and processor time of a device that is set up, running, and has nothing to do.",
 }
-HEADS = {"user": "Rate and latency", "guest": "In a guest", "icount1": "Instructions",
+HEADS = {"user": "Rate and latency", "guest": "In a guest", "guests": "At once", "icount1": "Instructions",
          "counts": "Kicks, calls, wakes, batches", "idle": "Idle devices"}
 
 
@@ -210,12 +234,13 @@ def summary(c):
             f"{c['skipped']} comparisons skipped")
 
 
+def measured(e):
+    return (f"Measured {e.get('date', '?')} on Linux {e.get('kernel', '?')}, QEMU {e.get('qemu', '?')}, "
+            f"vhost-lite {e.get('commit', '?')}, by `{e.get('run', 'make bench')}`")
+
+
 def page(data, judged, pictures):
-    e = data["environment"]
-    c = judge.tally(judged)
-    out = [f"Measured {e.get('date', '?')} on Linux {e.get('kernel', '?')}, QEMU {e.get('qemu', '?')}, "
-           f"vhost-lite {e.get('commit', '?')}, by `{e.get('run', 'make bench')}`: "
-           f"an emulated machine with one processor. {summary(c)}.\n"]
+    out = [f"{measured(data['environment'])}: an emulated machine with one processor. {summary(judge.tally(judged))}.\n"]
     for title, name in pictures:
         out.append(f"![{title}]({name})\n")
     last = None
@@ -235,10 +260,13 @@ def smp_page(data, judged, one):
     """The part of the page about several processors; @one is what was judged on one."""
     e = data["environment"]
     out = [f"## On {e['processors']} processors\n",
-           f"Measured {e.get('date', '?')} on Linux {e.get('kernel', '?')}, QEMU {e.get('qemu', '?')}, "
-           f"vhost-lite {e.get('commit', '?')}, by `{e.get('run', 'make bench')}`. {summary(judge.tally(judged))}.\n",
-           beside(judged, one), "### Rates and latencies\n\n" + timed(judged), "### Costs\n\n" + NOTES["costs"] + "\n\n" +
-           costs(judged)]
+           f"{measured(e)}. {summary(judge.tally(judged))}.\n",
+           beside(judged, one),
+           "### Rates and latencies\n\n" + timed([c for c in judged if c["track"] != "guests"])]
+    together = [c for c in judged if c["track"] == "guests"]
+    if together:
+        out.append("### Several guests\n\n" + NOTES["guests"] + "\n\n" + several(together))
+    out.append("### Costs\n\n" + NOTES["costs"] + "\n\n" + costs(judged))
     return "\n".join(out)
 
 
