@@ -49,8 +49,9 @@ def from_bench(r):
 
 def from_fio(job):
     side = max(job["read"], job["write"], key=lambda s: s["total_ios"])
-    latency = side["clat_ns"]["percentile"]["50.000000"] if side["clat_ns"].get("percentile") else None
-    return {"rate": side["iops"], "latency": latency or side["clat_ns"]["mean"], "reqs": side["total_ios"]}
+    percentiles = side["clat_ns"].get("percentile", {})
+    return {"rate": side["iops"], "latency": percentiles.get("50.000000") or side["clat_ns"]["mean"],
+            "p99": percentiles.get("99.000000"), "reqs": side["total_ios"]}
 
 
 def from_iperf(result):
@@ -99,7 +100,7 @@ def results(directory, who):
             result = json.loads(text[text.index("{"):])
             row = from_fio(result["jobs"][0]) if "jobs" in result else from_iperf(result)
             if who == "fio-raw":
-                row.pop("latency", None)  # fio means something else by it than vhost-bench
+                row["latency"] = row["p99"] = None  # fio means something else by it than vhost-bench
         rounds.append({"round": int(match[2])} | row)
     # a round that was begun in a machine that died has been repeated: the last one counts
     rounds = sorted({r["round"]: r for r in rounds}.values(), key=lambda r: r["round"])

@@ -6,7 +6,7 @@
 # of all contenders at once, so that a round can have them one after the other, in an order that is turned around each
 # time. Cases with queues= have a guest of their own with as many processors.
 #
-# Arguments of a case: net=tcp-to|tcp-from|udp-to|udp-from|ping, seen from the host; or disk=null|ext4|tmpfs, rw=, qd=,
+# Arguments of a case: net=tcp-to|tcp-from|udp-to|udp-from|udp-rr|ping, seen from the host; or disk=null|ext4|tmpfs, rw=, qd=,
 # size=, fsync=, queues= for fio.
 # shellcheck disable=SC2317 # called by counted
 set -u
@@ -187,9 +187,12 @@ traffic() {
 	local case=$1 round=$2 who=$3 what=$4 card=${CARD[$3]} out=$BENCH_OUT/$1/$3 before
 	local command=(timeout 60 iperf3 -c "10.77.$card.2" -J -t "$SECONDS_EACH")
 
-	[[ $what != udp-* ]] || command+=(-u -b 0 -l 64)
-	[[ $what != *-from ]] || command+=(-R)
-	[[ $what != ping ]] || command=(ping -c 200 -i 0.002 -w 60 "10.77.$card.2")
+	case $what in
+	ping) command=(ping -c 200 -i 0.002 -w 60 "10.77.$card.2") ;;
+	udp-rr) command=("$BENCH_DIR/udp-rr" "10.77.$card.2" "$ECHO_PORT" "$SECONDS_EACH" 64) ;;
+	udp-*) command+=(-u -b 0 -l 64) ;;&
+	*-from) command+=(-R) ;;
+	esac
 	before=$(moved_by "$card" "$what")
 	if ! "${command[@]}" >"$WORK/out" 2>&1; then
 		skip "$case" "$who" "$(tail -n 2 "$WORK/out" | tr '\n' ' ')"
@@ -198,6 +201,7 @@ traffic() {
 	case $what in
 	tcp-*) mv "$WORK/out" "$out.$round.json" ;;
 	ping) mv "$WORK/out" "$out.$round.ping" ;;
+	udp-rr) printf '{"round":%d,"result":%s}\n' "$round" "$(<"$WORK/out")" >>"$out.jsonl" ;;
 	udp-*)
 		printf '{"round":%d,"result":{"rate":%d}}\n' "$round" $((($(moved_by "$card" "$what") - before) / SECONDS_EACH)) >>"$out.jsonl"
 		;;

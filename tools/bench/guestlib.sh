@@ -9,6 +9,7 @@
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 SPAN=$((32 << 20))
+ECHO_PORT=7777
 TICKS=$(getconf CLK_TCK)
 PROCESSORS=$(nproc)
 
@@ -28,7 +29,7 @@ host_ready() {
 }
 
 # what a guest does to name its disks and cards: /dev/SERIAL, or as /tmp/slots says; the last digit N of a card's MAC address
-# makes it 10.77.N.2
+# makes it 10.77.N.2. And what answers
 # shellcheck disable=SC2016 # expanded in the guest
 NAMES='
 for b in /sys/block/vd*; do
@@ -46,6 +47,7 @@ for d in /sys/class/net/*; do
 	ip addr add 10.77.${mac##*:0}.2/24 dev ${d##*/} && ip link set ${d##*/} up
 done
 pidof iperf3 >/dev/null || iperf3 -s -D >/dev/null 2>&1 </dev/null
+pidof xfer >/dev/null || xfer echo '$ECHO_PORT' >/dev/null 2>&1 </dev/null &
 '
 
 # machine_costs: what the machine has spent since it was booted: exits of guests, interrupts that they got, and ns of all

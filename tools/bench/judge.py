@@ -8,6 +8,8 @@ COUNTED = ("instr", "worker")
 EVENTS = ("kicks", "calls", "exits", "interrupts")
 # On several processors, where who works takes nobody's time: ns of the machine but for the guest, and of the device's threads
 COSTS = ("cpu", "threads")
+# And what is shown of those that say it
+TAIL = ("p99",)
 # What several guests did together with their disks and their cards, of which the rate is the geometric mean
 PARTS = ("disk", "net")
 # Tracks with a clock that means something
@@ -53,7 +55,7 @@ def judge_peer(case, name, targets, smp):
     if row["skip"]:
         return row
     timed = case["track"] in WITH_CLOCK
-    for metric in TIMED + PARTS + (COSTS if smp else ()) if timed else COUNTED:
+    for metric in TIMED + TAIL + PARTS + (COSTS if smp else ()) if timed else COUNTED:
         found = (stats.ratio if timed else stats.ratio_of_means)(ours, peer, metric)
         if found:
             row["ratio"][metric] = found

@@ -56,17 +56,19 @@ def split(row):
 
 
 def timed(cases):
+    shown = ["rate", "latency"]
+    if any("p99" in row["ratio"] for case in cases for row in case["rows"]):
+        shown.append("p99")
     rows = []
     for case in cases:
         for row in case["rows"]:
             head = [case["name"], row["ours"], row["peer"]]
             if row["skip"]:
-                rows.append(head + ["", "", "", "SKIP: " + row["skip"]])
+                rows.append(head + [""] * (len(shown) + 1) + ["SKIP: " + row["skip"]])
                 continue
-            rows.append(head + [number(middle(row["own"], "rate")), spread(row["ratio"].get("rate")),
-                                spread(row["ratio"].get("latency")), verdict(split(row)[0])])
-    return table(["case", "ours", "peer", "ours, per s", "rate, ratio (p10–p90)",
-                  "latency, ratio (p10–p90)", "target"], rows)
+            rows.append(head + [number(middle(row["own"], "rate"))] + [spread(row["ratio"].get(m)) for m in shown] +
+                        [verdict(split(row)[0])])
+    return table(["case", "ours", "peer", "ours, per s"] + [f"{m}, ratio (p10–p90)" for m in shown] + ["target"], rows)
 
 
 def counts(cases):
@@ -207,8 +209,8 @@ def tracks(judged):
 
 NOTES = {
     "user": "Ratios are ours to the peer's in the same round; the median, in brackets the 10th and 90th "
-            "percentile. Of rates more is better, of latencies less. A target with a question mark lies between "
-            "these percentiles: another run may say otherwise.",
+            "percentile. Of rates more is better, of latencies less; *p99* is what 99 of a hundred requests took at most. "
+            "A target with a question mark lies between these percentiles: another run may say otherwise.",
     "guest": "As above. The guest has all devices at once.",
     "guests": "So many guests of one contender, each with a processor, a disk and a card, read 4 KiB at depth 8 and send TCP "
               "at the same time; ratios are of what all of them did together. *Both* is the geometric mean of the two "
