@@ -4,7 +4,8 @@
 #
 # The track with a stock guest, to be run in the test host by tools/bench/run, which sets BENCH_*. One guest has the devices
 # of all contenders at once, so that a round can have them one after the other, in an order that is turned around each
-# time. Cases with queues= have a guest of their own with as many processors.
+# time; but for the disk of another QEMU, which is that of a second guest. Cases with queues= have guests of their own with
+# as many processors.
 #
 # Arguments of a case: net=tcp-to|tcp-from|udp-to|udp-from|udp-rr|ping, seen from the host; or disk=null|ext4|tmpfs, rw=, qd=,
 # size=, fsync=, queues= for fio.
@@ -15,7 +16,9 @@ set -u
 GUEST_MEM=768M
 SECONDS_EACH=2
 declare -A CARD=([netlite]=1 [qemu-vhost]=2 [qemu-own]=3)
-declare -a ARGS=() SERVERS=() SLOTS=()
+# contenders that are not in the guest a
+declare -A GUEST_OF=([virtio-uring11]=b)
+declare -a ARGS=() ARGS_OF_B=() SERVERS=() SLOTS=()
 RUN='' _nullb=0
 
 # ---- devices ----
@@ -54,9 +57,9 @@ backing() {
 
 # disks KIND QUEUES: one for each contender; in the guest they are /dev/KIND-CONTENDER
 disks() {
-	local kind=$1 queues=$2 who file driver node aio
+	local kind=$1 queues=$2 who file driver node aio args
 
-	for who in vdpa-blklite virtio-uring virtio-native vhost-user-blk; do
+	for who in vdpa-blklite virtio-uring virtio-uring11 virtio-native vhost-user-blk; do
 		backing "$kind" "$who" || return
 		driver=file node=$kind-$who
 		[[ ! -b $file ]] || driver=host_device
@@ -66,9 +69,14 @@ disks() {
 			;;
 		virtio-*)
 			[[ $who == *-native ]] && aio=native || aio=io_uring
-			ARGS+=(-object "iothread,id=io-$node"
+			args=(-object "iothread,id=io-$node"
 				-blockdev "driver=$driver,node-name=$node,filename=$file,cache.direct=on,aio=$aio"
 				-device "virtio-blk-pci,drive=$node,serial=$node,iothread=io-$node,num-queues=$queues")
+			if [[ -n ${GUEST_OF[$who]-} ]]; then
+				ARGS_OF_B+=("${args[@]}")
+			else
+				ARGS+=("${args[@]}")
+			fi
 			;;
 		vhost-user-blk)
 			# it cannot be given a serial number: the guest knows it by its slot
@@ -88,12 +96,12 @@ disks() {
 	done
 }
 
-# guest_with CPUS QUEUES KIND…: a guest on these, called a
+# guest_with CPUS QUEUES KIND…: a guest on these, called a; and b, of a newer QEMU, where there are disks
 guest_with() {
 	local cpus=$1 queues=$2 kind log
 
 	shift 2
-	RUN='' ARGS=() SLOTS=() SERVERS=() _nullb=0
+	RUN='' ARGS=() ARGS_OF_B=() SLOTS=() SERVERS=() _nullb=0
 	cards || bail "no TAPs"
 	for kind; do
 		disks "$kind" "$queues" || bail "no disks on $kind"
@@ -103,12 +111,17 @@ guest_with() {
 	log=$(guest_ready a) || bail "the guest does not boot: $log"
 	log=$(guest a 60 "printf '%s\n' $(printf "'%s' " "${SLOTS[@]}") >/tmp/slots; $NAMES") || bail "the guest has not what it should have: $log"
 	grep -qsx "vhost-${GUEST_PID[a]}" /proc/"${GUEST_PID[a]}"/task/*/comm /proc/[0-9]*/comm || bail "QEMU runs without a thread of vhost-net"
+	((${#ARGS_OF_B[@]})) && newer_qemu || return 0
+	PATH=$NEWER:$PATH guest_start b -smp "$cpus" "${ARGS_OF_B[@]}"
+	log=$(guest_ready b) || bail "the guest of the newer QEMU does not boot: $log"
+	log=$(guest b 60 "$NAMES") || bail "the guest of the newer QEMU has not what it should have: $log"
 }
 
 guest_gone() {
 	local pid link
 
 	guest_end a
+	guest_end b
 	for pid in ${SERVERS[@]+"${SERVERS[@]}"}; do
 		kill "$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
@@ -158,12 +171,12 @@ watched() {
 
 	[[ -z $card ]] || ops=$(packets "$card")
 	# the walk through the threads is no part of what the machine spent
-	threads=$(thread_costs "${GUEST_PID[a]}" ${SERVERS[@]+"${SERVERS[@]}"})
+	threads=$(thread_costs "${GUEST_PID[@]}" ${SERVERS[@]+"${SERVERS[@]}"})
 	machine=$(machine_costs)
 	read -r -a before <<<"$machine $threads"
 	"$@" || return
 	machine=$(machine_costs)
-	threads=$(thread_costs "${GUEST_PID[a]}" ${SERVERS[@]+"${SERVERS[@]}"})
+	threads=$(thread_costs "${GUEST_PID[@]}" ${SERVERS[@]+"${SERVERS[@]}"})
 	read -r -a after <<<"$machine $threads"
 	line=$round
 	for i in "${!after[@]}"; do
@@ -211,14 +224,15 @@ traffic() {
 
 # requests CASE ROUND WHO KIND WORD…: one contender's part of a round of a disk case
 requests() {
-	local case=$1 round=$2 who=$3 kind=$4 out=$BENCH_OUT/$1/$3 options size
+	local case=$1 round=$2 who=$3 kind=$4 out=$BENCH_OUT/$1/$3 guest=${GUEST_OF[$3]-a} options size
 
+	[[ -n ${GUEST_PID[$guest]-} ]] || { skip "$case" "$who" "there is no newer QEMU here" && return 1; }
 	shift 4
 	size=$(argument size "$@")
 	options=(--ioengine=libaio --direct=1 --thread --group_reporting --time_based "--runtime=$SECONDS_EACH" "--size=$SPAN"
 		"--rw=$(argument rw "$@")" "--iodepth=$(argument qd "$@")" "--bs=${size:-4096}" "--numjobs=$(queues_of "$@")"
 		"--fsync=0$(argument fsync "$@")")
-	if ! guest a 60 "fio --output-format=json --name=$who --filename=/dev/$kind-$who ${options[*]}" >"$WORK/out"; then
+	if ! guest "$guest" 60 "fio --output-format=json --name=$who --filename=/dev/$kind-$who ${options[*]}" >"$WORK/out"; then
 		skip "$case" "$who" "fio: $(tail -n 3 "$WORK/out" | tr '\n' ' ')"
 		return 1
 	fi
@@ -274,7 +288,7 @@ measure() {
 
 # ---- all of it ----
 
-host_ready 4
+host_ready 5
 mapfile -t lines < <(cases_of guest)
 k=0
 for queues in 1 4; do

@@ -237,7 +237,8 @@ def summary(c):
 
 
 def measured(e):
-    return (f"Measured {e.get('date', '?')} on Linux {e.get('kernel', '?')}, QEMU {e.get('qemu', '?')}, "
+    newer = f" (virtio-uring11: {e['newer_qemu']})" if "newer_qemu" in e else ""
+    return (f"Measured {e.get('date', '?')} on Linux {e.get('kernel', '?')}, QEMU {e.get('qemu', '?')}{newer}, "
             f"vhost-lite {e.get('commit', '?')}, by `{e.get('run', 'make bench')}`")
 
 
