@@ -7,8 +7,8 @@
 # time; but for the disk of another QEMU, which is that of a second guest. Cases with queues= have guests of their own with
 # as many processors.
 #
-# Arguments of a case: net=tcp-to|tcp-from|udp-to|udp-from|udp-rr|ping, seen from the host; or disk=null|ext4|tmpfs, rw=, qd=,
-# size=, fsync=, queues= for fio.
+# Arguments of a case: net=tcp-to|tcp-from|udp-to|udp-from|udp-rr|ping, seen from the host, queues= with as many connections;
+# or disk=null|ext4|tmpfs, rw=, qd=, size=, fsync=, queues= for fio.
 # shellcheck disable=SC2317 # called by counted
 set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
@@ -23,16 +23,23 @@ RUN='' _nullb=0
 
 # ---- devices ----
 
+# cards QUEUES: one for each contender, with so many queue pairs
 cards() {
-	local n
+	local queues=$1 n mode=(tap vnet_hdr) net='' device=''
 
+	if ((queues > 1)); then
+		mode+=(multi_queue)
+		net=",queues=$queues" device=",mq=on,vectors=$((2 * queues + 2))"
+	fi
 	for n in 1 2 3; do
-		ip tuntap add "tap$n" mode tap vnet_hdr && ip addr add "10.77.$n.1/24" dev "tap$n" && ip link set "tap$n" up || return
+		ip tuntap add "tap$n" mode "${mode[@]}" && ip addr add "10.77.$n.1/24" dev "tap$n" && ip link set "tap$n" up || return
 		LINKS+=("tap$n")
 	done
-	RUN+=" --net tap1,mac=52:54:00:00:00:01"
-	ARGS+=(-netdev "tap,id=on,ifname=tap2,script=no,downscript=no,vhost=on" -device "virtio-net-pci,netdev=on,mac=52:54:00:00:00:02"
-		-netdev "tap,id=off,ifname=tap3,script=no,downscript=no,vhost=off" -device "virtio-net-pci,netdev=off,mac=52:54:00:00:00:03")
+	RUN+=" --net tap1,mac=52:54:00:00:00:01$net"
+	ARGS+=(-netdev "tap,id=on,ifname=tap2,script=no,downscript=no,vhost=on$net"
+		-device "virtio-net-pci,netdev=on,mac=52:54:00:00:00:02$device"
+		-netdev "tap,id=off,ifname=tap3,script=no,downscript=no,vhost=off$net"
+		-device "virtio-net-pci,netdev=off,mac=52:54:00:00:00:03$device")
 }
 
 file_systems() {
@@ -102,7 +109,7 @@ guest_with() {
 
 	shift 2
 	RUN='' ARGS=() ARGS_OF_B=() SLOTS=() SERVERS=() _nullb=0
-	cards || bail "no TAPs"
+	cards "$queues" || bail "no TAPs"
 	for kind; do
 		disks "$kind" "$queues" || bail "no disks on $kind"
 	done
@@ -195,10 +202,10 @@ moved_by() {
 	esac
 }
 
-# traffic CASE ROUND WHO WHAT: one contender's part of a round of a network case
+# traffic CASE ROUND WHO WHAT CONNECTIONS: one contender's part of a round of a network case
 traffic() {
-	local case=$1 round=$2 who=$3 what=$4 card=${CARD[$3]} out=$BENCH_OUT/$1/$3 before
-	local command=(timeout 60 iperf3 -c "10.77.$card.2" -J -t "$SECONDS_EACH")
+	local case=$1 round=$2 who=$3 what=$4 connections=$5 card=${CARD[$3]} out=$BENCH_OUT/$1/$3 before
+	local command=(timeout 60 iperf3 -c "10.77.$card.2" -J -t "$SECONDS_EACH" -P "$connections")
 
 	case $what in
 	ping) command=(ping -c 200 -i 0.002 -w 60 "10.77.$card.2") ;;
@@ -270,7 +277,7 @@ measure() {
 			if [[ -n $kind ]]; then
 				turn=(requests "$name" "$round" "$who" "$kind" "${words[@]}")
 			else
-				turn=(traffic "$name" "$round" "$who" "$what")
+				turn=(traffic "$name" "$round" "$who" "$what" "$(queues_of "${words[@]}")")
 			fi
 			case $who in
 			netlite | vdpa-blklite)
