@@ -84,6 +84,12 @@ same("and in the table", shown[1:-1],
       "0.90", "rate>=1.2 met, cpu<=0.8 met, fair>=0.8 **not met**"])
 page = tables.smp_page({"environment": {"processors": "2"}}, [together], [])
 same("and once on the page", (page.count("### Several guests"), page.count("fair>=0.8")), (1, 1))
+tail = judge.judge({"name": "rr", "section": "Guest", "track": "guest", "targets": [], "contenders": {
+    "ours": {"rounds": [{"round": 1, "rate": 2, "latency": 10, "p99": 30}]},
+    "peer": {"rounds": [{"round": 1, "rate": 1, "latency": 20, "p99": 40}]}}})
+same("the 99th percentile has a column where something says it",
+     [("p99, ratio" in t, "| 0.75 (0.75–0.75)" in t) for t in (tables.timed([tail]), tables.timed([row]))],
+     [(True, True), (False, False)])
 idle = judge.judge({"name": "idle", "section": "Idle", "track": "idle", "targets": ["memory<=100", "cpu<=0"], "contenders": {
     "ours": {"rounds": [{"round": 1, "memory": 99, "cpu": 0.5}]}, "peer": {"rounds": []}}})
 same("an idle device has targets, and no peer", ([t["met"] for t in idle["targets"]], idle["rows"]), ([True, False], []))
