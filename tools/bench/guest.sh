@@ -119,7 +119,7 @@ guest_with() {
 	log=$(guest a 60 "printf '%s\n' $(printf "'%s' " "${SLOTS[@]}") >/tmp/slots; $NAMES") || bail "the guest has not what it should have: $log"
 	grep -qsx "vhost-${GUEST_PID[a]}" /proc/"${GUEST_PID[a]}"/task/*/comm /proc/[0-9]*/comm || bail "QEMU runs without a thread of vhost-net"
 	((${#ARGS_OF_B[@]})) && newer_qemu || return 0
-	PATH=$NEWER:$PATH guest_start b -smp "$cpus" "${ARGS_OF_B[@]}"
+	PATH=$NEWER:$PATH guest_start b -smp "$cpus" -action reboot=shutdown "${ARGS_OF_B[@]}"
 	log=$(guest_ready b) || bail "the guest of the newer QEMU does not boot: $log"
 	log=$(guest b 60 "$NAMES") || bail "the guest of the newer QEMU has not what it should have: $log"
 }
@@ -254,11 +254,15 @@ queues_of() {
 	echo "${queues:-1}"
 }
 
-# guest_answers: ends all of it if not, and shows its last words. That a turn failed is no fault of the contender then
-guest_answers() {
-	alive a && guest a 20 true >/dev/null && return
-	tail -n 20 "$WORK/a/console" | sed 's/^/    console: /'
-	bail "the guest does not answer"
+# guests_answer: ends all of it if one does not, and shows its last words. That a turn failed is no fault of the contender then
+guests_answer() {
+	local name
+
+	for name in "${!GUEST_PID[@]}"; do
+		alive "$name" && guest "$name" 20 true >/dev/null && continue
+		tail -n 20 "$WORK/$name/console" | sed "s/^/    $name: /"
+		bail "the guest $name does not answer"
+	done
 }
 
 # measure LINE: all rounds of a case but for those that were complete when another machine died
@@ -282,11 +286,11 @@ measure() {
 			case $who in
 			netlite | vdpa-blklite)
 				counted "$name" "$round" "$who" watched "${turn[@]}" || {
-					guest_answers
+					guests_answer
 					rm -f "$BENCH_OUT/$name/$who".{*.json,*.ping,jsonl}
 				}
 				;;
-			*) watched "${turn[@]}" || guest_answers ;;
+			*) watched "${turn[@]}" || guests_answer ;;
 			esac
 		done
 		echo "$round" >"$BENCH_OUT/$name/complete"
