@@ -31,6 +31,9 @@
 /* And of a sleep, with which there is nothing to save at all */
 #define MOD_PLENTY		512
 
+/* A device that rests for less than this part of the time is what is slow: naps gain nothing */
+#define MOD_BUSY		4
+
 /* The shortest nap: a timer and two switches take some microseconds themselves */
 #define MOD_MIN_NS		5000
 
@@ -39,6 +42,10 @@
 
 /* And a notification as so many timers that end a nap: it costs the driver an exit, too */
 #define MOD_NOTE_COST		2
+
+/* Epochs without a stream from one peek to the next: at first, and at most */
+#define MOD_PEEK_MIN		4
+#define MOD_PEEK_MAX		256
 
 /* A reference fades by this part with each epoch: to a quarter in 32 of them */
 #define MOD_FADE		24
@@ -55,6 +62,7 @@
 enum mod_verdict {
 	/* of one without them */
 	MOD_QUIET,		/* there is no stream, or nothing to save */
+	MOD_HIDDEN,		/* perhaps there is one, which a call for each chain hides */
 	MOD_STREAM,		/* there is: several chains at a time, or one upon the other */
 	/* of one with them, or of one without, compared with the one before it */
 	MOD_IDLE,		/* they leave the CPU idle */
@@ -72,6 +80,7 @@ enum mod_verdict {
 enum mod_action {
 	TAKE,			/* the same length */
 	FORGET,			/* none */
+	FORGET_PEEK,		/* likewise; it is some time to the next peek */
 	FIRST,			/* the one that was found, or else a first guess */
 	LONGER,			/* twice; the reference becomes a mean if that is faster */
 	KEEP,			/* the same; the reference stays as it is */
@@ -92,8 +101,13 @@ struct mod_step {
 static const struct mod_step mod_steps[VHL_MOD_STATES][MOD_VERDICTS] = {
 	[VHL_MOD_PLAIN] = {
 		[MOD_QUIET]	= { VHL_MOD_PLAIN,	FORGET },
+		[MOD_HIDDEN]	= { VHL_MOD_PEEK,	FIRST },
 		[MOD_STREAM]	= { VHL_MOD_TRY,	FIRST },
 		[MOD_OTHER]	= { VHL_MOD_PLAIN,	TAKE },
+	},
+	[VHL_MOD_PEEK] = {
+		[MOD_QUIET]	= { VHL_MOD_PLAIN,	FORGET_PEEK },
+		[MOD_STREAM]	= { VHL_MOD_TRY,	KEEP },
 	},
 	[VHL_MOD_TRY] = {
 		[MOD_IDLE]	= { VHL_MOD_REST,	REST_SHORTER },
@@ -128,6 +142,7 @@ static const struct mod_step mod_steps[VHL_MOD_STATES][MOD_VERDICTS] = {
 	},
 	[VHL_MOD_REST] = {
 		[MOD_QUIET]	= { VHL_MOD_PLAIN,	TAKE },
+		[MOD_HIDDEN]	= { VHL_MOD_PLAIN,	TAKE },
 		[MOD_STREAM]	= { VHL_MOD_PLAIN,	TAKE },
 		[MOD_OTHER]	= { VHL_MOD_PLAIN,	TAKE },
 	},
@@ -146,15 +161,20 @@ void vhl_moderation_init(struct vhl_moderation *mod)
 	mod->state = VHL_MOD_PLAIN;
 	mod->backoff = MOD_REST_MIN / 2;
 	mod->noise = MOD_NOISE;
+	mod->peek = MOD_PEEK_MIN;
 }
 
 static bool mod_naps(enum vhl_mod_state state)
 {
-	return state == VHL_MOD_TRY || state == VHL_MOD_GROW || state == VHL_MOD_HOLD;
+	return state == VHL_MOD_PEEK || state == VHL_MOD_TRY || state == VHL_MOD_GROW ||
+	       state == VHL_MOD_HOLD;
 }
 
 u64 vhl_moderation_nap(const struct vhl_moderation *mod)
 {
+	/* a peek is a single one */
+	if (mod->state == VHL_MOD_PEEK && mod->sleeps)
+		return 0;
 	return mod_naps(mod->state) ? mod->nap : 0;
 }
 
@@ -224,7 +244,11 @@ static void mod_measure_noise(struct vhl_moderation *mod, u64 ns)
 		mod->noise = (3 * mod->noise + div64_u64((more - less) * 1024, more)) / 4;
 }
 
-/* A driver that waits for each request shows none of the signs, and is left alone. */
+/*
+ * A driver that waits for each request shows none of the signs, and is left alone. But with a CPU
+ * of its own one that does not wait looks alike, if it is called for each chain before it can make
+ * the next: only a peek can tell. So there is one now and then, of a single nap.
+ */
 static enum mod_verdict mod_judge_plain(const struct vhl_moderation *mod, const struct mod_epoch *e)
 {
 	/* so slow by accident, or is it another stream? The next epoch will tell */
@@ -232,9 +256,19 @@ static enum mod_verdict mod_judge_plain(const struct vhl_moderation *mod, const 
 		return MOD_OTHER;
 	if (mod->chains >= MOD_PLENTY * MOD_SLEEPS)
 		return MOD_QUIET;
-	if (mod->chains > MOD_SLEEPS + MOD_SLEEPS / 8 || mod->asleep < e->lasted / 2)
+	if (mod->apart && mod->asleep < e->lasted / MOD_BUSY)
+		return MOD_QUIET;
+	if (mod->chains > MOD_SLEEPS + MOD_SLEEPS / 8)
 		return MOD_STREAM;
-	return MOD_QUIET;
+	if (!mod->apart)
+		return mod->asleep < e->lasted / 2 ? MOD_STREAM : MOD_QUIET;
+	return mod->quiet >= mod->peek ? MOD_HIDDEN : MOD_QUIET;
+}
+
+/* Would the driver have waited, there was one chain at most, however long the nap */
+static enum mod_verdict mod_judge_peek(const struct vhl_moderation *mod)
+{
+	return mod->chains > 1 ? MOD_STREAM : MOD_QUIET;
 }
 
 /* The reference is the epoch with naps that this one without is to confirm */
@@ -286,6 +320,8 @@ static enum mod_verdict mod_judge_naps(const struct vhl_moderation *mod, const s
 static enum mod_verdict mod_judge(const struct vhl_moderation *mod, const struct mod_epoch *e,
 				  u64 max)
 {
+	if (mod->state == VHL_MOD_PEEK)
+		return mod_judge_peek(mod);
 	if (mod_naps(mod->state))
 		return mod_judge_naps(mod, e, max);
 	if (mod->state == VHL_MOD_PROBE)
@@ -313,9 +349,15 @@ static void mod_act(struct vhl_moderation *mod, enum mod_action action, const st
 		break;
 	case FORGET:
 		mod->nap = 0;
+		mod->quiet++;
 		break;
+	case FORGET_PEEK:
+		mod->nap = 0;
+		mod->peek = min_t(u32, mod->peek * 2, MOD_PEEK_MAX);
+		return;
 	case FIRST:
 		mod->nap = mod->nap ?: mod_first_nap(mod, e, max);
+		mod->quiet = 0;
 		break;
 	case LONGER:
 		mod->nap *= 2;
@@ -336,6 +378,7 @@ static void mod_act(struct vhl_moderation *mod, enum mod_action action, const st
 		/* until there seem to be more than there were, which calls for a probe */
 		mod->ref_cost -= DIV_ROUND_UP(mod->ref_cost, MOD_FADE);
 		mod->backoff = MOD_REST_MIN / 2;
+		mod->peek = MOD_PEEK_MIN;
 		return;
 	case DOUBT:
 		mod->ref_ns = (mod->ref_ns + e->ns) / 2;
@@ -356,6 +399,8 @@ static void mod_act(struct vhl_moderation *mod, enum mod_action action, const st
 
 static bool mod_epoch_is_over(const struct vhl_moderation *mod)
 {
+	if (mod->state == VHL_MOD_PEEK)
+		return mod->sleeps;
 	if (mod_naps(mod->state))
 		return mod->sleeps >= MOD_NAPS || mod->idle >= MOD_NAPS / 2;
 	if (mod->state == VHL_MOD_REST)
@@ -365,7 +410,7 @@ static bool mod_epoch_is_over(const struct vhl_moderation *mod)
 
 static void mod_end_epoch(struct vhl_moderation *mod, u64 lasted, u64 notes, u64 max)
 {
-	u64 cost = notes * MOD_NOTE_COST + (mod_naps(mod->state) ? mod->sleeps : 0);
+	u64 cost = notes * MOD_NOTE_COST + mod->polls + (mod_naps(mod->state) ? mod->sleeps : 0);
 	u64 chains = max_t(u64, mod->chains, 1);
 	const struct mod_epoch e = {
 		.lasted	= lasted,
@@ -397,9 +442,17 @@ void vhl_moderation_sleep(struct vhl_moderation *mod, u64 now, u64 notes, u64 ma
 		mod->chains = 0;
 		mod->sleeps = 0;
 		mod->idle = 0;
+		mod->polls = 0;
 	} else if (mod_epoch_is_over(mod)) {
 		mod_end_epoch(mod, now - mod->began, notes - mod->notes, max);
 	}
+}
+
+void vhl_moderation_polled(struct vhl_moderation *mod, u64 now, u64 polled, u64 notes, u64 max)
+{
+	vhl_moderation_sleep(mod, now, notes, max);
+	mod->polls++;
+	vhl_moderation_wake(mod, polled, VHL_WOKE_KICK, max);
 }
 
 void vhl_moderation_lost(struct vhl_moderation *mod)

@@ -5,7 +5,8 @@
  * On a CPU that a worker shares with the task that makes its chains, a worker that is woken for the
  * first chain preempts that task before it makes the second. Every chain then costs a kick, a wake
  * and a call, although there are many to be had. A queue that naps leaves the CPU for a set time
- * without asking to be woken, and takes together what has come up meanwhile.
+ * without asking to be woken, and takes together what has come up meanwhile. Where the two have a
+ * CPU each, a worker that reacts at once takes chains one by one as well, the faster the fewer.
  *
  * What a nap may last follows from nothing that could be looked up: it depends on what the driver
  * does, on what a notification costs on this machine, and on whether the driver waits for what the
@@ -28,11 +29,12 @@ enum vhl_woke {
 	VHL_WOKE_KICK,		/* a wake-up, after a sleep */
 	VHL_WOKE_EARLY,		/* a wake-up, in the middle of a nap */
 	VHL_WOKE_NAP,		/* the timer */
-	VHL_WOKE_IDLE,		/* the timer, on a CPU that had nothing to do */
+	VHL_WOKE_IDLE,		/* the timer, on the only CPU, which had nothing to do */
 };
 
 enum vhl_mod_state {
 	VHL_MOD_PLAIN,		/* no naps: is there a stream? */
+	VHL_MOD_PEEK,		/* one nap: is there one that does not show? */
 	VHL_MOD_TRY,		/* naps: are they better than none? */
 	VHL_MOD_GROW,		/* naps twice as long: are they better still? */
 	VHL_MOD_HOLD,		/* naps of the best length: are they as good as they were? */
@@ -44,6 +46,8 @@ enum vhl_mod_state {
 /**
  * struct vhl_moderation - what a queue learnt from its sleeps
  * @state: what it does about naps
+ * @apart: the driver has a CPU of its own: it goes on whether this one works, polls or sleeps. The
+ *	   caller's, who may change it any time
  * @nap: length of naps in ns, 0 when there is none yet; see vhl_moderation_nap()
  * @began: when the epoch did, 0 when it is to begin with the next sleep
  * @asleep: ns of the epoch that it slept or napped
@@ -51,14 +55,18 @@ enum vhl_mod_state {
  * @chains: taken in the epoch
  * @sleeps: of the epoch; where there are naps, these alone
  * @idle: how many of these left the CPU idle
+ * @polls: of the epoch, that found something
  * @ref_ns: what the epoch is compared with: ns per chain,
  * @ref_cost: and the cost of notifications and naps per 65536 chains
  * @noise: by how much an epoch differs from the last one of its kind, in 1/1024; a mean, and at
  *	   first a guess
  * @backoff: epochs of a rest, half as many as those of the next one
+ * @quiet: epochs without a stream since the last peek
+ * @peek: how many there are to the next
  */
 struct vhl_moderation {
 	enum vhl_mod_state state;
+	bool apart;
 	u64 nap;
 	u64 began;
 	u64 asleep;
@@ -66,10 +74,13 @@ struct vhl_moderation {
 	u64 chains;
 	u32 sleeps;
 	u32 idle;
+	u32 polls;
 	u64 ref_ns;
 	u32 ref_cost;
 	u32 noise;
 	u32 backoff;
+	u32 quiet;
+	u32 peek;
 };
 
 void vhl_moderation_init(struct vhl_moderation *mod);
@@ -82,6 +93,18 @@ void vhl_moderation_init(struct vhl_moderation *mod);
  * @max: the longest nap in ns, 0 for none
  */
 void vhl_moderation_wake(struct vhl_moderation *mod, u64 slept, enum vhl_woke woke, u64 max);
+
+/**
+ * vhl_moderation_polled() - a poll is over, and there is something
+ * @mod: of the queue
+ * @now: time in ns when it began
+ * @polled: how long it was in ns
+ * @notes: as of vhl_moderation_sleep()
+ * @max: the longest nap in ns, 0 for none
+ *
+ * Only where the driver has a CPU of its own.
+ */
+void vhl_moderation_polled(struct vhl_moderation *mod, u64 now, u64 polled, u64 notes, u64 max);
 
 /* Chains were taken */
 static inline void vhl_moderation_took(struct vhl_moderation *mod, unsigned int n)
