@@ -3,16 +3,18 @@
  * What a queue does between two turns.
  *
  * It polls for a moment, while its CPU has nothing else to do: work that comes soon needs no kick,
- * and no wake-up. Else it sleeps: it asks for a kick, and what is kicked is a turn. Or, on a CPU
- * that others want, it naps: it asks for nothing, leaves them the CPU for a set time, and a timer
- * gives it a turn. How long a poll lasts depends on the last sleep, and how long a nap does is
- * found by trial (moderation.h).
+ * and no wake-up. Else it sleeps: it asks for a kick, and what is kicked is a turn. Or, with a
+ * stream of chains, it naps: it asks for nothing, leaves the CPU for a set time, in which several
+ * come up, and a timer gives it a turn. On the only CPU of a machine it does that when others want
+ * the CPU, since nothing else makes chains; on one of several instead of a poll. How long a poll
+ * lasts depends on the last sleep, and how long a nap does is found by trial (moderation.h).
  *
  *	turn -> vhl_idle_rest():  poll -> AGAIN, at once
  *				       -> NAPPING, until the timer; or a kick, or a full backend
  *				       -> ASLEEP, until a kick; or AGAIN, if there is work by now
  *	     <- vhl_idle_awake()
  */
+#include <linux/cpumask.h>
 #include <linux/hrtimer.h>
 #include <linux/ktime.h>
 #include <linux/moduleparam.h>
@@ -56,7 +58,7 @@ static const struct kernel_param_ops nap_max_ops = {
 
 module_param_cb(nap_max_us, &nap_max_ops, &nap_max_us, 0644);
 MODULE_PARM_DESC(nap_max_us,
-		 "Longest nap of a queue on a CPU that others want, in microseconds, 0 for none (default 1000)");
+		 "Longest nap of a queue that has a stream, in microseconds, 0 for none (default 1000)");
 
 static u64 nap_max_ns(void)
 {
@@ -66,11 +68,23 @@ static u64 nap_max_ns(void)
 /* With a coarser clock a nap would last until the next tick */
 #define VHL_NAP_RESOLUTION_NS	20000
 
+/*
+ * Chains and packets come from other CPUs then: that this one has nothing to do says nothing of
+ * them, and while it polls it takes them one by one. A VMM may be confined to one CPU of several,
+ * but a worker that is may also be kept apart from the vCPUs: naps are found by trial either way.
+ */
+static bool driver_has_cpu(void)
+{
+	return num_online_cpus() > 1;
+}
+
 static enum hrtimer_restart vq_end_nap(struct hrtimer *timer)
 {
 	struct vhl_vq *vq = container_of(timer, struct vhl_vq, nap);
 
-	WRITE_ONCE(vq->woke, is_idle_task(current) ? VHL_WOKE_IDLE : VHL_WOKE_NAP);
+	bool idle = !READ_ONCE(vq->moderation.apart) && is_idle_task(current);
+
+	WRITE_ONCE(vq->woke, idle ? VHL_WOKE_IDLE : VHL_WOKE_NAP);
 	vhl_vq_kick(vq);
 	return HRTIMER_NORESTART;
 }
@@ -160,26 +174,46 @@ static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 	}
 }
 
+/* Notifications so far. Calls are counted under another lock; one more or less does not matter */
+static u64 vq_notes(const struct vhl_vq *vq)
+{
+	return vq->stats.wakes + READ_ONCE(vq->stats.calls);
+}
+
+/* For moderation, a poll that finds something is one of the ways to wait for it */
+static enum vq_poll vq_poll_counted(struct vhl_vq *vq, enum vhl_run run)
+{
+	u64 began = ktime_get_ns();
+	enum vq_poll found = vq_poll(vq, run);
+
+	if (found == VQ_POLL_WORK)
+		vhl_moderation_polled(&vq->moderation, began, ktime_get_ns() - began, vq_notes(vq),
+				      nap_max_ns());
+	return found;
+}
+
 static void vq_go_to(struct vhl_vq *vq, enum vhl_rest rest, enum vhl_woke woke)
 {
-	/* calls are counted under another lock; one more or less does not matter */
-	u64 notes = vq->stats.wakes + READ_ONCE(vq->stats.calls);
-
 	WRITE_ONCE(vq->woke, woke);
 	WRITE_ONCE(vq->rest, rest);
 	vq->slept_at = ktime_get_ns();
-	vhl_moderation_sleep(&vq->moderation, vq->slept_at, notes, nap_max_ns());
+	vhl_moderation_sleep(&vq->moderation, vq->slept_at, vq_notes(vq), nap_max_ns());
 }
 
 /*
- * Others want the CPU, perhaps to make more chains or packets: leave it to them for a while, and
+ * Leave the CPU to others, who perhaps make more chains or packets, or to nobody, for a while, and
  * have a timer give the queue a turn. Until then no kick is needed. Return: false for no nap.
  */
 static bool vq_nap(struct vhl_vq *vq)
 {
-	u64 ns = vhl_moderation_nap(&vq->moderation);
+	u64 ns;
 
-	if (!ns || ns > nap_max_ns() || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
+	if (!vhl_moderation_nap(&vq->moderation) || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
+		return false;
+	/* this rest may begin another epoch, and that one may be without naps */
+	vhl_moderation_sleep(&vq->moderation, ktime_get_ns(), vq_notes(vq), nap_max_ns());
+	ns = vhl_moderation_nap(&vq->moderation);
+	if (!ns || ns > nap_max_ns())
 		return false;
 	/* would be over at once */
 	if (vhl_vq_backlog(vq) != VHL_BACKLOG_SMALL)
@@ -257,7 +291,12 @@ bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken)
 
 	/* a nap in vain is followed by sleep */
 	if (run != VHL_RUN_MORE && !vain) {
-		switch (vq_poll(vq, run)) {
+		bool by_itself = driver_has_cpu() && !READ_ONCE(vq->busyloop_us);
+
+		WRITE_ONCE(vq->moderation.apart, by_itself);
+		if (by_itself && vq_nap(vq))
+			return false;
+		switch (by_itself ? vq_poll_counted(vq, run) : vq_poll(vq, run)) {
 		case VQ_POLL_WORK:
 			run = VHL_RUN_MORE;
 			break;
