@@ -46,7 +46,7 @@ static const struct kernel_param_ops max_workers_ops = {
 };
 
 module_param_cb(max_workers, &max_workers_ops, &max_workers, 0644);
-MODULE_PARM_DESC(max_workers, "Threads of a disk; its queues are spread over them (default: one per queue)");
+MODULE_PARM_DESC(max_workers, "Threads of a disk at most, for queues that one cannot serve alone (default: one per queue)");
 
 /* The disk that a queue uses, other than @except; all queues of a device use the same one. */
 static struct vhl_blk_disk *vhl_blk_running_disk(struct vhl_blk_dev *blk,

@@ -3,7 +3,7 @@
  * vhost_netlite: the host side of virtio-net over a TAP or macvtap queue.
  *
  * Queue 0 (RX) carries packets to the guest, queue 1 (TX) frames from it. Each has a file of its
- * own (the same TAP queue as a rule) and a worker of its own; they share nothing that changes.
+ * own (the same TAP queue as a rule); they share nothing that changes.
  *
  * The virtio-net header is between the driver and the TAP, which is told of the offloads by the
  * VMM: what it says passes through, but for the number of buffers of a packet, and but for clients

@@ -47,4 +47,14 @@ static inline bool vhl_task_on_cpu(const struct task_struct *task)
 #endif
 }
 
+/* For how long, in ns, @task has waited for a CPU so far. 0 where the kernel does not count that */
+static inline u64 vhl_task_waited(const struct task_struct *task)
+{
+#ifdef CONFIG_SCHED_INFO
+	return READ_ONCE(task->sched_info.run_delay);
+#else
+	return 0;
+#endif
+}
+
 #endif /* VHL_COMPAT_H */

@@ -144,6 +144,7 @@ static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
 enum vq_poll {
 	VQ_POLL_WORK,		/* there is work again */
 	VQ_POLL_UNWANTED,	/* others want the CPU */
+	VQ_POLL_SHARED,		/* another queue wants the worker */
 	VQ_POLL_NOTHING,
 };
 
@@ -155,9 +156,10 @@ static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 	u64 end = 0;
 
 	for (;;) {
-		if (signal_pending(current) || READ_ONCE(vq->yield) ||
-		    vhl_worker_has_work(vq->worker))
+		if (signal_pending(current) || READ_ONCE(vq->yield))
 			return VQ_POLL_NOTHING;
+		if (vhl_worker_has_work(vq->worker))
+			return VQ_POLL_SHARED;
 		if (need_resched() || (!by_hand && !single_task_running()))
 			return VQ_POLL_UNWANTED;
 		if (!limit)
@@ -268,6 +270,7 @@ void vhl_idle_awake(struct vhl_vq *vq)
 		smp_mb();
 	}
 	slept = ktime_get_ns() - vq->slept_at;
+	vhl_share_awake(vq, slept);
 	vhl_moderation_wake(&vq->moderation, slept, vq->woke, nap_max_ns());
 	if (rest == VHL_NAPPING && vhl_vq_backlog(vq) == VHL_BACKLOG_FULL)
 		vhl_moderation_lost(&vq->moderation);
@@ -303,6 +306,11 @@ bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken)
 		case VQ_POLL_UNWANTED:
 			if (vq_nap(vq))
 				return false;
+			break;
+		case VQ_POLL_SHARED:
+			/* more may come during that one's turn, and need no kick then */
+			if (taken)
+				run = VHL_RUN_MORE;
 			break;
 		case VQ_POLL_NOTHING:
 			break;

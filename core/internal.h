@@ -103,6 +103,11 @@ void vhl_idle_stop(struct vhl_vq *vq);
 void vhl_idle_awake(struct vhl_vq *vq);		/* the worker, before a turn and after it */
 bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken);
 
+/* share.c APIs: holding vq->mutex, the last two by the worker before and after a turn */
+void vhl_share_start(struct vhl_vq *vq);
+void vhl_share_awake(struct vhl_vq *vq, u64 slept);
+bool vhl_share_turn(struct vhl_vq *vq);
+
 /* umem.c APIs: holding dev->mutex */
 int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp);
 int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
@@ -162,13 +167,19 @@ long vhl_vring_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);
 
-/* worker.c APIs: holding dev->mutex; the last two anybody */
+/* worker.c APIs: holding dev->mutex */
 int vhl_workers_start(struct vhl_dev *dev);	/* by the thread that sets the owner */
-int vhl_worker_get(struct vhl_vq *vq);
+int vhl_workers_get(struct vhl_vq *vq);
 struct vhl_thread *vhl_worker_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
 				    void (*killed)(void *data), void *data, const char *name);
 void vhl_workers_stop(struct vhl_dev *dev);
+/* in a turn; the last two by that worker itself */
 bool vhl_worker_has_work(const struct vhl_worker *worker);
+bool vhl_worker_is_current(const struct vhl_worker *worker);
+bool vhl_worker_crowded(struct vhl_worker *worker, unsigned int ms);
+void vhl_worker_uncrowd(struct vhl_worker *worker);
+/* any context */
+u64 vhl_worker_waited(const struct vhl_worker *worker);
 bool vhl_worker_on_cpu(const struct vhl_worker *worker);
 
 #endif /* VHL_INTERNAL_H */

@@ -165,7 +165,7 @@ struct vhl_ops {
  * @num_vqs: queues of a device, at most VHL_MAX_VQS
  * @dev_size: bytes of the backend's device, which begins with a struct vhl_dev
  * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
- * @max_workers: workers of a device, NULL for one per queue; queues are spread over them
+ * @max_workers: of a device, NULL for one per queue
  * @pool_max: threads of a device that run jobs (vhl_pool_submit()), 0 for none
  * @misc: the core's
  * @fops: the core's

@@ -108,7 +108,7 @@ static int vq_prepare(struct vhl_vq *vq)
 
 	if (!vq->have_addr || !vhl_ring_cfg_ok(cfg.features, cfg.num, cfg.base, vq->area))
 		return -EINVAL;
-	ret = vhl_worker_get(vq);
+	ret = vhl_workers_get(vq);
 	if (ret)
 		return ret;
 	ret = vhl_pool_start(dev);
@@ -190,6 +190,7 @@ void vhl_vq_run(struct vhl_vq *vq)
 		return;
 	vhl_vq_lock(vq);
 	vq_become(vq, VHL_VQ_RUNNING);
+	vhl_share_start(vq);
 	vhl_idle_start(vq);
 	vhl_vq_unlock(vq);
 	vq->ever_started = true;
@@ -330,7 +331,7 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
 		vhl_ring_push(vq->ring, done, n);
 		vq->unpublished += n;
 		/* a worker that sleeps, or waits for a CPU, must not keep them back */
-		if (!vq->held || !vhl_worker_on_cpu(vq->worker))
+		if (!vq->held || !vhl_worker_on_cpu(READ_ONCE(vq->worker)))
 			vq_publish(vq);
 	}
 	/* no barrier: a waiter adds itself, then takes this lock to look */
@@ -477,6 +478,8 @@ static void vq_turn(struct vhl_vq *vq)
 	run = vq->dev->node->ops->run(vq);
 	if (vq->state == VHL_VQ_BROKEN)
 		goto unlock;
+	if (vhl_share_turn(vq))
+		run = VHL_RUN_MORE;
 	/* a turn of its own, so that others on this worker and clients come in between */
 	if (vhl_idle_rest(vq, run, vhl_ring_taken(vq->ring, mark)))
 		vhl_vq_kick(vq);

@@ -106,6 +106,20 @@ enum vhl_rest {
 };
 
 /**
+ * struct vhl_share - why a queue is with one worker or the other
+ * @until: when that is looked at, in jiffies
+ * @since: when it was, for a queue with a worker of its own
+ * @slept: ns since then
+ * @waited: for a CPU, ns before that
+ */
+struct vhl_share {
+	unsigned long until;
+	unsigned long since;
+	u64 slept;
+	u64 waited;
+};
+
+/**
  * struct vhl_vq - a virtqueue
  *
  * Fields before @mutex are set up at open and constant.
@@ -142,8 +156,13 @@ struct vhl_vq {
 	struct hrtimer nap;		/* ends a nap */
 	enum vhl_woke woke;		/* the timer's while it runs */
 
+	/* Who gives it its turns: share.c.  Mutex, worker is read without it */
+	struct vhl_worker *home;	/* constant since it first started, as is own */
+	struct vhl_worker *own;
+	struct vhl_worker *worker;	/* one of these */
+	struct vhl_share share;
+
 	/* The worker's queue */
-	struct vhl_worker *worker;
 	struct llist_node work;
 	unsigned long flags;		/* bit 0: queued */
 	bool yield;			/* a client waits for mutex */

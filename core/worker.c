@@ -49,6 +49,11 @@ struct vhl_order {
  * @lock: for the next two
  * @order: of a client that waits; the first worker's, one at a time
  * @dead: it was killed with its process
+ * @more: the queue that has its turn is not the last one of those that wanted one
+ * @crowded: since when there was always one, in jiffies, or 0
+ * @waited: for a CPU, ns before that
+ *
+ * The last three are the thread's alone.
  */
 struct vhl_worker {
 	struct llist_head queue;
@@ -57,11 +62,61 @@ struct vhl_worker {
 	spinlock_t lock;
 	struct vhl_order *order;
 	bool dead;
+	bool more;
+	unsigned long crowded;
+	u64 waited;
 };
 
+/* In a turn by the thread: does another queue want one? */
 bool vhl_worker_has_work(const struct vhl_worker *worker)
 {
-	return !llist_empty(&worker->queue);
+	return READ_ONCE(worker->more) || !llist_empty(&worker->queue);
+}
+
+u64 vhl_worker_waited(const struct vhl_worker *worker)
+{
+	const struct task_struct *task = READ_ONCE(worker->task);
+
+	return task ? vhl_task_waited(task) : 0;
+}
+
+bool vhl_worker_is_current(const struct vhl_worker *worker)
+{
+	return READ_ONCE(worker->task) == current;
+}
+
+void vhl_worker_uncrowd(struct vhl_worker *worker)
+{
+	worker->crowded = 0;
+}
+
+/*
+ * By the thread itself, at the end of each turn: did a queue wait for it, and so at the end of each
+ * one for so long, in which the thread hardly waited for its CPU?
+ */
+bool vhl_worker_crowded(struct vhl_worker *worker, unsigned int ms)
+{
+	unsigned long lasted;
+	u64 waited;
+
+	if (likely(!vhl_worker_has_work(worker))) {
+		vhl_worker_uncrowd(worker);
+		return false;
+	}
+	if (!worker->crowded) {
+		worker->crowded = jiffies | 1;
+		worker->waited = vhl_worker_waited(worker);
+		return false;
+	}
+	lasted = jiffies - worker->crowded;
+	if ((long)lasted <= (long)msecs_to_jiffies(ms))
+		return false;
+	waited = vhl_worker_waited(worker) - worker->waited;
+	if (waited < jiffies_to_nsecs(lasted) / 8)
+		return true;
+	/* more threads would get no more */
+	vhl_worker_uncrowd(worker);
+	return false;
 }
 
 bool vhl_worker_on_cpu(const struct vhl_worker *worker)
@@ -73,7 +128,7 @@ bool vhl_worker_on_cpu(const struct vhl_worker *worker)
 
 void vhl_vq_kick(struct vhl_vq *vq)
 {
-	struct vhl_worker *worker = vq->worker;
+	struct vhl_worker *worker;
 
 	/*
 	 * Full barrier: what the caller wants to be seen is before the bit. Pairs with the barrier
@@ -81,6 +136,7 @@ void vhl_vq_kick(struct vhl_vq *vq)
 	 */
 	if (test_and_set_bit(VHL_VQ_QUEUED, &vq->flags))
 		return;
+	worker = READ_ONCE(vq->worker);
 	/* a list that was not empty belongs to a worker that is already awake */
 	if (llist_add(&vq->work, &worker->queue))
 		vhl_thread_wake(worker->thread);
@@ -127,6 +183,7 @@ static bool worker_run(void *data)
 	__set_current_state(TASK_RUNNING);
 
 	llist_for_each_entry_safe(vq, next, llist_reverse_order(node), work) {
+		WRITE_ONCE(worker->more, vq->work.next);
 		clear_bit(VHL_VQ_QUEUED, &vq->flags);
 		/* the bit before everything that the turn looks at; pairs with vhl_vq_kick() */
 		smp_mb__after_atomic();
@@ -224,7 +281,11 @@ int vhl_workers_start(struct vhl_dev *dev)
 	return 0;
 }
 
-int vhl_worker_get(struct vhl_vq *vq)
+/*
+ * The two that it may be with. One of its own is made now, since nobody can wait for a thread in a
+ * turn; it sleeps until it is needed.
+ */
+int vhl_workers_get(struct vhl_vq *vq)
 {
 	struct vhl_dev *dev = vq->dev;
 	const unsigned int *max = dev->node->max_workers;
@@ -235,7 +296,7 @@ int vhl_worker_get(struct vhl_vq *vq)
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (vq->worker)
+	if (vq->own)
 		return 0;
 	if (max && READ_ONCE(*max))
 		index %= READ_ONCE(*max);
@@ -254,7 +315,9 @@ int vhl_worker_get(struct vhl_vq *vq)
 		}
 		dev->workers[index] = worker;
 	}
-	vq->worker = worker;
+	vq->home = dev->workers[0];
+	vq->own = worker;
+	WRITE_ONCE(vq->worker, vq->home);
 	return 0;
 }
 
@@ -277,6 +340,8 @@ void vhl_workers_stop(struct vhl_dev *dev)
 		dev->workers[i] = NULL;
 	}
 	for (i = 0; i < dev->node->num_vqs; i++) {
+		dev->vqs[i]->home = NULL;
+		dev->vqs[i]->own = NULL;
 		dev->vqs[i]->worker = NULL;
 		/* a turn that the thread did not come to */
 		dev->vqs[i]->flags = 0;

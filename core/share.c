@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which worker gives a queue its turns.
+ *
+ * Each thread that serves a device is one more to wake and to switch to, and takes its queues one
+ * by one: what one thread finds together when it comes to it, several find piece by piece. So all
+ * queues of a device are with its first worker, their home, as long as that can do it all. It
+ * cannot when for a while some queue has waited for another's turn at the end of each one, and
+ * there is a CPU for more: then the queue that had its turn goes to a worker of its own. It comes
+ * home when that one hardly has to do anything, or is short of a CPU itself.
+ *
+ *	at home -> (crowded, and the CPU is ours) -> apart
+ *	apart -> (asleep most of the time) -> at home
+ *	apart -> (waits for a CPU) -> at home, and stays there for a while
+ *
+ * A queue changes its worker in a turn, and the kick after that is for the new one. A kick from
+ * before may still give it a turn by the old one, which vq->mutex orders like any other.
+ */
+#include <linux/cpumask.h>
+#include <linux/jiffies.h>
+#include <linux/sched.h>
+
+#include "internal.h"
+
+/* A worker that was crowded for so long is not just in the middle of a burst */
+#define SHARE_CROWDED_MS	5
+
+/* How long what a worker of its own does for a queue is looked at */
+#define SHARE_WINDOW_MS		100
+
+/* And how long none is tried again after one that got no CPU */
+#define SHARE_REFUSED_MS	1000
+
+/* A thread that has waited for a CPU for so much of the time is one too many, in percent */
+#define SHARE_WAITED		25
+
+/* One that has slept for so much is not needed */
+#define SHARE_ASLEEP		75
+
+static unsigned long share_after(unsigned int ms)
+{
+	/* at least, where a tick is longer than that */
+	return jiffies + msecs_to_jiffies(ms) + 1;
+}
+
+static bool share_has_cpus(void)
+{
+	return num_online_cpus() > 1 && current->nr_cpus_allowed > 1;
+}
+
+static void share_go_home(struct vhl_vq *vq, unsigned int stay_ms)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	vq->share.until = share_after(stay_ms);
+	WRITE_ONCE(vq->worker, vq->home);
+}
+
+static void share_begin_window(struct vhl_vq *vq)
+{
+	vq->share.since = jiffies;
+	vq->share.until = share_after(SHARE_WINDOW_MS);
+	vq->share.slept = 0;
+	vq->share.waited = vhl_worker_waited(vq->own);
+}
+
+static void share_look(struct vhl_vq *vq)
+{
+	u64 percent;
+
+	if (time_before(jiffies, vq->share.until))
+		return;
+	percent = jiffies_to_nsecs(jiffies - vq->share.since) / 100;
+	if (vq->share.slept >= percent * SHARE_ASLEEP)
+		share_go_home(vq, 0);
+	else if (vhl_worker_waited(vq->own) - vq->share.waited >= percent * SHARE_WAITED)
+		share_go_home(vq, SHARE_REFUSED_MS);
+	else
+		share_begin_window(vq);
+}
+
+void vhl_share_start(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	share_go_home(vq, 0);
+}
+
+/* It slept for so long, and has its turn */
+void vhl_share_awake(struct vhl_vq *vq, u64 slept)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	if (likely(vq->worker == vq->home))
+		return;
+	vq->share.slept += slept;
+	share_look(vq);
+}
+
+/*
+ * A turn is over. Return: true if the queue has changed its worker, and has to have another turn
+ * there, whatever this one has left.
+ */
+bool vhl_share_turn(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	if (vq->worker != vq->home) {
+		share_look(vq);
+		return vq->worker == vq->home;
+	}
+	/* it may have come home in this turn, which is not given by the first worker then */
+	if (!vhl_worker_is_current(vq->home) || !vhl_worker_crowded(vq->home, SHARE_CROWDED_MS))
+		return false;
+	if (vq->own == vq->home || time_before(jiffies, vq->share.until) || !share_has_cpus())
+		return false;
+	vhl_worker_uncrowd(vq->home);
+	WRITE_ONCE(vq->worker, vq->own);
+	share_begin_window(vq);
+	return true;
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How many threads work for a device: one, until it cannot do it all and there are processors for
+ * more.
+ */
+#include <dirent.h>
+#include <endian.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "dut.h"
+
+/* A read that takes a worker long enough: it copies that from the page cache */
+#define BIG	(64 * 1024)
+#define DEPTH	16
+
+/* The driver, two workers */
+#define CPUS	3
+
+FIXTURE(share) {
+	struct dut d;
+};
+
+FIXTURE_VARIANT(share) {
+	enum dut_kind kind;
+};
+
+DUT_EACH(share);
+
+FIXTURE_SETUP(share)
+{
+	ASSERT_EQ(0, dut_open(&self->d, variant->kind, NULL));
+}
+
+FIXTURE_TEARDOWN(share)
+{
+	dut_close(&self->d);
+}
+
+/* What a worker has done so far: ns on a CPU, and how often it came to one. 0 or -ENOENT */
+static int worked(unsigned int worker, uint64_t *ns, uint64_t *times)
+{
+	static const char * const dirs[] = { "/proc/self/task", "/proc" };
+	char want[32], path[300], name[32] = "";
+	int ret = -ENOENT;
+
+	snprintf(want, sizeof(want), "vhl-%d-%u\n", getpid(), worker);
+	for (unsigned int i = 0; ret && i < 2; i++) {
+		DIR *dir = opendir(dirs[i]);
+		struct dirent *e;
+
+		while (ret && dir && (e = readdir(dir))) {
+			FILE *f;
+
+			snprintf(path, sizeof(path), "%s/%s/comm", dirs[i], e->d_name);
+			f = fopen(path, "re");
+			if (!f)
+				continue;
+			if (!fgets(name, sizeof(name), f))
+				name[0] = 0;
+			fclose(f);
+			if (strcmp(name, want))
+				continue;
+			snprintf(path, sizeof(path), "%s/%s/schedstat", dirs[i], e->d_name);
+			f = fopen(path, "re");
+			if (f && fscanf(f, "%lu %*u %lu", ns, times) == 2)
+				ret = 0;
+			if (f)
+				fclose(f);
+		}
+		if (dir)
+			closedir(dir);
+	}
+	return ret;
+}
+
+/* A queue that has little to do needs no thread of its own, however many CPUs there are */
+TEST_F(share, together)
+{
+	struct dut *d = &self->d;
+	uint64_t ns, before, after;
+
+	ASSERT_EQ(0, worked(1, &ns, &before));
+	for (unsigned int i = 0; i < 100; i++) {
+		ASSERT_EQ(0, dut_unit(d, 0));
+		ASSERT_EQ(0, dut_unit(d, 1));
+	}
+	ASSERT_EQ(0, worked(1, &ns, &after));
+	/* it was made just now, and may not have fallen asleep yet */
+	EXPECT_GE(before + 5, after);
+}
+
+static int add_big(struct dut *d, unsigned int qi)
+{
+	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_IN) };
+	struct scratch *l = &d->scratch[qi];
+	struct guest_seg seg[] = {
+		{ l->gpa + SCRATCH_HDR, sizeof(hdr) },
+		{ l->gpa + SCRATCH_FREE, BIG },
+		{ l->gpa + SCRATCH_STATUS, 1 },
+	};
+
+	memcpy(l->p + SCRATCH_HDR, &hdr, sizeof(hdr));
+	return gq_add(d->q[qi], seg, 1, 2, d);
+}
+
+/* Keep both queues busy for so long. Return: 0 or what failed */
+static int load(struct dut *d, unsigned int ms)
+{
+	int64_t end = now_ms() + ms;
+	uint32_t len;
+	void *token;
+	int ret = 0;
+
+	while (!ret && now_ms() < end) {
+		for (unsigned int qi = 0; !ret && qi < 2; qi++) {
+			struct guest_queue *q = d->q[qi];
+
+			while (!ret && gq_pending(q))
+				ret = gq_get(q, &token, &len);
+			while (!ret && gq_in_flight(q) < DEPTH)
+				ret = add_big(d, qi);
+			gq_publish(q);
+			ret = ret ?: gq_notify(q);
+		}
+	}
+	for (unsigned int qi = 0; !ret && qi < 2; qi++)
+		while (!ret && gq_in_flight(d->q[qi]))
+			ret = gq_wait(d->q[qi], 5000) ?: gq_get(d->q[qi], &token, &len);
+	return ret;
+}
+
+/* Two queues that are always busy get two threads, and one again when they are not */
+TEST_F_TIMEOUT(share, apart_and_home, 60)
+{
+	struct dut *d = &self->d;
+	uint64_t ns, times, busy, quiet;
+
+	if (d->kind == DUT_NET)
+		SKIP(return, "a driver of packets cannot keep a worker busy");
+	if (get_nprocs() < CPUS)
+		SKIP(return, "%d processors, this wants %d", get_nprocs(), CPUS);
+	ASSERT_EQ(0, worked(1, &ns, &times));
+	ASSERT_EQ(0, load(d, 1000));
+	ASSERT_EQ(0, worked(1, &busy, &times));
+	/* it has done about half */
+	EXPECT_LE(ns + 100 * 1000 * 1000, busy);
+
+	for (unsigned int i = 0; i < 200; i++) {
+		ASSERT_EQ(0, dut_unit(d, 0));
+		ASSERT_EQ(0, dut_unit(d, 1));
+		usleep(2000);
+	}
+	ASSERT_EQ(0, worked(1, &ns, &times));
+	for (unsigned int i = 0; i < 100; i++)
+		ASSERT_EQ(0, dut_unit(d, 1));
+	ASSERT_EQ(0, worked(1, &ns, &quiet));
+	EXPECT_EQ(times, quiet);
+}
+
+TEST_HARNESS_MAIN
