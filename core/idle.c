@@ -162,12 +162,12 @@ static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 			return VQ_POLL_SHARED;
 		if (need_resched() || (!by_hand && !single_task_running()))
 			return VQ_POLL_UNWANTED;
-		if (!limit)
-			return VQ_POLL_NOTHING;
 		if (vq_has_work(vq, run)) {
 			WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
 			return VQ_POLL_WORK;
 		}
+		if (!limit)
+			return VQ_POLL_NOTHING;
 		if (!end)
 			end = ktime_get_ns() + limit;
 		else if (ktime_get_ns() >= end)
@@ -234,14 +234,17 @@ static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
 	case VHL_RUN_RING:
 		if (vhl_ring_ask_kick(vq->ring))
 			return false;
-		break;
+		vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK);
+		return true;
 	case VHL_RUN_BACKEND:
-		break;
+		vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK);
+		/* asleep, before the last look at the backend; pairs with poll_wake() */
+		smp_mb();
+		return !vq_has_work(vq, run);
 	case VHL_RUN_MORE:
-		return false;
+		break;
 	}
-	vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK);
-	return true;
+	return false;
 }
 
 /* The turn follows a nap that lasted until its end. */

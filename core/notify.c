@@ -39,16 +39,27 @@ static int poll_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void
 		trace_vhl_kick(vq);
 	} else {
 		/*
-		 * What there is to see before the look at the flags; pairs with vhl_idle_awake()
-		 * and vhl_poll_listen(). A nap that has not ended yet is followed by a turn that
-		 * sees it, and so is a wait for the driver. The lock is that of the wait queue.
+		 * What there is to see before the look at the flags; pairs with vhl_idle_awake(),
+		 * vq_sleep() and vhl_poll_listen(). A nap that has not ended yet is followed by a
+		 * turn that sees it, and so is a wait for the driver; a turn looks once more before
+		 * it sleeps. The lock is that of the wait queue.
 		 */
 		smp_mb__after_spinlock();
-		if (READ_ONCE(vq->rest) == VHL_NAPPING) {
+		switch (READ_ONCE(vq->rest)) {
+		case VHL_NAPPING:
 			if (vhl_vq_backlog(vq) == VHL_BACKLOG_SMALL)
 				return 0;
-		} else if (READ_ONCE(poll->muted)) {
-			return 0;
+			break;
+		case VHL_AWAKE:
+		case VHL_AGAIN:
+			/* of an error it sees nothing there */
+			if (key && !(key_to_poll(key) & (EPOLLERR | EPOLLHUP)))
+				return 0;
+			break;
+		case VHL_ASLEEP:
+			if (READ_ONCE(poll->muted))
+				return 0;
+			break;
 		}
 	}
 	/* takes no turns until it is started again, which kicks */
