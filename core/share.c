@@ -13,8 +13,8 @@
  *	apart -> (asleep most of the time) -> at home
  *	apart -> (waits for a CPU) -> at home, and stays there for a while
  *
- * A queue changes its worker in a turn, and the kick after that is for the new one. A kick from
- * before may still give it a turn by the old one, which vq->mutex orders like any other.
+ * A queue changes its worker in a turn, and the kick after that is for the new one. A worker that
+ * comes to it because of a kick from before passes that on.
  */
 #include <linux/cpumask.h>
 #include <linux/jiffies.h>
@@ -94,7 +94,6 @@ void vhl_share_awake(struct vhl_vq *vq, u64 slept)
 	if (likely(vq->worker == vq->home))
 		return;
 	vq->share.slept += slept;
-	share_look(vq);
 }
 
 /*
@@ -109,8 +108,7 @@ bool vhl_share_turn(struct vhl_vq *vq)
 		share_look(vq);
 		return vq->worker == vq->home;
 	}
-	/* it may have come home in this turn, which is not given by the first worker then */
-	if (!vhl_worker_is_current(vq->home) || !vhl_worker_crowded(vq->home, SHARE_CROWDED_MS))
+	if (!vhl_worker_crowded(vq->home, SHARE_CROWDED_MS))
 		return false;
 	if (vq->own == vq->home || time_before(jiffies, vq->share.until) || !share_has_cpus())
 		return false;

@@ -471,6 +471,11 @@ static void vq_turn(struct vhl_vq *vq)
 	mutex_lock(&vq->mutex);
 	if (vq->state != VHL_VQ_RUNNING || vq->dev->in_batch)
 		goto unlock;
+	/* a kick from before the queue changed its worker; only a turn, or a start, does that */
+	if (unlikely(!vhl_worker_is_current(vq->worker))) {
+		vhl_vq_kick(vq);
+		goto unlock;
+	}
 
 	vhl_idle_awake(vq);
 	mark = vhl_ring_mark(vq->ring);
