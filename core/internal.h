@@ -75,6 +75,25 @@ static inline void vhl_vq_lock(struct vhl_vq *vq)
 static inline void vhl_vq_unlock(struct vhl_vq *vq)
 {
 	mutex_unlock(&vq->mutex);
+	/* unlocked before the look at missed; pairs with vhl_vq_trylock() */
+	smp_mb();
+	if (unlikely(READ_ONCE(vq->missed)) && xchg(&vq->missed, false))
+		vhl_vq_kick(vq);
+}
+
+/*
+ * For the worker, which has other queues: a client holds the mutex for as long as it waits for what
+ * is in flight. Return: false, and whoever unlocks it kicks the queue.
+ */
+static inline bool vhl_vq_trylock(struct vhl_vq *vq)
+{
+	if (likely(mutex_trylock(&vq->mutex)))
+		return true;
+	WRITE_ONCE(vq->missed, true);
+	/* missed before the look at the mutex; pairs with vhl_vq_unlock() */
+	smp_mb();
+	/* missed stays: a turn too many does no harm */
+	return mutex_trylock(&vq->mutex);
 }
 
 static inline void vhl_lock_vqs(struct vhl_dev *dev)

@@ -468,7 +468,8 @@ static void vq_turn(struct vhl_vq *vq)
 	enum vhl_run run;
 	u32 mark;
 
-	mutex_lock(&vq->mutex);
+	if (!vhl_vq_trylock(vq))
+		return;
 	if (vq->state != VHL_VQ_RUNNING || vq->dev->in_batch)
 		goto unlock;
 	/* a kick from before the queue changed its worker; only a turn, or a start, does that */
@@ -489,7 +490,7 @@ static void vq_turn(struct vhl_vq *vq)
 	if (vhl_idle_rest(vq, run, vhl_ring_taken(vq->ring, mark)))
 		vhl_vq_kick(vq);
 unlock:
-	mutex_unlock(&vq->mutex);
+	vhl_vq_unlock(vq);
 }
 
 void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index)

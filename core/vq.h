@@ -166,6 +166,7 @@ struct vhl_vq {
 	struct llist_node work;
 	unsigned long flags;		/* bit 0: queued */
 	bool yield;			/* a client waits for mutex */
+	bool missed;			/* a turn, for who had mutex: vhl_vq_trylock() */
 
 	/* The completing side: used_lock, irq-safe */
 	spinlock_t used_lock ____cacheline_aligned_in_smp;

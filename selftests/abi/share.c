@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <endian.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,61 @@ TEST_F_TIMEOUT(share, apart_and_home, 60)
 		ASSERT_EQ(0, dut_unit(d, 1));
 	ASSERT_EQ(0, worked(1, &ns, &quiet));
 	EXPECT_EQ(times, quiet);
+}
+
+/* A disk whose requests take a while, which a client waits for */
+#define SLOW_MS	2000
+
+static void *exchange(void *data)
+{
+	struct dut *d = data;
+	struct vhost_vring_file f = { .index = 0, .fd = d->backend };
+
+	return (void *)(long)xioctl(d->g->fd, dut_backend(d->kind), &f);
+}
+
+/* One queue is held by a client, and kicked: the worker that both are with goes on with the other */
+TEST(held)
+{
+	struct dut_opts opts = { .disk = slow_disk(SLOW_MS) };
+	pthread_t client;
+	struct dut d;
+	uint32_t len;
+	void *token;
+	int64_t end;
+
+	if (opts.disk < 0)
+		SKIP(return, "no null_blk here");
+	ASSERT_EQ(0, dut_open(&d, DUT_BLK, &opts));
+	end = now_ms() + SLOW_MS;
+	ASSERT_EQ(0, add_big(&d, 0));
+	gq_publish(d.q[0]);
+	ASSERT_EQ(0, gq_kick(d.q[0]));
+	sleep_ms(100);
+	ASSERT_EQ(0, pthread_create(&client, NULL, exchange, &d));
+	sleep_ms(100);
+	ASSERT_EQ(0, gq_kick(d.q[0]));
+	sleep_ms(100);
+	ASSERT_EQ(0, dut_add(&d, 1));
+	gq_publish(d.q[1]);
+	ASSERT_EQ(0, gq_kick(d.q[1]));
+	EXPECT_EQ(0, gq_wait(d.q[1], SLOW_MS / 4));
+	/* it was held all the time */
+	EXPECT_GT(end, now_ms());
+	EXPECT_EQ(0, gq_used_idx(d.q[0]));
+	/* and the kick is not lost */
+	ASSERT_EQ(0, dut_add(&d, 0));
+	gq_publish(d.q[0]);
+	ASSERT_EQ(0, gq_kick(d.q[0]));
+	ASSERT_EQ(0, pthread_join(client, &token));
+	EXPECT_EQ(NULL, token);
+	for (unsigned int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, gq_wait(d.q[0], 2 * SLOW_MS));
+		ASSERT_EQ(0, gq_get(d.q[0], &token, &len));
+	}
+	dut_close(&d);
+	close(opts.disk);
+	slow_disk_remove();
 }
 
 TEST_HARNESS_MAIN
