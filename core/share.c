@@ -18,6 +18,8 @@
  */
 #include <linux/cpumask.h>
 #include <linux/jiffies.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
 #include <linux/sched.h>
 
 #include "internal.h"
@@ -28,19 +30,23 @@
 /* How long what a worker of its own does for a queue is looked at */
 #define SHARE_WINDOW_MS		100
 
-/* And how long none is tried again after one that got no CPU */
+/* And how long none is tried again after one that got no CPU; twice as long each time */
 #define SHARE_REFUSED_MS	1000
+#define SHARE_REFUSED_MAX_MS	64000
 
-/* A thread that has waited for a CPU for so much of the time is one too many, in percent */
+/*
+ * A thread that has waited for a CPU for so much of the time is one too many, in percent. Without
+ * CONFIG_SCHED_INFO none has, as far as is known: it stays until it sleeps.
+ */
 #define SHARE_WAITED		25
 
 /* One that has slept for so much is not needed */
 #define SHARE_ASLEEP		75
 
-static unsigned long share_after(unsigned int ms)
+static u64 share_after(unsigned int ms)
 {
 	/* at least, where a tick is longer than that */
-	return jiffies + msecs_to_jiffies(ms) + 1;
+	return get_jiffies_64() + msecs_to_jiffies(ms) + 1;
 }
 
 static bool share_has_cpus(void)
@@ -58,7 +64,7 @@ static void share_go_home(struct vhl_vq *vq, unsigned int stay_ms)
 
 static void share_begin_window(struct vhl_vq *vq)
 {
-	vq->share.since = jiffies;
+	vq->share.since = get_jiffies_64();
 	vq->share.until = share_after(SHARE_WINDOW_MS);
 	vq->share.slept = 0;
 	vq->share.waited = vhl_worker_waited(vq->own);
@@ -66,17 +72,23 @@ static void share_begin_window(struct vhl_vq *vq)
 
 static void share_look(struct vhl_vq *vq)
 {
+	struct vhl_share *share = &vq->share;
+	u64 now = get_jiffies_64();
 	u64 percent;
 
-	if (time_before(jiffies, vq->share.until))
+	if (time_before64(now, share->until))
 		return;
-	percent = jiffies_to_nsecs(jiffies - vq->share.since) / 100;
-	if (vq->share.slept >= percent * SHARE_ASLEEP)
+	percent = div_u64(jiffies64_to_nsecs(now - share->since), 100);
+	/* this first: when it has slept, it may have waited for a CPU for some of that time */
+	if (vhl_worker_waited(vq->own) - share->waited >= percent * SHARE_WAITED) {
+		share_go_home(vq, share->refused_ms);
+		share->refused_ms = min_t(unsigned int, share->refused_ms * 2, SHARE_REFUSED_MAX_MS);
+	} else if (share->slept >= percent * SHARE_ASLEEP) {
 		share_go_home(vq, 0);
-	else if (vhl_worker_waited(vq->own) - vq->share.waited >= percent * SHARE_WAITED)
-		share_go_home(vq, SHARE_REFUSED_MS);
-	else
+		share->refused_ms = SHARE_REFUSED_MS;
+	} else {
 		share_begin_window(vq);
+	}
 }
 
 void vhl_share_start(struct vhl_vq *vq)
@@ -84,6 +96,7 @@ void vhl_share_start(struct vhl_vq *vq)
 	lockdep_assert_held(&vq->mutex);
 
 	share_go_home(vq, 0);
+	vq->share.refused_ms = SHARE_REFUSED_MS;
 }
 
 /* It slept for so long, and has its turn */
@@ -110,7 +123,7 @@ bool vhl_share_turn(struct vhl_vq *vq)
 	}
 	if (!vhl_worker_crowded(vq->home, SHARE_CROWDED_MS))
 		return false;
-	if (vq->own == vq->home || time_before(jiffies, vq->share.until) || !share_has_cpus())
+	if (vq->own == vq->home || time_before64(get_jiffies_64(), vq->share.until) || !share_has_cpus())
 		return false;
 	vhl_worker_uncrowd(vq->home);
 	WRITE_ONCE(vq->worker, vq->own);

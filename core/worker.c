@@ -12,6 +12,7 @@
  * files, completions, naps) is gone before they are.
  */
 #include <linux/completion.h>
+#include <linux/jiffies.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
@@ -63,7 +64,7 @@ struct vhl_worker {
 	struct vhl_order *order;
 	bool dead;
 	bool more;
-	unsigned long crowded;
+	u64 crowded;
 	u64 waited;
 };
 
@@ -96,23 +97,22 @@ void vhl_worker_uncrowd(struct vhl_worker *worker)
  */
 bool vhl_worker_crowded(struct vhl_worker *worker, unsigned int ms)
 {
-	unsigned long lasted;
-	u64 waited;
+	u64 lasted, waited;
 
 	if (likely(!vhl_worker_has_work(worker))) {
 		vhl_worker_uncrowd(worker);
 		return false;
 	}
 	if (!worker->crowded) {
-		worker->crowded = jiffies | 1;
+		worker->crowded = get_jiffies_64() | 1;
 		worker->waited = vhl_worker_waited(worker);
 		return false;
 	}
-	lasted = jiffies - worker->crowded;
-	if ((long)lasted <= (long)msecs_to_jiffies(ms))
+	if (!time_after64(get_jiffies_64(), worker->crowded + msecs_to_jiffies(ms)))
 		return false;
+	lasted = jiffies64_to_nsecs(get_jiffies_64() - worker->crowded);
 	waited = vhl_worker_waited(worker) - worker->waited;
-	if (waited < jiffies_to_nsecs(lasted) / 8)
+	if (waited < lasted / 8)
 		return true;
 	/* more threads would get no more */
 	vhl_worker_uncrowd(worker);
@@ -178,6 +178,7 @@ static bool worker_run(void *data)
 		__set_current_state(TASK_RUNNING);
 		worker_make_thread(worker);
 	} else if (!node) {
+		vhl_worker_uncrowd(worker);
 		return false;
 	}
 	__set_current_state(TASK_RUNNING);
