@@ -148,13 +148,17 @@ enum vq_poll {
 	VQ_POLL_NOTHING,
 };
 
-/* Gives up at once when others want the CPU, the worker or the queue. */
-static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
+/*
+ * Gives up at once when others want the CPU, the worker or the queue. It took so many ns, but for
+ * the end, which would be another look at the clock.
+ */
+static enum vq_poll vq_poll_for(struct vhl_vq *vq, enum vhl_run run, u64 *lasted)
 {
 	u64 by_hand = (u64)READ_ONCE(vq->busyloop_us) * NSEC_PER_USEC;
 	u64 limit = by_hand ?: vq->poll_ns;
-	u64 end = 0;
+	u64 began = 0;
 
+	*lasted = 0;
 	for (;;) {
 		if (signal_pending(current) || READ_ONCE(vq->yield))
 			return VQ_POLL_NOTHING;
@@ -168,12 +172,23 @@ static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 		}
 		if (!limit)
 			return VQ_POLL_NOTHING;
-		if (!end)
-			end = ktime_get_ns() + limit;
-		else if (ktime_get_ns() >= end)
+		if (!began)
+			began = ktime_get_ns();
+		else
+			*lasted = ktime_get_ns() - began;
+		if (*lasted >= limit)
 			return VQ_POLL_NOTHING;
 		cpu_relax();
 	}
+}
+
+static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
+{
+	u64 lasted;
+	enum vq_poll found = vq_poll_for(vq, run, &lasted);
+
+	vhl_share_rested(vq, lasted);
+	return found;
 }
 
 /* Notifications so far. Calls are counted under another lock; one more or less does not matter */
@@ -273,7 +288,7 @@ void vhl_idle_awake(struct vhl_vq *vq)
 		smp_mb();
 	}
 	slept = ktime_get_ns() - vq->slept_at;
-	vhl_share_awake(vq, slept);
+	vhl_share_rested(vq, slept);
 	vhl_moderation_wake(&vq->moderation, slept, vq->woke, nap_max_ns());
 	if (rest == VHL_NAPPING && vhl_vq_backlog(vq) == VHL_BACKLOG_FULL)
 		vhl_moderation_lost(&vq->moderation);

@@ -122,9 +122,9 @@ void vhl_idle_stop(struct vhl_vq *vq);
 void vhl_idle_awake(struct vhl_vq *vq);		/* the worker, before a turn and after it */
 bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken);
 
-/* share.c APIs: holding vq->mutex, the last two by the worker before and after a turn */
+/* share.c APIs: holding vq->mutex, the last two by the worker; it had nothing to do for @ns */
 void vhl_share_start(struct vhl_vq *vq);
-void vhl_share_awake(struct vhl_vq *vq, u64 slept);
+void vhl_share_rested(struct vhl_vq *vq, u64 ns);
 bool vhl_share_turn(struct vhl_vq *vq);
 
 /* umem.c APIs: holding dev->mutex */

@@ -10,7 +10,7 @@
  * home when that one hardly has to do anything, or is short of a CPU itself.
  *
  *	at home -> (crowded, and the CPU is ours) -> apart
- *	apart -> (asleep most of the time) -> at home
+ *	apart -> (asleep, or polls, most of the time) -> at home
  *	apart -> (waits for a CPU) -> at home, and stays there for a while
  *
  * A queue changes its worker in a turn, and the kick after that is for the new one. A worker that
@@ -40,8 +40,8 @@
  */
 #define SHARE_WAITED		25
 
-/* One that has slept for so much is not needed */
-#define SHARE_ASLEEP		75
+/* One that has slept or polled for so much is not needed */
+#define SHARE_RESTED		75
 
 static u64 share_after(unsigned int ms)
 {
@@ -66,7 +66,7 @@ static void share_begin_window(struct vhl_vq *vq)
 {
 	vq->share.since = get_jiffies_64();
 	vq->share.until = share_after(SHARE_WINDOW_MS);
-	vq->share.slept = 0;
+	vq->share.rested = 0;
 	vq->share.waited = vhl_worker_waited(vq->own);
 }
 
@@ -79,11 +79,11 @@ static void share_look(struct vhl_vq *vq)
 	if (time_before64(now, share->until))
 		return;
 	percent = div_u64(jiffies64_to_nsecs(now - share->since), 100);
-	/* this first: when it has slept, it may have waited for a CPU for some of that time */
+	/* this first: when it has rested, it may have waited for a CPU for some of that time */
 	if (vhl_worker_waited(vq->own) - share->waited >= percent * SHARE_WAITED) {
 		share_go_home(vq, share->refused_ms);
 		share->refused_ms = min_t(unsigned int, share->refused_ms * 2, SHARE_REFUSED_MAX_MS);
-	} else if (share->slept >= percent * SHARE_ASLEEP) {
+	} else if (share->rested >= percent * SHARE_RESTED) {
 		share_go_home(vq, 0);
 		share->refused_ms = SHARE_REFUSED_MS;
 	} else {
@@ -99,14 +99,14 @@ void vhl_share_start(struct vhl_vq *vq)
 	vq->share.refused_ms = SHARE_REFUSED_MS;
 }
 
-/* It slept for so long, and has its turn */
-void vhl_share_awake(struct vhl_vq *vq, u64 slept)
+/* It slept, or polled, for so long */
+void vhl_share_rested(struct vhl_vq *vq, u64 ns)
 {
 	lockdep_assert_held(&vq->mutex);
 
 	if (likely(vq->worker == vq->home))
 		return;
-	vq->share.slept += slept;
+	vq->share.rested += ns;
 }
 
 /*

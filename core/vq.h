@@ -109,14 +109,14 @@ enum vhl_rest {
  * struct vhl_share - why a queue is with one worker or the other
  * @until: when that is looked at, in jiffies, as is
  * @since: when it was, for a queue with a worker of its own
- * @slept: ns since then
+ * @rested: ns since then in which it had nothing to do
  * @waited: for a CPU, ns before that
  * @refused_ms: how long it stays at home when there is no CPU for its own
  */
 struct vhl_share {
 	u64 until;
 	u64 since;
-	u64 slept;
+	u64 rested;
 	u64 waited;
 	unsigned int refused_ms;
 };
