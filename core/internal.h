@@ -192,9 +192,10 @@ int vhl_workers_get(struct vhl_vq *vq);
 struct vhl_thread *vhl_worker_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
 				    void (*killed)(void *data), void *data, const char *name);
 void vhl_workers_stop(struct vhl_dev *dev);
-/* in a turn; the last two by that worker itself */
-bool vhl_worker_has_work(const struct vhl_worker *worker);
+unsigned int vhl_worker_index(const struct vhl_worker *worker);
+/* in a turn; but for this one by that worker itself */
 bool vhl_worker_is_current(const struct vhl_worker *worker);
+bool vhl_worker_has_work(const struct vhl_worker *worker);
 bool vhl_worker_crowded(struct vhl_worker *worker, unsigned int ms);
 void vhl_worker_uncrowd(struct vhl_worker *worker);
 /* any context */

@@ -23,6 +23,7 @@
 #include <linux/sched.h>
 
 #include "internal.h"
+#include "trace.h"
 
 /* A worker that was crowded for so long is not just in the middle of a burst */
 #define SHARE_CROWDED_MS	5
@@ -54,12 +55,20 @@ static bool share_has_cpus(void)
 	return num_online_cpus() > 1 && current->nr_cpus_allowed > 1;
 }
 
+static void share_go_to(struct vhl_vq *vq, struct vhl_worker *worker)
+{
+	if (vq->worker == worker)
+		return;
+	WRITE_ONCE(vq->worker, worker);
+	trace_vhl_worker(vq, vhl_worker_index(worker));
+}
+
 static void share_go_home(struct vhl_vq *vq, unsigned int stay_ms)
 {
 	lockdep_assert_held(&vq->mutex);
 
 	vq->share.until = share_after(stay_ms);
-	WRITE_ONCE(vq->worker, vq->home);
+	share_go_to(vq, vq->home);
 }
 
 static void share_begin_window(struct vhl_vq *vq)
@@ -126,7 +135,7 @@ bool vhl_share_turn(struct vhl_vq *vq)
 	if (vq->own == vq->home || time_before64(get_jiffies_64(), vq->share.until) || !share_has_cpus())
 		return false;
 	vhl_worker_uncrowd(vq->home);
-	WRITE_ONCE(vq->worker, vq->own);
+	share_go_to(vq, vq->own);
 	share_begin_window(vq);
 	return true;
 }

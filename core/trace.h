@@ -56,6 +56,23 @@ TRACE_EVENT(vhl_nap,
 	TP_printk("dev=%llu vq=%u ns=%llu", __entry->dev, __entry->vq, __entry->ns)
 );
 
+/* Another of the device's workers gives the queue its turns now: 0 is the one that all share */
+TRACE_EVENT(vhl_worker,
+	TP_PROTO(const struct vhl_vq *vq, u32 worker),
+	TP_ARGS(vq, worker),
+	TP_STRUCT__entry(
+		__field(u64, dev)
+		__field(u32, vq)
+		__field(u32, worker)
+	),
+	TP_fast_assign(
+		__entry->dev = vq->dev->id;
+		__entry->vq = vq->index;
+		__entry->worker = worker;
+	),
+	TP_printk("dev=%llu vq=%u worker=%u", __entry->dev, __entry->vq, __entry->worker)
+);
+
 /* The driver is signalled */
 DEFINE_EVENT(vhl_vq, vhl_call,
 	TP_PROTO(const struct vhl_vq *vq),

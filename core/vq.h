@@ -159,8 +159,8 @@ struct vhl_vq {
 	enum vhl_woke woke;		/* the timer's while it runs */
 
 	/* Who gives it its turns: share.c.  Mutex, worker is read without it */
-	struct vhl_worker *home;	/* constant since it first started, as is own */
-	struct vhl_worker *own;
+	struct vhl_worker *home;	/* constant while there is an owner, as is own, */
+	struct vhl_worker *own;		/* from the first start on */
 	struct vhl_worker *worker;	/* one of these */
 	struct vhl_share share;
 

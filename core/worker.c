@@ -45,6 +45,7 @@ struct vhl_order {
 /**
  * struct vhl_worker - a thread and its list
  * @queue: of queues that want a turn
+ * @index: of it in its device
  * @thread: the thread
  * @task: what runs in it, referenced; NULL before it has run
  * @lock: for the next two
@@ -58,6 +59,7 @@ struct vhl_order {
  */
 struct vhl_worker {
 	struct llist_head queue;
+	unsigned int index;
 	struct vhl_thread *thread;
 	struct task_struct *task;
 	spinlock_t lock;
@@ -71,7 +73,7 @@ struct vhl_worker {
 /* In a turn by the thread: does another queue want one? */
 bool vhl_worker_has_work(const struct vhl_worker *worker)
 {
-	return READ_ONCE(worker->more) || !llist_empty(&worker->queue);
+	return worker->more || !llist_empty(&worker->queue);
 }
 
 u64 vhl_worker_waited(const struct vhl_worker *worker)
@@ -84,6 +86,11 @@ u64 vhl_worker_waited(const struct vhl_worker *worker)
 bool vhl_worker_is_current(const struct vhl_worker *worker)
 {
 	return READ_ONCE(worker->task) == current;
+}
+
+unsigned int vhl_worker_index(const struct vhl_worker *worker)
+{
+	return worker->index;
 }
 
 void vhl_worker_uncrowd(struct vhl_worker *worker)
@@ -184,7 +191,7 @@ static bool worker_run(void *data)
 	__set_current_state(TASK_RUNNING);
 
 	llist_for_each_entry_safe(vq, next, llist_reverse_order(node), work) {
-		WRITE_ONCE(worker->more, vq->work.next);
+		worker->more = vq->work.next;
 		clear_bit(VHL_VQ_QUEUED, &vq->flags);
 		/* the bit before everything that the turn looks at; pairs with vhl_vq_kick() */
 		smp_mb__after_atomic();
@@ -245,13 +252,14 @@ struct vhl_thread *vhl_worker_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
 	return order.thread;
 }
 
-static struct vhl_worker *worker_alloc(void)
+static struct vhl_worker *worker_alloc(unsigned int index)
 {
 	struct vhl_worker *worker = kzalloc(sizeof(*worker), GFP_KERNEL_ACCOUNT);
 
 	if (!worker)
 		return NULL;
 	init_llist_head(&worker->queue);
+	worker->index = index;
 	spin_lock_init(&worker->lock);
 	return worker;
 }
@@ -263,7 +271,7 @@ static void worker_name(const struct vhl_dev *dev, unsigned int index, char *nam
 
 int vhl_workers_start(struct vhl_dev *dev)
 {
-	struct vhl_worker *worker = worker_alloc();
+	struct vhl_worker *worker = worker_alloc(0);
 	char name[TASK_COMM_LEN];
 	int ret;
 
@@ -304,7 +312,7 @@ int vhl_workers_get(struct vhl_vq *vq)
 
 	worker = dev->workers[index];
 	if (!worker) {
-		worker = worker_alloc();
+		worker = worker_alloc(index);
 		if (!worker)
 			return -ENOMEM;
 		worker_name(dev, index, name);
