@@ -162,8 +162,9 @@ static enum vq_poll vq_poll_for(struct vhl_vq *vq, enum vhl_run run, u64 *lasted
 	for (;;) {
 		if (signal_pending(current) || READ_ONCE(vq->yield))
 			return VQ_POLL_NOTHING;
-		if (vhl_worker_has_work(vq->worker))
-			return VQ_POLL_SHARED;
+		if (unlikely(vhl_worker_has_work(vq->worker)))
+			return vhl_worker_has_other(vq->worker, vq) ? VQ_POLL_SHARED :
+								      VQ_POLL_NOTHING;
 		if (need_resched() || (!by_hand && !single_task_running()))
 			return VQ_POLL_UNWANTED;
 		if (vq_has_work(vq, run)) {

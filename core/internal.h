@@ -196,7 +196,8 @@ unsigned int vhl_worker_index(const struct vhl_worker *worker);
 /* in a turn; but for this one by that worker itself */
 bool vhl_worker_is_current(const struct vhl_worker *worker);
 bool vhl_worker_has_work(const struct vhl_worker *worker);
-bool vhl_worker_crowded(struct vhl_worker *worker, unsigned int ms);
+bool vhl_worker_has_other(const struct vhl_worker *worker, const struct vhl_vq *vq);
+bool vhl_worker_crowded(struct vhl_worker *worker, const struct vhl_vq *vq, unsigned int ms);
 void vhl_worker_uncrowd(struct vhl_worker *worker);
 /* any context */
 u64 vhl_worker_waited(const struct vhl_worker *worker);

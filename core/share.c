@@ -130,7 +130,7 @@ bool vhl_share_turn(struct vhl_vq *vq)
 		share_look(vq);
 		return vq->worker == vq->home;
 	}
-	if (!vhl_worker_crowded(vq->home, SHARE_CROWDED_MS))
+	if (!vhl_worker_crowded(vq->home, vq, SHARE_CROWDED_MS))
 		return false;
 	if (vq->own == vq->home || time_before64(get_jiffies_64(), vq->share.until) || !share_has_cpus())
 		return false;

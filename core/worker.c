@@ -70,10 +70,18 @@ struct vhl_worker {
 	u64 waited;
 };
 
-/* In a turn by the thread: does another queue want one? */
+/* In a turn by the thread: is there another one to come? */
 bool vhl_worker_has_work(const struct vhl_worker *worker)
 {
 	return worker->more || !llist_empty(&worker->queue);
+}
+
+/* In a turn of @vq by the thread: does another queue want one? */
+bool vhl_worker_has_other(const struct vhl_worker *worker, const struct vhl_vq *vq)
+{
+	const struct llist_node *first = READ_ONCE(worker->queue.first);
+
+	return worker->more || (first && (first != &vq->work || READ_ONCE(first->next)));
 }
 
 u64 vhl_worker_waited(const struct vhl_worker *worker)
@@ -99,14 +107,14 @@ void vhl_worker_uncrowd(struct vhl_worker *worker)
 }
 
 /*
- * By the thread itself, at the end of each turn: did a queue wait for it, and so at the end of each
- * one for so long, in which the thread hardly waited for its CPU?
+ * By the thread itself, at the end of each turn: did another queue than @vq wait for it, and so at
+ * the end of each one for so long, in which the thread hardly waited for its CPU?
  */
-bool vhl_worker_crowded(struct vhl_worker *worker, unsigned int ms)
+bool vhl_worker_crowded(struct vhl_worker *worker, const struct vhl_vq *vq, unsigned int ms)
 {
 	u64 lasted, waited;
 
-	if (likely(!vhl_worker_has_work(worker))) {
+	if (likely(!vhl_worker_has_other(worker, vq))) {
 		vhl_worker_uncrowd(worker);
 		return false;
 	}
