@@ -10,6 +10,7 @@
  * home when that one hardly has to do anything, or is short of a CPU itself.
  *
  *	at home -> (crowded, and the CPU is ours) -> apart
+ *	at home -> (is to poll for as long as the client said) -> apart, and stays
  *	apart -> (asleep, or polls, most of the time) -> at home
  *	apart -> (waits for a CPU) -> at home, and stays there for a while
  *
@@ -118,24 +119,34 @@ void vhl_share_rested(struct vhl_vq *vq, u64 ns)
 	vq->share.rested += ns;
 }
 
+static bool share_leave_home(struct vhl_vq *vq)
+{
+	if (vq->own == vq->home || !share_has_cpus())
+		return false;
+	vhl_worker_uncrowd(vq->home);
+	share_go_to(vq, vq->own);
+	share_begin_window(vq);
+	return true;
+}
+
 /*
  * A turn is over. Return: true if the queue has changed its worker, and has to have another turn
  * there, whatever this one has left.
  */
 bool vhl_share_turn(struct vhl_vq *vq)
 {
+	bool polls = READ_ONCE(vq->busyloop_us);
+
 	lockdep_assert_held(&vq->mutex);
 
 	if (vq->worker != vq->home) {
+		if (polls && share_has_cpus())
+			return false;
 		share_look(vq);
 		return vq->worker == vq->home;
 	}
-	if (!vhl_worker_crowded(vq->home, vq, SHARE_CROWDED_MS))
-		return false;
-	if (vq->own == vq->home || time_before64(get_jiffies_64(), vq->share.until) || !share_has_cpus())
-		return false;
-	vhl_worker_uncrowd(vq->home);
-	share_go_to(vq, vq->own);
-	share_begin_window(vq);
-	return true;
+	if (polls && share_leave_home(vq))
+		return true;
+	return vhl_worker_crowded(vq->home, vq, SHARE_CROWDED_MS) &&
+	       !time_before64(get_jiffies_64(), vq->share.until) && share_leave_home(vq);
 }

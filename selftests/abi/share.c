@@ -83,16 +83,49 @@ static int worked(unsigned int worker, uint64_t *ns, uint64_t *times)
 TEST_F(share, together)
 {
 	struct dut *d = &self->d;
-	uint64_t ns, before, after;
+	uint64_t ns, ns_after, before, after;
 
 	ASSERT_EQ(0, worked(1, &ns, &before));
 	for (unsigned int i = 0; i < 100; i++) {
 		ASSERT_EQ(0, dut_unit(d, 0));
 		ASSERT_EQ(0, dut_unit(d, 1));
 	}
-	ASSERT_EQ(0, worked(1, &ns, &after));
+	ASSERT_EQ(0, worked(1, &ns_after, &after));
 	/* it was made just now, and may not have fallen asleep yet */
 	EXPECT_GE(before + 5, after);
+	EXPECT_GT(ns + 1000 * 1000, ns_after);
+}
+
+/* But one that is to poll does, and has the thread for as long as it is */
+TEST_F(share, polling)
+{
+	struct dut *d = &self->d;
+	uint64_t ns, after, times;
+
+	if (d->kind == DUT_VDPA)
+		SKIP(return, "not in this dialect");
+	if (get_nprocs() < 2)
+		SKIP(return, "one processor");
+	ASSERT_EQ(0, vring_num(d->g->fd, VHOST_SET_VRING_BUSYLOOP_TIMEOUT, 1, 50 * 1000));
+	for (unsigned int i = 0; i < 10; i++)
+		ASSERT_EQ(0, dut_unit(d, 1));
+	ASSERT_EQ(0, worked(1, &ns, &times));
+	ASSERT_EQ(0, dut_unit(d, 1));
+	sleep_ms(100);
+	ASSERT_EQ(0, worked(1, &after, &times));
+	/* others had the processor for some of that time, perhaps */
+	EXPECT_LT(ns + 10 * 1000 * 1000, after);
+
+	ASSERT_EQ(0, vring_num(d->g->fd, VHOST_SET_VRING_BUSYLOOP_TIMEOUT, 1, 0));
+	for (unsigned int i = 0; i < 100; i++) {
+		ASSERT_EQ(0, dut_unit(d, 1));
+		sleep_ms(2);
+	}
+	ASSERT_EQ(0, worked(1, &ns, &times));
+	for (unsigned int i = 0; i < 100; i++)
+		ASSERT_EQ(0, dut_unit(d, 1));
+	ASSERT_EQ(0, worked(1, &after, &times));
+	EXPECT_EQ(ns, after);
 }
 
 static int add_big(struct dut *d, unsigned int qi)
@@ -150,6 +183,13 @@ TEST_F_TIMEOUT(share, apart_and_home, 60)
 	ASSERT_EQ(0, worked(1, &busy, &times));
 	/* it has done about half */
 	EXPECT_LE(ns + 100 * 1000 * 1000, busy);
+
+	/* a start is at home, whatever was kicked before */
+	ASSERT_EQ(0, dut_stop(d));
+	ASSERT_EQ(0, dut_start(d));
+	ASSERT_EQ(0, dut_units(d, 0, 10));
+	ASSERT_EQ(0, dut_units(d, 1, 10));
+	ASSERT_EQ(0, load(d, 200));
 
 	for (unsigned int i = 0; i < 200; i++) {
 		ASSERT_EQ(0, dut_unit(d, 0));
