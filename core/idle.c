@@ -81,7 +81,6 @@ static bool driver_has_cpu(void)
 static enum hrtimer_restart vq_end_nap(struct hrtimer *timer)
 {
 	struct vhl_vq *vq = container_of(timer, struct vhl_vq, nap);
-
 	bool idle = !READ_ONCE(vq->moderation.apart) && is_idle_task(current);
 
 	WRITE_ONCE(vq->woke, idle ? VHL_WOKE_IDLE : VHL_WOKE_NAP);
@@ -183,15 +182,6 @@ static enum vq_poll vq_poll_for(struct vhl_vq *vq, enum vhl_run run, u64 *lasted
 	}
 }
 
-static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
-{
-	u64 lasted;
-	enum vq_poll found = vq_poll_for(vq, run, &lasted);
-
-	vhl_share_rested(vq, lasted);
-	return found;
-}
-
 /* Notifications so far. Calls are counted under another lock; one more or less does not matter */
 static u64 vq_notes(const struct vhl_vq *vq)
 {
@@ -199,23 +189,24 @@ static u64 vq_notes(const struct vhl_vq *vq)
 }
 
 /* For moderation, a poll that finds something is one of the ways to wait for it */
-static enum vq_poll vq_poll_counted(struct vhl_vq *vq, enum vhl_run run)
+static enum vq_poll vq_poll(struct vhl_vq *vq, enum vhl_run run)
 {
-	u64 began = ktime_get_ns();
-	enum vq_poll found = vq_poll(vq, run);
+	u64 lasted;
+	enum vq_poll found = vq_poll_for(vq, run, &lasted);
 
-	if (found == VQ_POLL_WORK)
-		vhl_moderation_polled(&vq->moderation, began, ktime_get_ns() - began, vq_notes(vq),
-				      nap_max_ns());
+	vhl_share_rested(vq, lasted);
+	if (found == VQ_POLL_WORK && vq->moderation.apart)
+		vhl_moderation_polled(&vq->moderation, ktime_get_ns() - lasted, lasted,
+				      vq_notes(vq), nap_max_ns());
 	return found;
 }
 
-static void vq_go_to(struct vhl_vq *vq, enum vhl_rest rest, enum vhl_woke woke)
+static void vq_go_to(struct vhl_vq *vq, enum vhl_rest rest, enum vhl_woke woke, u64 now)
 {
 	WRITE_ONCE(vq->woke, woke);
 	WRITE_ONCE(vq->rest, rest);
-	vq->slept_at = ktime_get_ns();
-	vhl_moderation_sleep(&vq->moderation, vq->slept_at, vq_notes(vq), nap_max_ns());
+	vq->slept_at = now;
+	vhl_moderation_sleep(&vq->moderation, now, vq_notes(vq), nap_max_ns());
 }
 
 /*
@@ -224,12 +215,13 @@ static void vq_go_to(struct vhl_vq *vq, enum vhl_rest rest, enum vhl_woke woke)
  */
 static bool vq_nap(struct vhl_vq *vq)
 {
-	u64 ns;
+	u64 ns, now;
 
 	if (!vhl_moderation_nap(&vq->moderation) || hrtimer_resolution > VHL_NAP_RESOLUTION_NS)
 		return false;
 	/* this rest may begin another epoch, and that one may be without naps */
-	vhl_moderation_sleep(&vq->moderation, ktime_get_ns(), vq_notes(vq), nap_max_ns());
+	now = ktime_get_ns();
+	vhl_moderation_sleep(&vq->moderation, now, vq_notes(vq), nap_max_ns());
 	ns = vhl_moderation_nap(&vq->moderation);
 	if (!ns || ns > nap_max_ns())
 		return false;
@@ -237,7 +229,7 @@ static bool vq_nap(struct vhl_vq *vq)
 	if (vhl_vq_backlog(vq) != VHL_BACKLOG_SMALL)
 		return false;
 	/* before the timer, which says otherwise when it ends the nap */
-	vq_go_to(vq, VHL_NAPPING, VHL_WOKE_EARLY);
+	vq_go_to(vq, VHL_NAPPING, VHL_WOKE_EARLY, now);
 	trace_vhl_nap(vq, ns);
 	hrtimer_start(&vq->nap, ns_to_ktime(ns), HRTIMER_MODE_REL_PINNED_HARD);
 	return true;
@@ -250,10 +242,10 @@ static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
 	case VHL_RUN_RING:
 		if (vhl_ring_ask_kick(vq->ring))
 			return false;
-		vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK);
+		vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK, ktime_get_ns());
 		return true;
 	case VHL_RUN_BACKEND:
-		vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK);
+		vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK, ktime_get_ns());
 		/* asleep, before the last look at the backend; pairs with poll_wake() */
 		smp_mb();
 		return !vq_has_work(vq, run);
@@ -318,7 +310,7 @@ bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken)
 		WRITE_ONCE(vq->moderation.apart, by_itself);
 		if (by_itself && vq_nap(vq))
 			return false;
-		switch (by_itself ? vq_poll_counted(vq, run) : vq_poll(vq, run)) {
+		switch (vq_poll(vq, run)) {
 		case VQ_POLL_WORK:
 			run = VHL_RUN_MORE;
 			break;
