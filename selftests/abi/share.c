@@ -3,11 +3,8 @@
  * How many threads work for a device: one, until it cannot do it all and there are processors for
  * more.
  */
-#include <dirent.h>
 #include <endian.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -42,90 +39,51 @@ FIXTURE_TEARDOWN(share)
 	dut_close(&self->d);
 }
 
-/* What a worker has done so far: ns on a CPU, and how often it came to one. 0 or -ENOENT */
-static int worked(unsigned int worker, uint64_t *ns, uint64_t *times)
-{
-	static const char * const dirs[] = { "/proc/self/task", "/proc" };
-	char want[32], path[300], name[32] = "";
-	int ret = -ENOENT;
-
-	snprintf(want, sizeof(want), "vhl-%d-%u\n", getpid(), worker);
-	for (unsigned int i = 0; ret && i < 2; i++) {
-		DIR *dir = opendir(dirs[i]);
-		struct dirent *e;
-
-		while (ret && dir && (e = readdir(dir))) {
-			FILE *f;
-
-			snprintf(path, sizeof(path), "%s/%s/comm", dirs[i], e->d_name);
-			f = fopen(path, "re");
-			if (!f)
-				continue;
-			if (!fgets(name, sizeof(name), f))
-				name[0] = 0;
-			fclose(f);
-			if (strcmp(name, want))
-				continue;
-			snprintf(path, sizeof(path), "%s/%s/schedstat", dirs[i], e->d_name);
-			f = fopen(path, "re");
-			if (f && fscanf(f, "%lu %*u %lu", ns, times) == 2)
-				ret = 0;
-			if (f)
-				fclose(f);
-		}
-		if (dir)
-			closedir(dir);
-	}
-	return ret;
-}
-
 /* A queue that has little to do needs no thread of its own, however many CPUs there are */
 TEST_F(share, together)
 {
 	struct dut *d = &self->d;
-	uint64_t ns, ns_after, before, after;
+	struct worker_use before, after;
 
-	ASSERT_EQ(0, worked(1, &ns, &before));
+	ASSERT_EQ(0, worker_use_of(1, &before));
 	for (unsigned int i = 0; i < 100; i++) {
 		ASSERT_EQ(0, dut_unit(d, 0));
 		ASSERT_EQ(0, dut_unit(d, 1));
 	}
-	ASSERT_EQ(0, worked(1, &ns_after, &after));
+	ASSERT_EQ(0, worker_use_of(1, &after));
 	/* it was made just now, and may not have fallen asleep yet */
-	EXPECT_GE(before + 5, after);
-	EXPECT_GT(ns + 1000 * 1000, ns_after);
+	EXPECT_GE(before.runs + 5, after.runs);
+	EXPECT_GT(before.ns + 1000 * 1000, after.ns);
 }
 
 /* But one that is to poll does, and has the thread for as long as it is */
 TEST_F(share, polling)
 {
 	struct dut *d = &self->d;
-	uint64_t ns, after, times;
+	struct worker_use before, after;
 
 	if (d->kind == DUT_VDPA)
 		SKIP(return, "not in this dialect");
 	if (get_nprocs() < 2)
 		SKIP(return, "one processor");
 	ASSERT_EQ(0, vring_num(d->g->fd, VHOST_SET_VRING_BUSYLOOP_TIMEOUT, 1, 50 * 1000));
-	for (unsigned int i = 0; i < 10; i++)
-		ASSERT_EQ(0, dut_unit(d, 1));
-	ASSERT_EQ(0, worked(1, &ns, &times));
+	ASSERT_EQ(0, dut_units(d, 1, 10));
+	ASSERT_EQ(0, worker_use_of(1, &before));
 	ASSERT_EQ(0, dut_unit(d, 1));
 	sleep_ms(100);
-	ASSERT_EQ(0, worked(1, &after, &times));
+	ASSERT_EQ(0, worker_use_of(1, &after));
 	/* others had the processor for some of that time, perhaps */
-	EXPECT_LT(ns + 10 * 1000 * 1000, after);
+	EXPECT_LT(before.ns + 10 * 1000 * 1000, after.ns);
 
 	ASSERT_EQ(0, vring_num(d->g->fd, VHOST_SET_VRING_BUSYLOOP_TIMEOUT, 1, 0));
 	for (unsigned int i = 0; i < 100; i++) {
 		ASSERT_EQ(0, dut_unit(d, 1));
 		sleep_ms(2);
 	}
-	ASSERT_EQ(0, worked(1, &ns, &times));
-	for (unsigned int i = 0; i < 100; i++)
-		ASSERT_EQ(0, dut_unit(d, 1));
-	ASSERT_EQ(0, worked(1, &after, &times));
-	EXPECT_EQ(ns, after);
+	ASSERT_EQ(0, worker_use_of(1, &before));
+	ASSERT_EQ(0, dut_units(d, 1, 100));
+	ASSERT_EQ(0, worker_use_of(1, &after));
+	EXPECT_EQ(before.ns, after.ns);
 }
 
 static int add_big(struct dut *d, unsigned int qi)
@@ -172,17 +130,17 @@ static int load(struct dut *d, unsigned int ms)
 TEST_F_TIMEOUT(share, apart_and_home, 60)
 {
 	struct dut *d = &self->d;
-	uint64_t ns, times, busy, quiet;
+	struct worker_use before, after;
 
 	if (d->kind == DUT_NET)
 		SKIP(return, "a driver of packets cannot keep a worker busy");
 	if (get_nprocs() < CPUS)
 		SKIP(return, "%d processors, this wants %d", get_nprocs(), CPUS);
-	ASSERT_EQ(0, worked(1, &ns, &times));
+	ASSERT_EQ(0, worker_use_of(1, &before));
 	ASSERT_EQ(0, load(d, 1000));
-	ASSERT_EQ(0, worked(1, &busy, &times));
+	ASSERT_EQ(0, worker_use_of(1, &after));
 	/* it has done about half */
-	EXPECT_LE(ns + 100 * 1000 * 1000, busy);
+	EXPECT_LE(before.ns + 100 * 1000 * 1000, after.ns);
 
 	/* a start is at home, whatever was kicked before */
 	ASSERT_EQ(0, dut_stop(d));
@@ -194,13 +152,12 @@ TEST_F_TIMEOUT(share, apart_and_home, 60)
 	for (unsigned int i = 0; i < 200; i++) {
 		ASSERT_EQ(0, dut_unit(d, 0));
 		ASSERT_EQ(0, dut_unit(d, 1));
-		usleep(2000);
+		sleep_ms(2);
 	}
-	ASSERT_EQ(0, worked(1, &ns, &times));
-	for (unsigned int i = 0; i < 100; i++)
-		ASSERT_EQ(0, dut_unit(d, 1));
-	ASSERT_EQ(0, worked(1, &ns, &quiet));
-	EXPECT_EQ(times, quiet);
+	ASSERT_EQ(0, worker_use_of(1, &before));
+	ASSERT_EQ(0, dut_units(d, 1, 100));
+	ASSERT_EQ(0, worker_use_of(1, &after));
+	EXPECT_EQ(before.runs, after.runs);
 }
 
 /* A disk whose requests take a while, which a client waits for */

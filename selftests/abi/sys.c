@@ -287,8 +287,11 @@ long nr_files_slack(void)
 	return 64 * sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-/* For every thread of ours, of all processes: workers are called vhl-PID-INDEX */
-static int for_workers(pid_t of, long *ticks, struct worker_use *use)
+/*
+ * For every thread of ours, of all processes or of @of, but if @index is not -1 only for the worker
+ * with that one: they are called vhl-PID-INDEX
+ */
+static int for_workers(pid_t of, int index, long *ticks, struct worker_use *use)
 {
 	DIR *procs = opendir("/proc");
 	struct dirent *p, *t;
@@ -305,6 +308,7 @@ static int for_workers(pid_t of, long *ticks, struct worker_use *use)
 		while (tasks && (t = readdir(tasks))) {
 			char stat[600], buf[512], *name, *end;
 			unsigned long user, sys;
+			int number;
 
 			if (t->d_name[0] == '.')
 				continue;
@@ -316,6 +320,9 @@ static int for_workers(pid_t of, long *ticks, struct worker_use *use)
 			if (!name || !end || strncmp(name, "(vhl-", 5))
 				continue;
 			if (of && atoi(name + 5) != of)
+				continue;
+			if (index >= 0 &&
+			    (sscanf(name, "(vhl-%*d-%d)", &number) != 1 || number != index))
 				continue;
 			/* one that is dying is gone for all that matters */
 			if (end[2] == 'Z' || end[2] == 'X')
@@ -345,7 +352,7 @@ static int for_workers(pid_t of, long *ticks, struct worker_use *use)
 
 int nr_workers(void)
 {
-	return for_workers(0, NULL, NULL);
+	return for_workers(0, -1, NULL, NULL);
 }
 
 bool wait_workers(int n, unsigned int ms)
@@ -364,13 +371,19 @@ long worker_ticks(pid_t pid)
 {
 	long ticks = 0;
 
-	return for_workers(pid, &ticks, NULL) ? ticks : -1;
+	return for_workers(pid, -1, &ticks, NULL) ? ticks : -1;
 }
 
 int worker_use(pid_t pid, struct worker_use *use)
 {
 	memset(use, 0, sizeof(*use));
-	return for_workers(pid, NULL, use) ? 0 : -ENOENT;
+	return for_workers(pid, -1, NULL, use) ? 0 : -ENOENT;
+}
+
+int worker_use_of(unsigned int index, struct worker_use *use)
+{
+	memset(use, 0, sizeof(*use));
+	return for_workers(getpid(), index, NULL, use) ? 0 : -ENOENT;
 }
 
 static long kb_of(const char *path, const char *key)

@@ -122,6 +122,9 @@ struct worker_use {
 /* worker_use() - the same for those of @pid, exactly.  0 or -errno */
 int worker_use(pid_t pid, struct worker_use *use);
 
+/* worker_use_of() - the same for one worker of this process: 0, 1, ... */
+int worker_use_of(unsigned int index, struct worker_use *use);
+
 /* locked_kb() - VmLck of this process */
 long locked_kb(void);
 
