@@ -23,6 +23,15 @@ static struct smp_load load(bool emulated, unsigned int depth, unsigned int i)
 	return emulated ? slow : real;
 }
 
+/* The same with one of serves[] */
+static struct smp_load load_served(bool emulated, unsigned int depth, unsigned int i, unsigned int j)
+{
+	struct smp_load l = load(emulated, depth, i);
+
+	l.serve = serves[j] * (emulated ? 20 : 1);
+	return l;
+}
+
 static void show(const char *what, const struct smp_load *l, const struct smp_rates *with,
 		 const struct smp_rates *without)
 {
@@ -46,12 +55,10 @@ TEST(moderation_smp_one_at_a_time)
 	for (emulated = 0; emulated < 2; emulated++)
 		for (i = 0; i < ARRAY_SIZE(makes); i++)
 			for (j = 0; j < ARRAY_SIZE(serves); j++) {
-				struct smp_load l = load(emulated, 1, i);
-				struct smp_rates with, without;
+				struct smp_load l = load_served(emulated, 1, i, j);
+				struct smp_rates with = smp_measure(&l, 1000000);
+				struct smp_rates without = smp_measure(&l, 0);
 
-				l.serve = serves[j] * (emulated ? 20 : 1);
-				with = smp_measure(&l, 1000000);
-				without = smp_measure(&l, 0);
 				naps = max(naps, with.naps);
 				CHECK(without.naps == 0);
 				CHECK(with.naps <= SMP_CHAINS / 4096 + 6);
@@ -100,12 +107,10 @@ TEST(moderation_smp_never_much_worse)
 		for (depth = 1; depth <= 256; depth *= 2)
 			for (i = 0; i < ARRAY_SIZE(makes); i++)
 				for (j = 0; j < ARRAY_SIZE(serves); j++) {
-					struct smp_load l = load(emulated, depth, i);
-					struct smp_rates with, without;
+					struct smp_load l = load_served(emulated, depth, i, j);
+					struct smp_rates with = smp_measure(&l, 1000000);
+					struct smp_rates without = smp_measure(&l, 0);
 
-					l.serve = serves[j] * (emulated ? 20 : 1);
-					with = smp_measure(&l, 1000000);
-					without = smp_measure(&l, 0);
 					all++;
 					if (with.ns <= without.ns)
 						continue;
