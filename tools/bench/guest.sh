@@ -173,21 +173,16 @@ packets() {
 # watched COMMAND CASE ROUND WHO…: runs it, a contender's part of a round, and keeps what it cost the guest. How many requests
 # it was for fio says itself
 watched() {
-	local case=$2 round=$3 who=$4 card=${CARD[$4]-} ops='' threads machine before after line i
-	local names=(exits interrupts cpu threads switches moves)
+	local case=$2 round=$3 who=$4 card=${CARD[$4]-} ops='' before after line i
+	local pids=("${GUEST_PID[@]}" ${SERVERS[@]+"${SERVERS[@]}"})
 
 	[[ -z $card ]] || ops=$(packets "$card")
-	# the walk through the threads is no part of what the machine spent
-	threads=$(thread_costs "${GUEST_PID[@]}" ${SERVERS[@]+"${SERVERS[@]}"})
-	machine=$(machine_costs)
-	read -r -a before <<<"$machine $threads"
+	read -r -a before <<<"$(costs before "${pids[@]}")"
 	"$@" || return
-	machine=$(machine_costs)
-	threads=$(thread_costs "${GUEST_PID[@]}" ${SERVERS[@]+"${SERVERS[@]}"})
-	read -r -a after <<<"$machine $threads"
+	read -r -a after <<<"$(costs after "${pids[@]}")"
 	line=$round
 	for i in "${!after[@]}"; do
-		line+=" ${names[i]}=$((after[i] - before[i]))"
+		line+=" ${COSTS[i]}=$((after[i] - before[i]))"
 	done
 	[[ -z $card ]] || line+=" reqs=$(($(packets "$card") - ops))"
 	printf '%s\n' "$line" >>"$BENCH_OUT/$case/$who.exits"
@@ -254,28 +249,25 @@ queues_of() {
 	echo "${queues:-1}"
 }
 
-# guests_answer: ends all of it if one does not, and shows its last words. That a turn failed is no fault of the contender then
+# guests_answer: ends all of it if one does not. That a turn failed is no fault of the contender then
 guests_answer() {
 	local name
 
 	for name in "${!GUEST_PID[@]}"; do
-		alive "$name" && guest "$name" 20 true >/dev/null && continue
-		tail -n 20 "$WORK/$name/console" | sed "s/^/    $name: /"
-		bail "the guest $name does not answer"
+		{ alive "$name" && guest "$name" 20 true >/dev/null; } || guest_is_lost "$name"
 	done
 }
 
 # measure LINE: all rounds of a case but for those that were complete when another machine died
 measure() {
-	local name contenders words what kind round last who turn i
+	local name contenders words what kind round who turn i
 
 	name=$(field 0 "$1")
 	read -r -a contenders <<<"$(field 3 "$1")"
 	read -r -a words <<<"$(field 5 "$1")"
 	what=$(argument net "${words[@]}") kind=$(argument disk "${words[@]}")
 	mkdir -p "$BENCH_OUT/$name"
-	last=$(cat "$BENCH_OUT/$name/complete" 2>/dev/null)
-	for ((round = last + 1; round <= BENCH_ROUNDS; round++)); do
+	for ((round = $(complete "$name") + 1; round <= BENCH_ROUNDS; round++)); do
 		for ((i = 0; i < ${#contenders[@]}; i++)); do
 			who=${contenders[round % 2 ? i : ${#contenders[@]} - 1 - i]}
 			if [[ -n $kind ]]; then
@@ -300,7 +292,7 @@ measure() {
 # ---- all of it ----
 
 host_ready 5
-mapfile -t lines < <(cases_of guest)
+mapfile -t lines < <(incomplete guest)
 k=0
 for queues in 1 4; do
 	mine=() kinds=()

@@ -12,6 +12,8 @@ SPAN=$((32 << 20))
 ECHO_PORT=7777
 TICKS=$(getconf CLK_TCK)
 PROCESSORS=$(nproc)
+# what costs() prints, in this order; on one processor the first three
+COSTS=(exits interrupts cpu threads switches moves)
 
 # host_ready DISKS: modules, so many null_blk, and what the report says of the machine
 host_ready() {
@@ -103,4 +105,36 @@ thread_costs() {
 		done
 	done 2>/dev/null
 	echo "$ns $switches $moves"
+}
+
+# costs before|after PID…: machine_costs and thread_costs, at the one end or the other of what is to be measured: the walk
+# through the threads is no part of what the machine spent
+costs() {
+	local when=$1 machine threads
+
+	shift
+	[[ $when == after ]] || threads=$(thread_costs "$@")
+	machine=$(machine_costs)
+	[[ $when == before ]] || threads=$(thread_costs "$@")
+	echo "$machine $threads"
+}
+
+# complete CASE: how many rounds all contenders have had, in this machine or one that died
+complete() {
+	cat "$BENCH_OUT/$1/complete" 2>/dev/null || echo 0
+}
+
+# incomplete TRACK: its cases that want more rounds
+incomplete() {
+	local line
+
+	cases_of "$1" | while IFS= read -r line; do
+		(($(complete "$(field 0 "$line")") >= BENCH_ROUNDS)) || printf '%s\n' "$line"
+	done
+}
+
+# guest_is_lost NAME: ends all of it, with the last words of that guest
+guest_is_lost() {
+	tail -n 20 "$WORK/$1/console" | sed "s/^/    $1: /"
+	bail "the guest $1 has died, or does not answer"
 }

@@ -137,7 +137,7 @@ load() {
 # disks and from all cards, so that neither counts more; costs are for 4 KiB of that; fair is what the slowest guest got for
 # each byte of the fastest, of disk or card, whichever is less
 result() {
-	awk -v seconds="$1" -v from="${2//$'\n'/ }" -v to="${3//$'\n'/ }" -v spent="$4" -v costs="$5" '
+	awk -v seconds="$1" -v kinds="${COSTS[*]}" -v from="${2//$'\n'/ }" -v to="${3//$'\n'/ }" -v spent="$4" -v costs="$5" '
 		function sum(first, last,	i, d) {
 			total = least = most = 0
 			for (i = first; i <= last; i++) {
@@ -158,7 +158,7 @@ result() {
 			rate = sqrt(disk * 4096 * net)
 			printf "{\"rate\":%.0f,\"disk\":%.1f,\"net\":%.0f,\"fairdisk\":%.4f,\"fairnet\":%.4f,\"fair\":%.4f", rate / seconds,
 				disk / seconds, net / seconds, fair_disk, fair_net, fair_disk < fair_net ? fair_disk : fair_net
-			split("exits interrupts cpu threads switches moves", names)
+			split(kinds, names)
 			split(spent, before)
 			m = split(costs, after)
 			for (i = 1; i <= m; i++)
@@ -167,20 +167,18 @@ result() {
 		}'
 }
 
-# guests_are_there: ends all of it if not, and shows the last words of the one that is gone
+# guests_are_there: ends all of it if one is not; they are stopped, and cannot answer
 guests_are_there() {
 	local name
 
 	for name in "${!NUMBER[@]}"; do
-		alive "$name" && continue
-		tail -n 20 "$WORK/$name/console" | sed "s/^/    $name: /"
-		bail "the guest $name has died"
+		alive "$name" || guest_is_lost "$name"
 	done
 }
 
 # turn CASE ROUND WHO GUEST…: one contender's part of a round
 turn() {
-	local case=$1 round=$2 who=$3 name before after reqs='' threads machine spent costs began ended pids=()
+	local case=$1 round=$2 who=$3 name before after reqs='' spent costs began ended pids=()
 
 	shift 3
 	for name; do
@@ -189,17 +187,13 @@ turn() {
 	[[ $who != vhost-lite ]] || reqs=$(our_reqs "$@")
 	load "$@" >"$WORK/load" || { guests_are_there && skip "$case" "$who" "$(tr '\n' ' ' <"$WORK/load")" && return 1; }
 	sleep "$SETTLE"
-	threads=$(thread_costs "${pids[@]}")
-	machine=$(machine_costs)
-	spent="$machine $threads"
+	spent=$(costs before "${pids[@]}")
 	began=${EPOCHREALTIME/./}
 	before=$(done_by "$@")
 	sleep "$SECONDS_EACH"
 	after=$(done_by "$@")
 	ended=${EPOCHREALTIME/./}
-	machine=$(machine_costs)
-	threads=$(thread_costs "${pids[@]}")
-	costs="$machine $threads"
+	costs=$(costs after "${pids[@]}")
 	guests_are_there
 	if [[ -n $reqs ]] && ! all_above 100 "$reqs" "$(our_reqs "$@")"; then
 		skip "$case" "$who" "our counters did not move: QEMU does without us"
@@ -212,11 +206,6 @@ turn() {
 	printf '{"round":%d,"result":%s}\n' "$round" "$(result "$(((ended - began) / 1000))e-3" "$before" "$after" "$spent" "$costs")" \
 		>>"$BENCH_OUT/$case/$who.jsonl"
 	echo "$FIO; iperf3 -R" >"$BENCH_OUT/$case/$who.command"
-}
-
-# complete CASE: how many rounds all contenders have had
-complete() {
-	cat "$BENCH_OUT/$1/complete" 2>/dev/null || echo 0
 }
 
 # measure LINE: all rounds of a case but for those that were complete when another machine died
@@ -242,14 +231,13 @@ measure() {
 	done
 }
 
-lines=() most=0
-while IFS= read -r line; do
-	(($(complete "$(field 0 "$line")") < BENCH_ROUNDS)) || continue
-	lines+=("$line")
+mapfile -t lines < <(incomplete guests)
+most=0
+for line in "${lines[@]}"; do
 	read -r -a words <<<"$(field 5 "$line")"
 	n=$(argument guests "${words[@]}")
 	((n <= most)) || most=$n
-done < <(cases_of guests)
+done
 host_ready $((2 * most + 1))
 progress 0 ${#lines[@]} "$most guests of each contender boot"
 guests_on "$most"

@@ -21,13 +21,6 @@
 #define MAX_SIZE	1472
 #define MAX_LOST	100
 
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* One round trip; -1 when there was no answer. Answers that came too late are passed over. */
 static int trip(int fd, uint32_t number, size_t size)
 {
@@ -52,9 +45,10 @@ int main(int argc, char **argv)
 {
 	struct timeval patience = { .tv_sec = 1 };
 	struct sockaddr_in to = { .sin_family = AF_INET };
-	size_t size = argc == 5 ? strtoul(argv[4], NULL, 10) : 0, n = 0, room = 0;
-	uint64_t *took = NULL, began, ends, now;
+	size_t size = argc == 5 ? strtoul(argv[4], NULL, 10) : 0;
 	uint32_t number = 0, lost = 0;
+	static struct hist took;
+	uint64_t began, ends, now;
 	int fd;
 
 	if (size < sizeof(number) || size > MAX_SIZE || !inet_aton(argv[1], &to.sin_addr))
@@ -83,21 +77,14 @@ int main(int argc, char **argv)
 				errx(1, "%u datagrams without an answer", lost);
 			continue;
 		}
-		if (n == room) {
-			room = room ? 2 * room : 4096;
-			took = reallocarray(took, room, sizeof(*took));
-			if (!took)
-				err(1, "memory");
-		}
-		took[n++] = now - start;
+		hist_add(&took, now - start);
 	}
-	if (!n)
+	if (!took.n)
 		errx(1, "no answer");
-	qsort(took, n, sizeof(*took), by_value);
 	printf("{\"rate\":%.1f,\"latency\":%llu,\"p99\":%llu,\"lost\":%u}\n",
-	       n * (double)SECOND / (now - began), (unsigned long long)took[n / 2],
-	       (unsigned long long)took[n - 1 - n / 100], lost);
-	free(took);
+	       took.n * (double)SECOND / (now - began),
+	       (unsigned long long)hist_percentile(&took, 50),
+	       (unsigned long long)hist_percentile(&took, 99), lost);
 	close(fd);
 	return 0;
 }
