@@ -15,6 +15,7 @@
 #include <linux/virtio_config.h>
 
 #include "compat/tested.h"
+#include "compat/thread.h"
 #include "internal.h"
 
 static atomic64_t last_id = ATOMIC64_INIT(0);
@@ -136,6 +137,7 @@ void vhl_dev_reset(struct vhl_dev *dev)
 	}
 	vhl_pool_stop(dev);
 	vhl_workers_stop(dev);
+	dev->fork_from_owner = vhl_thread_can_be_owners();
 	vhl_umem_clear(dev);
 	memset(dev->features, 0, sizeof(dev->features));
 	dev->backend_features = 0;
@@ -287,6 +289,7 @@ static int vhl_open(struct inode *inode, struct file *file)
 	dev->node = node;
 	dev->id = atomic64_inc_return(&last_id);
 	mutex_init(&dev->mutex);
+	dev->fork_from_owner = vhl_thread_can_be_owners();
 	spin_lock_init(&dev->config_lock);
 	vhl_mem_init(&dev->mem);
 	for (i = 0; i < node->num_vqs; i++) {

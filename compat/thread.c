@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/container_of.h>
 #include <linux/err.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
-#include "thread.h"
+#include "thread_kinds.h"
 
 #ifdef VHL_HAVE_VHOST_TASK
 
@@ -11,7 +12,8 @@
 #include <linux/sched/vhost_task.h>
 #include <linux/task_work.h>
 
-struct vhl_thread {
+struct vhl_task {
+	struct vhl_thread base;
 	bool (*fn)(void *data);
 	void (*killed)(void *data);
 	void *data;
@@ -26,7 +28,7 @@ struct vhl_thread {
  */
 static bool thread_run(void *data)
 {
-	struct vhl_thread *thread = data;
+	struct vhl_task *thread = data;
 
 	if (unlikely(task_work_pending(current)))
 		set_tsk_thread_flag(current, TIF_NOTIFY_SIGNAL);
@@ -36,17 +38,17 @@ static bool thread_run(void *data)
 /* The process is being killed, and the task exits after this. */
 static void thread_killed(void *data)
 {
-	struct vhl_thread *thread = data;
+	struct vhl_task *thread = data;
 
 	WRITE_ONCE(thread->is_dead, true);
 	thread->killed(thread->data);
 }
 
 /* The task is a clone of current, hence in all respects like it */
-struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void (*killed)(void *data), void *data,
-				     const char *name)
+static struct vhl_thread *task_create(bool (*fn)(void *data), void (*killed)(void *data),
+				      void *data, const char *name)
 {
-	struct vhl_thread *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
+	struct vhl_task *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
 	struct vhost_task *task;
 
 	if (!thread)
@@ -62,11 +64,13 @@ struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void (*killed)(void
 	}
 	thread->task = task;
 	vhost_task_start(task);
-	return thread;
+	return &thread->base;
 }
 
-void vhl_thread_wake(struct vhl_thread *thread)
+static void task_wake(struct vhl_thread *base)
 {
+	struct vhl_task *thread = container_of(base, struct vhl_task, base);
+
 	/*
 	 * Kernels without a reference to the task in struct vhost_task free it when it has
 	 * exited, but not before a grace period.
@@ -77,162 +81,63 @@ void vhl_thread_wake(struct vhl_thread *thread)
 	rcu_read_unlock();
 }
 
-void vhl_thread_stop(struct vhl_thread *thread)
+static void task_stop(struct vhl_thread *base)
 {
+	struct vhl_task *thread = container_of(base, struct vhl_task, base);
+
 	vhost_task_stop(thread->task);
 	kfree(thread);
 }
 
+bool vhl_thread_can_be_owners(void)
+{
+	return true;
+}
+
 #else
 
-#include <linux/cgroup.h>
-#include <linux/completion.h>
-#include <linux/cred.h>
-#include <linux/kthread.h>
-#include <linux/memcontrol.h>
-#include <linux/mempolicy.h>
-#include <linux/sched/mm.h>
-#include <linux/sched/task.h>
-#include <uapi/linux/sched/types.h>
-
-struct vhl_thread {
-	bool (*fn)(void *data);
-	void *data;
-	struct task_struct *maker;	/* waits until @joined */
-	struct mm_struct *mm;		/* mm_users: the memory lives as long as the thread */
-	const struct cred *cred;	/* the maker's, as a clone would have */
-	struct task_struct *task;
-	struct completion joined;
-	int ret;
-};
-
-/*
- * Policies are given away by reference: the copy of a clone cannot be made from here. What changes
- * in one later are the nodes that its cpuset allows, which are the same for both.
- */
-static void thread_join_mempolicy(struct task_struct *maker)
+static struct vhl_thread *task_create(bool (*fn)(void *data), void (*killed)(void *data),
+				      void *data, const char *name)
 {
-#ifdef CONFIG_NUMA
-	struct mempolicy *policy;
+	return ERR_PTR(-EOPNOTSUPP);
+}
 
-	task_lock(maker);
-	policy = maker->mempolicy;
-	mpol_get(policy);
-	task_unlock(maker);
-	/* a new thread has none yet; it is put when the thread exits */
-	task_lock(current);
-	current->mempolicy = policy;
-	task_unlock(current);
+static void task_wake(struct vhl_thread *base)
+{
+}
+
+static void task_stop(struct vhl_thread *base)
+{
+}
+
+bool vhl_thread_can_be_owners(void)
+{
+	return false;
+}
+
 #endif
-}
-
-/* Become like the maker, where a kernel thread is not by itself */
-static int thread_join(struct task_struct *maker)
-{
-	struct sched_attr attr = {
-		.size		= sizeof(attr),
-		.sched_policy	= maker->policy,
-		.sched_nice	= task_nice(maker),
-		.sched_priority	= maker->rt_priority,
-	};
-	int ret;
-
-	/* only a task itself can be sure not to be moved meanwhile */
-	ret = cgroup_attach_task_all(maker, current);
-	if (ret)
-		return ret;
-	/* then: the cpuset has set its own */
-	ret = set_cpus_allowed_ptr(current, maker->cpus_ptr);
-	if (ret)
-		return ret;
-	/* a deadline is for one task alone: no clone has it either */
-	if (maker->policy != SCHED_DEADLINE) {
-		ret = sched_setattr_nocheck(current, &attr);
-		if (ret)
-			return ret;
-	}
-	thread_join_mempolicy(maker);
-	return 0;
-}
-
-static int thread_main(void *data)
-{
-	struct vhl_thread *thread = data;
-	struct mem_cgroup *memcg, *old_memcg;
-	const struct cred *old_cred;
-
-	thread->ret = thread_join(thread->maker);
-	complete(&thread->joined);
-	old_cred = override_creds(thread->cred);
-	/* what it allocates on behalf of the owner is charged as by a thread of the owner */
-	memcg = get_mem_cgroup_from_mm(thread->mm);
-	old_memcg = set_active_memcg(memcg);
-	kthread_use_mm(thread->mm);
-	for (;;) {
-		set_current_state(TASK_INTERRUPTIBLE);
-		if (kthread_should_stop())
-			break;
-		/* one that could not become like its maker only waits for its end */
-		if (thread->ret || !thread->fn(thread->data))
-			schedule();
-	}
-	__set_current_state(TASK_RUNNING);
-	kthread_unuse_mm(thread->mm);
-	set_active_memcg(old_memcg);
-	mem_cgroup_put(memcg);
-	revert_creds(old_cred);
-	return 0;
-}
 
 struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void (*killed)(void *data), void *data,
 				     const char *name)
 {
-	struct vhl_thread *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
-	int ret;
-
-	if (!thread)
-		return ERR_PTR(-ENOMEM);
-	thread->fn = fn;
-	thread->data = data;
-	thread->maker = current;
-	init_completion(&thread->joined);
-	/* it may be current that uses it last, which exits no sooner than this returns */
-	thread->mm = current->mm;
-	mmget(thread->mm);
-	thread->cred = get_current_cred();
-	thread->task = kthread_create(thread_main, thread, "%s", name);
-	if (IS_ERR(thread->task)) {
-		ret = PTR_ERR(thread->task);
-		goto put_mm;
-	}
-	wake_up_process(thread->task);
-	wait_for_completion(&thread->joined);
-	if (thread->ret) {
-		ret = thread->ret;
-		goto stop_task;
-	}
-	return thread;
-
-stop_task:
-	kthread_stop(thread->task);
-put_mm:
-	put_cred(thread->cred);
-	mmput(thread->mm);
-	kfree(thread);
-	return ERR_PTR(ret);
+	/* one of the kernel makes others of its kind */
+	if (!vhl_thread_can_be_owners() || current->flags & PF_KTHREAD)
+		return vhl_kthread_create(fn, data, name);
+	return task_create(fn, killed, data, name);
 }
 
 void vhl_thread_wake(struct vhl_thread *thread)
 {
-	wake_up_process(thread->task);
+	if (thread->is_kthread)
+		vhl_kthread_wake(thread);
+	else
+		task_wake(thread);
 }
 
 void vhl_thread_stop(struct vhl_thread *thread)
 {
-	kthread_stop(thread->task);
-	put_cred(thread->cred);
-	mmput(thread->mm);
-	kfree(thread);
+	if (thread->is_kthread)
+		vhl_kthread_stop(thread);
+	else
+		task_stop(thread);
 }
-
-#endif

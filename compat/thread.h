@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A thread that works on behalf of a process, with its memory: a vhost_task (a thread of the
- * process itself) where the kernel has them, else a kernel thread. It is like the one that made it,
- * which may be such a thread, too: affinity, scheduling policy, nice, memory policy, cgroups,
+ * process itself) where the kernel has them, or a kernel thread. It is like the one that made it,
+ * which may be such a thread, too, and makes its own kind then: affinity, scheduling policy, nice, memory policy, cgroups,
  * credentials.
  */
 #ifndef VHL_THREAD_H
@@ -26,6 +26,12 @@ struct vhl_thread;
  */
 struct vhl_thread *vhl_thread_create(bool (*fn)(void *data), void (*killed)(void *data), void *data,
 				     const char *name);
+
+/* The same with a thread of the kernel, whatever the caller is: there is no SIGKILL to tell of */
+struct vhl_thread *vhl_kthread_create(bool (*fn)(void *data), void *data, const char *name);
+
+/* Can threads be of the process? Any context */
+bool vhl_thread_can_be_owners(void);
 
 /* Any context */
 void vhl_thread_wake(struct vhl_thread *thread);

@@ -124,6 +124,7 @@ bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken);
 
 /* share.c APIs: holding vq->mutex, the last two by the worker; it had nothing to do for @ns */
 void vhl_share_start(struct vhl_vq *vq);
+void vhl_share_attach(struct vhl_vq *vq, struct vhl_worker *worker);
 void vhl_share_rested(struct vhl_vq *vq, u64 ns);
 bool vhl_share_turn(struct vhl_vq *vq);
 
@@ -189,6 +190,9 @@ struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);
 /* worker.c APIs: holding dev->mutex */
 int vhl_workers_start(struct vhl_dev *dev);	/* by the thread that sets the owner */
 int vhl_workers_get(struct vhl_vq *vq);
+struct vhl_worker *vhl_worker_get(struct vhl_dev *dev, u32 index);
+int vhl_worker_new(struct vhl_dev *dev);	/* returns its index */
+int vhl_worker_free(struct vhl_dev *dev, u32 index);
 struct vhl_thread *vhl_worker_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
 				    void (*killed)(void *data), void *data, const char *name);
 void vhl_workers_stop(struct vhl_dev *dev);

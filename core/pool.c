@@ -136,7 +136,7 @@ static struct vhl_pooled *pool_new_thread(struct vhl_pool *pool, char *name)
 	t->pool = pool;
 	INIT_LIST_HEAD(&t->idle);
 	INIT_LIST_HEAD(&t->node);
-	snprintf(name, TASK_COMM_LEN, "vhl-%d-l%u", pid_nr(pool->dev->owner), pool->named);
+	snprintf(name, TASK_COMM_LEN, "vhost-%d-l%u", pid_nr(pool->dev->owner), pool->named);
 	return t;
 }
 

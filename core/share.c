@@ -13,8 +13,10 @@
  *	at home -> (is to poll for as long as the client said) -> apart, and stays
  *	apart -> (asleep, or polls, most of the time) -> at home
  *	apart -> (waits for a CPU) -> at home, and stays there for a while
+ *	either -> (the client has named a worker) -> there, and stays
  *
- * A queue changes its worker in a turn, and the kick after that is for the new one. A worker that
+ * A queue changes its worker in a turn, or when the client says so, and the kick after that is for
+ * the new one. A worker that
  * comes to it because of a kick from before passes that on.
  */
 #include <linux/cpumask.h>
@@ -107,6 +109,16 @@ void vhl_share_start(struct vhl_vq *vq)
 
 	share_go_home(vq, 0);
 	vq->share.refused_ms = SHARE_REFUSED_MS;
+}
+
+/* The client has said which one it is to be */
+void vhl_share_attach(struct vhl_vq *vq, struct vhl_worker *worker)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	vq->home = worker;
+	vq->own = worker;
+	share_go_to(vq, worker);
 }
 
 /* It slept, or polled, for so long */

@@ -7,6 +7,7 @@
 #include <linux/vhost.h>
 
 #include "internal.h"
+#include "../compat/thread.h"
 #include "../compat/vhost_uapi.h"
 
 /* Words of feature bits that a client may have room for */
@@ -59,6 +60,85 @@ static int vhost_features_array(struct vhl_dev *dev, unsigned int cmd, u64 __use
 	return vhost_set_features(dev, array + 1, count);
 }
 
+static int vhost_get_fork(struct vhl_dev *dev, u8 __user *argp)
+{
+	return put_user((u8)(dev->fork_from_owner ? VHOST_FORK_OWNER_TASK : VHOST_FORK_OWNER_KTHREAD),
+			argp);
+}
+
+static int vhost_set_fork(struct vhl_dev *dev, const u8 __user *argp)
+{
+	u8 fork;
+
+	if (get_user(fork, argp))
+		return -EFAULT;
+	if (fork != VHOST_FORK_OWNER_TASK && fork != VHOST_FORK_OWNER_KTHREAD)
+		return -EINVAL;
+	if (fork == VHOST_FORK_OWNER_TASK && !vhl_thread_can_be_owners())
+		return -EOPNOTSUPP;
+	if (dev->mm)
+		return -EBUSY;
+	dev->fork_from_owner = fork == VHOST_FORK_OWNER_TASK;
+	return 0;
+}
+
+static int vhost_new_worker(struct vhl_dev *dev, struct vhost_worker_state __user *argp)
+{
+	int index = vhl_worker_new(dev);
+
+	if (index < 0)
+		return index;
+	if (!put_user(index, &argp->worker_id))
+		return 0;
+	/* nobody knows of it */
+	vhl_worker_free(dev, index);
+	return -EFAULT;
+}
+
+static int vhost_free_worker(struct vhl_dev *dev, const struct vhost_worker_state __user *argp)
+{
+	u32 index;
+
+	if (get_user(index, &argp->worker_id))
+		return -EFAULT;
+	return vhl_worker_free(dev, index);
+}
+
+static int vhost_attach_worker(struct vhl_vq *vq, u32 index)
+{
+	struct vhl_worker *worker = vhl_worker_get(vq->dev, index);
+
+	if (!worker)
+		return -ENODEV;
+	vhl_vq_lock(vq);
+	vhl_share_attach(vq, worker);
+	vhl_vq_unlock(vq);
+	/* the one that had it may not come to it any more */
+	if (vhl_vq_started(vq))
+		vhl_vq_kick(vq);
+	return 0;
+}
+
+static int vhost_vring_worker(struct vhl_dev *dev, unsigned int cmd,
+			      struct vhost_vring_worker __user *argp)
+{
+	struct vhost_vring_worker state;
+	struct vhl_worker *worker;
+	struct vhl_vq *vq;
+
+	if (copy_from_user(&state, argp, sizeof(state)))
+		return -EFAULT;
+	vq = vhl_vq_get(dev, state.index);
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+	if (cmd == VHOST_ATTACH_VRING_WORKER)
+		return vhost_attach_worker(vq, state.worker_id);
+	worker = READ_ONCE(vq->worker);
+	/* before its first start, the one that it is going to be with */
+	state.worker_id = worker ? vhl_worker_index(worker) : 0;
+	return copy_to_user(argp, &state, sizeof(state)) ? -EFAULT : 0;
+}
+
 static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	u64 features = 0;
@@ -77,6 +157,10 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 		if (copy_from_user(&features, argp, sizeof(features)))
 			return -EFAULT;
 		return vhl_set_backend_features(dev, features, 0);
+	case VHOST_GET_FORK_FROM_OWNER:
+		return vhost_get_fork(dev, argp);
+	case VHOST_SET_FORK_FROM_OWNER:
+		return vhost_set_fork(dev, argp);
 	case VHOST_SET_OWNER:
 		return vhl_set_owner(dev);
 	}
@@ -89,6 +173,13 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 		return 0;
 	case VHOST_SET_MEM_TABLE:
 		return vhl_umem_set_table(dev, argp);
+	case VHOST_NEW_WORKER:
+		return vhost_new_worker(dev, argp);
+	case VHOST_FREE_WORKER:
+		return vhost_free_worker(dev, argp);
+	case VHOST_ATTACH_VRING_WORKER:
+	case VHOST_GET_VRING_WORKER:
+		return vhost_vring_worker(dev, cmd, argp);
 	case VHOST_SET_VRING_ENDIAN:
 	case VHOST_GET_VRING_ENDIAN:
 	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:

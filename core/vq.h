@@ -36,6 +36,9 @@ struct vhl_worker;
 /* Queues of one device: a disk's 16 (uapi), a network device's pair */
 #define VHL_MAX_VQS	16
 
+/* And workers: one for each queue, and as many that a client makes */
+#define VHL_MAX_WORKERS	(2 * VHL_MAX_VQS)
+
 /* Feature bits are in so many words; the vhost-vDPA dialect knows the first one alone */
 #define VHL_FEATURE_WORDS	2
 
@@ -159,8 +162,8 @@ struct vhl_vq {
 	enum vhl_woke woke;		/* the timer's while it runs */
 
 	/* Who gives it its turns: share.c.  Mutex, worker is read without it */
-	struct vhl_worker *home;	/* constant while there is an owner, as is own, */
-	struct vhl_worker *own;		/* from the first start on */
+	struct vhl_worker *home;	/* from the first start on, or the client's choice: then it */
+	struct vhl_worker *own;		/* is both */
 	struct vhl_worker *worker;	/* one of these */
 	struct vhl_share share;
 
@@ -191,6 +194,7 @@ struct vhl_dev {
 	/* dev->mutex */
 	struct mm_struct *mm;		/* of the owner, pinned by mm_count; NULL without owner */
 	struct pid *owner;		/* for fdinfo and names of threads */
+	bool fork_from_owner;		/* threads are the owner's, else the kernel's */
 	u64 features[VHL_FEATURE_WORDS];	/* acknowledged */
 	u64 backend_features;
 	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
@@ -204,7 +208,8 @@ struct vhl_dev {
 	bool config_changed;		/* since the device was opened */
 	bool needs_reset;		/* a queue broke */
 
-	struct vhl_worker *workers[VHL_MAX_VQS];	/* the first one from SET_OWNER on */
+	/* the first one from SET_OWNER on, others of queues, then those that the client made */
+	struct vhl_worker *workers[VHL_MAX_WORKERS];
 	struct vhl_pool *pool;		/* since a queue first started */
 	struct vhl_vq *vqs[VHL_MAX_VQS];
 };

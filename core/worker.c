@@ -13,6 +13,7 @@
  */
 #include <linux/completion.h>
 #include <linux/jiffies.h>
+#include <linux/nospec.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
@@ -151,10 +152,13 @@ void vhl_vq_kick(struct vhl_vq *vq)
 	 */
 	if (test_and_set_bit(VHL_VQ_QUEUED, &vq->flags))
 		return;
+	/* until vhl_worker_free() may free it */
+	rcu_read_lock();
 	worker = READ_ONCE(vq->worker);
 	/* a list that was not empty belongs to a worker that is already awake */
 	if (llist_add(&vq->work, &worker->queue))
 		vhl_thread_wake(worker->thread);
+	rcu_read_unlock();
 }
 EXPORT_SYMBOL_GPL(vhl_vq_kick);
 
@@ -272,9 +276,11 @@ static struct vhl_worker *worker_alloc(unsigned int index)
 	return worker;
 }
 
-static void worker_name(const struct vhl_dev *dev, unsigned int index, char *name)
+static void worker_put(struct vhl_worker *worker)
 {
-	snprintf(name, TASK_COMM_LEN, "vhl-%d-%u", pid_nr(dev->owner), index);
+	if (worker->task)
+		put_task_struct(worker->task);
+	kfree(worker);
 }
 
 int vhl_workers_start(struct vhl_dev *dev)
@@ -287,8 +293,12 @@ int vhl_workers_start(struct vhl_dev *dev)
 
 	if (!worker)
 		return -ENOMEM;
-	worker_name(dev, 0, name);
-	worker->thread = vhl_thread_create(worker_run, worker_killed, worker, name);
+	/* the kernel's vhost calls its threads so, and tools find them by that */
+	snprintf(name, sizeof(name), "vhost-%d", pid_nr(dev->owner));
+	if (dev->fork_from_owner)
+		worker->thread = vhl_thread_create(worker_run, worker_killed, worker, name);
+	else
+		worker->thread = vhl_kthread_create(worker_run, worker, name);
 	if (IS_ERR(worker->thread)) {
 		ret = PTR_ERR(worker->thread);
 		kfree(worker);
@@ -296,6 +306,26 @@ int vhl_workers_start(struct vhl_dev *dev)
 	}
 	dev->workers[0] = worker;
 	return 0;
+}
+
+/* One that the first worker makes. Return: it, or an ERR_PTR */
+static struct vhl_worker *worker_add(struct vhl_dev *dev, unsigned int index)
+{
+	struct vhl_worker *worker = worker_alloc(index);
+	char name[TASK_COMM_LEN];
+	struct vhl_thread *thread;
+
+	if (!worker)
+		return ERR_PTR(-ENOMEM);
+	snprintf(name, sizeof(name), "vhost-%d-%u", pid_nr(dev->owner), index);
+	thread = vhl_worker_spawn(dev, worker_run, worker_killed, worker, name);
+	if (IS_ERR(thread)) {
+		kfree(worker);
+		return ERR_CAST(thread);
+	}
+	worker->thread = thread;
+	dev->workers[index] = worker;
+	return worker;
 }
 
 /*
@@ -308,8 +338,6 @@ int vhl_workers_get(struct vhl_vq *vq)
 	const unsigned int *max = dev->node->max_workers;
 	unsigned int index = vq->index;
 	struct vhl_worker *worker;
-	char name[TASK_COMM_LEN];
-	int ret;
 
 	lockdep_assert_held(&dev->mutex);
 
@@ -318,23 +346,66 @@ int vhl_workers_get(struct vhl_vq *vq)
 	if (max && READ_ONCE(*max))
 		index %= READ_ONCE(*max);
 
-	worker = dev->workers[index];
-	if (!worker) {
-		worker = worker_alloc(index);
-		if (!worker)
-			return -ENOMEM;
-		worker_name(dev, index, name);
-		worker->thread = vhl_worker_spawn(dev, worker_run, worker_killed, worker, name);
-		if (IS_ERR(worker->thread)) {
-			ret = PTR_ERR(worker->thread);
-			kfree(worker);
-			return ret;
-		}
-		dev->workers[index] = worker;
-	}
+	worker = dev->workers[index] ?: worker_add(dev, index);
+	if (IS_ERR(worker))
+		return PTR_ERR(worker);
 	vq->home = dev->workers[0];
 	vq->own = worker;
 	WRITE_ONCE(vq->worker, vq->home);
+	return 0;
+}
+
+struct vhl_worker *vhl_worker_get(struct vhl_dev *dev, u32 index)
+{
+	lockdep_assert_held(&dev->mutex);
+
+	if (index >= VHL_MAX_WORKERS)
+		return NULL;
+	return dev->workers[array_index_nospec(index, VHL_MAX_WORKERS)];
+}
+
+/* Behind those that queues have of their own: no queue's index is as high */
+int vhl_worker_new(struct vhl_dev *dev)
+{
+	struct vhl_worker *worker;
+	unsigned int i;
+
+	lockdep_assert_held(&dev->mutex);
+
+	for (i = VHL_MAX_VQS; i < VHL_MAX_WORKERS; i++) {
+		if (dev->workers[i])
+			continue;
+		worker = worker_add(dev, i);
+		return IS_ERR(worker) ? PTR_ERR(worker) : i;
+	}
+	return -ENOSPC;
+}
+
+int vhl_worker_free(struct vhl_dev *dev, u32 index)
+{
+	struct vhl_worker *worker = vhl_worker_get(dev, index);
+	struct vhl_vq *vq, *next;
+	unsigned int i;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (!worker)
+		return -ENODEV;
+	if (worker->index < VHL_MAX_VQS)
+		return -EBUSY;
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (dev->vqs[i]->own == worker)
+			return -EBUSY;
+	dev->workers[worker->index] = NULL;
+	/* whoever kicks a queue may have seen this worker with it */
+	synchronize_rcu();
+	vhl_thread_stop(worker->thread);
+	/* a kick from then that it did not come to is for the worker that the queue has now */
+	llist_for_each_entry_safe(vq, next, llist_del_all(&worker->queue), work) {
+		clear_bit(VHL_VQ_QUEUED, &vq->flags);
+		vhl_vq_kick(vq);
+	}
+	worker_put(worker);
 	return 0;
 }
 
@@ -351,9 +422,7 @@ void vhl_workers_stop(struct vhl_dev *dev)
 		if (!worker)
 			continue;
 		vhl_thread_stop(worker->thread);
-		if (worker->task)
-			put_task_struct(worker->task);
-		kfree(worker);
+		worker_put(worker);
 		dev->workers[i] = NULL;
 	}
 	for (i = 0; i < dev->node->num_vqs; i++) {

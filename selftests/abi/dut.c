@@ -135,6 +135,8 @@ int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 	ret = guest_open(&d->g, dut_node(kind), kind == DUT_NET ? GUEST_NET : GUEST_BLK);
 	if (!ret)
 		ret = attach(d);
+	if (!ret && d->opts.kthreads)
+		ret = GUEST_IOCTL(d->g, VHOST_SET_FORK_FROM_OWNER, &(uint8_t){ VHOST_FORK_OWNER_KTHREAD });
 	if (!ret)
 		ret = guest_own(d->g);
 	if (!ret)

@@ -49,6 +49,7 @@ unsigned long dut_backend(enum dut_kind kind);
  * @regions: pieces of memory, 0 is 4
  * @memory: bytes of memory, 0 is 8 MiB
  * @block_size: of VHL_BLK_SET_OPTS
+ * @kthreads: threads of the kernel, not of this process
  * @stopped: do not start
  */
 struct dut_opts {
@@ -60,6 +61,7 @@ struct dut_opts {
 	unsigned int regions;
 	uint64_t memory;
 	unsigned int block_size;
+	bool kthreads;
 	bool stopped;
 };
 

@@ -88,7 +88,7 @@ int faults_of_workers(unsigned int percent)
 		f = t->d_name[0] == '.' ? NULL : fopen(path, "re");
 		if (!f)
 			continue;
-		if (fgets(text, sizeof(text), f) && !strncmp(text, "vhl-", 4)) {
+		if (fgets(text, sizeof(text), f) && !strncmp(text, "vhost-", 6)) {
 			snprintf(path, sizeof(path), "/proc/self/task/%s/make-it-fail", t->d_name);
 			found += !put_file(path, percent ? "1" : "0");
 		}

@@ -288,8 +288,21 @@ long nr_files_slack(void)
 }
 
 /*
+ * Which worker a thread with this name, in brackets, is: vhost-PID is the first one, others are
+ * vhost-PID-INDEX. -1: none, but it may be of the pool
+ */
+static int worker_index(const char *name)
+{
+	int index = -1, end = -1;
+
+	if (sscanf(name, "(vhost-%*d%n", &end) == 0 && end > 0 && name[end] == ')')
+		return 0;
+	return sscanf(name, "(vhost-%*d-%d)", &index) == 1 ? index : -1;
+}
+
+/*
  * For every thread of ours, of all processes or of @of, but if @index is not -1 only for the worker
- * with that one: they are called vhl-PID-INDEX
+ * with that one
  */
 static int for_workers(pid_t of, int index, long *ticks, struct worker_use *use)
 {
@@ -308,7 +321,6 @@ static int for_workers(pid_t of, int index, long *ticks, struct worker_use *use)
 		while (tasks && (t = readdir(tasks))) {
 			char stat[600], buf[512], *name, *end;
 			unsigned long user, sys;
-			int number;
 
 			if (t->d_name[0] == '.')
 				continue;
@@ -317,12 +329,11 @@ static int for_workers(pid_t of, int index, long *ticks, struct worker_use *use)
 				continue;
 			name = strchr(buf, '(');
 			end = strrchr(buf, ')');
-			if (!name || !end || strncmp(name, "(vhl-", 5))
+			if (!name || !end || strncmp(name, "(vhost-", 7))
 				continue;
-			if (of && atoi(name + 5) != of)
+			if (of && atoi(name + 7) != of)
 				continue;
-			if (index >= 0 &&
-			    (sscanf(name, "(vhl-%*d-%d)", &number) != 1 || number != index))
+			if (index >= 0 && worker_index(name) != index)
 				continue;
 			/* one that is dying is gone for all that matters */
 			if (end[2] == 'Z' || end[2] == 'X')
@@ -353,6 +364,22 @@ static int for_workers(pid_t of, int index, long *ticks, struct worker_use *use)
 int nr_workers(void)
 {
 	return for_workers(0, -1, NULL, NULL);
+}
+
+int nr_own_workers(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *t;
+	char path[300], name[32];
+	int n = 0;
+
+	while (tasks && (t = readdir(tasks))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", t->d_name);
+		n += read_file(path, name, sizeof(name)) > 0 && !strncmp(name, "vhost-", 6);
+	}
+	if (tasks)
+		closedir(tasks);
+	return n;
 }
 
 bool wait_workers(int n, unsigned int ms)

@@ -108,6 +108,9 @@ long nr_files_slack(void);
 /* nr_workers() - threads of ours in the whole system */
 int nr_workers(void);
 
+/* nr_own_workers() - those that are threads of this process */
+int nr_own_workers(void);
+
 /* wait_no_workers() - wait until at most @n are left */
 bool wait_workers(int n, unsigned int ms);
 

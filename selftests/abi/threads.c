@@ -94,7 +94,7 @@ static unsigned int our_threads(pid_t *tid)
 	char prefix[32], path[300], name[32];
 	unsigned int n = 0;
 
-	snprintf(prefix, sizeof(prefix), "vhl-%d-", getpid());
+	snprintf(prefix, sizeof(prefix), "vhost-%d", getpid());
 	for (unsigned int i = 0; i < 2; i++) {
 		DIR *dir = opendir(dirs[i]);
 		struct dirent *e;
@@ -175,14 +175,18 @@ FIXTURE(threads) {
 	struct traits want;
 	int disk, err;
 	enum dut_kind kind;
+	bool kthreads;
 	bool able, stored;
 };
 
 FIXTURE_VARIANT(threads) {
 	enum dut_kind kind;
+	bool kthreads;
 };
 
 DUT_EACH(threads)
+FIXTURE_VARIANT_ADD(threads, net_kthreads) { .kind = DUT_NET, .kthreads = true };
+FIXTURE_VARIANT_ADD(threads, blk_kthreads) { .kind = DUT_BLK, .kthreads = true };
 
 typedef FIXTURE_DATA(threads) threads_t;
 
@@ -216,6 +220,7 @@ static int make_groups(void)
 FIXTURE_SETUP(threads)
 {
 	self->kind = variant->kind;
+	self->kthreads = variant->kthreads;
 	self->disk = -1;
 	self->owner = (struct role){ .cgroup = "owner", .cpu = -1 };
 	self->starter = (struct role){ .cgroup = "starter", .cpu = -1 };
@@ -247,8 +252,8 @@ FIXTURE_TEARDOWN(threads)
 
 static void *own(void *arg)
 {
-	struct dut_opts opts = { .stopped = true };
 	threads_t *t = arg;
+	struct dut_opts opts = { .stopped = true, .kthreads = t->kthreads };
 
 	opts.disk = t->disk >= 0 ? t->disk : 0;
 	t->err = play(&t->owner) ?: traits_of(gettid(), &t->want) ?:

@@ -29,10 +29,10 @@ on() {
 # Reports, each as the kernel has it
 begins='[   10.000000] fault injection begins'
 ends='[   20.000000] fault injection ends'
-trace=('[   11.000002] CPU: 1 UID: 0 PID: 300 Comm: vhl-299-l0 Tainted: G           OE' '[   11.000003] Hardware name: QEMU'
+trace=('[   11.000002] CPU: 1 UID: 0 PID: 300 Comm: vhost-299-l0 Tainted: G           OE' '[   11.000003] Hardware name: QEMU'
 	'[   11.000004] Call Trace:' '[   11.000005]  <TASK>' '[   11.000006]  alloc_vmap_area+0x8d2/0xb50'
 	'[   11.000007]  copy_process+0x6d0/0x2a70')
-failure=('[   11.000001] vhl-299-l0: vmalloc error: size 16384, vm_struct allocation failed, mode:0xdc0(GFP_KERNEL)' "${trace[@]}")
+failure=('[   11.000001] vhost-299-l0: vmalloc error: size 16384, vm_struct allocation failed, mode:0xdc0(GFP_KERNEL)' "${trace[@]}")
 warning() {
 	printf '[   11.000000] %s\n' '------------[ cut here ]------------' "WARNING: CPU: 1 PID: 300 at $1" \
 		'Modules linked in: vhost_blklite(OE)'

@@ -117,7 +117,7 @@ guest_with() {
 		-machine memory-backend=mem -action reboot=shutdown "${ARGS[@]}"
 	log=$(guest_ready a) || bail "the guest does not boot: $log"
 	log=$(guest a 60 "printf '%s\n' $(printf "'%s' " "${SLOTS[@]}") >/tmp/slots; $NAMES") || bail "the guest has not what it should have: $log"
-	grep -qsx "vhost-${GUEST_PID[a]}" /proc/"${GUEST_PID[a]}"/task/*/comm /proc/[0-9]*/comm || bail "QEMU runs without a thread of vhost-net"
+	[[ -n $(find /proc/"${GUEST_PID[a]}"/fd -lname /dev/vhost-net 2>/dev/null) ]] || bail "QEMU does without vhost-net"
 	((${#ARGS_OF_B[@]})) && newer_qemu || return 0
 	PATH=$NEWER:$PATH guest_start b -smp "$cpus" -action reboot=shutdown "${ARGS_OF_B[@]}"
 	log=$(guest_ready b) || bail "the guest of the newer QEMU does not boot: $log"

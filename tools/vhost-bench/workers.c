@@ -27,12 +27,11 @@ static int read_text(const char *dir, const char *id, const char *file, char *bu
 	return n > 0 ? 0 : -1;
 }
 
-/* Ours are vhl-PID-QUEUE, the kernel's own vhost-PID; this program's are vhost-bench */
+/* Ours and the kernel's own are vhost-PID or vhost-PID-INDEX; this program's are vhost-bench */
 static bool is_worker(const char *comm)
 {
-	size_t skip = !strncmp(comm, "vhl-", 4) ? 4 : !strncmp(comm, "vhost-", 6) ? 6 : 0;
-
-	return skip && isdigit((unsigned char)comm[skip]) && atoi(comm + skip) == getpid();
+	return !strncmp(comm, "vhost-", 6) && isdigit((unsigned char)comm[6]) &&
+	       atoi(comm + 6) == getpid();
 }
 
 static void read_dir(const char *dir, bool all, struct workers *w)

@@ -17,8 +17,8 @@
  *
  * All ioctls return 0, or -1 with errno.  Errors that any of them can give:
  *   EPERM    the device has no owner yet (VHOST_SET_OWNER), or the owner is a process with
- *            another address space.  Exempt are GET/SET_FEATURES, GET/SET_FEATURES_ARRAY and
- *            GET/SET_BACKEND_FEATURES and, because management attaches a disk before it hands
+ *            another address space.  Exempt are GET/SET_FEATURES, GET/SET_FEATURES_ARRAY,
+ *            GET/SET_BACKEND_FEATURES, GET/SET_FORK_FROM_OWNER and, because management attaches a disk before it hands
  *            the file to the VMM, VHOST_BLK_SET_BACKEND and VHL_BLK_SET_OPTS while there is no
  *            owner; in the vhost-vDPA dialect also the calls that only report and
  *            VHOST_VDPA_SET_STATUS
@@ -76,6 +76,23 @@
  * VHOST_SET_VRING_BUSYLOOP_TIMEOUT, VHOST_GET_VRING_BUSYLOOP_TIMEOUT
  *                           [vhost] microseconds the worker polls before it sleeps; 0 returns
  *                           to the self-tuning poll.  EINVAL above 1000000
+ * VHOST_NEW_WORKER          [vhost] makes a thread and tells its number; at most 16.  ENOSPC there are
+ *                           as many; EAGAIN no thread can be made (RLIMIT_NPROC, cgroup); ENOMEM;
+ *                           ESRCH, EINTR the owner, or the caller, is being killed
+ * VHOST_FREE_WORKER         [vhost] ends one that no queue is with.  ENODEV no such worker; EBUSY a
+ *                           queue is with it, or it is not one of VHOST_NEW_WORKER
+ * VHOST_ATTACH_VRING_WORKER [vhost] from now on the queue is with that worker and no other, whether it
+ *                           runs or not, until VHOST_RESET_OWNER.  0 is the first one.  A queue of
+ *                           which this is not said is with the first one, or one of its own, as
+ *                           its work demands.  ENODEV no such worker
+ * VHOST_GET_VRING_WORKER    [vhost] the worker that the queue is with at the moment
+ * VHOST_SET_FORK_FROM_OWNER [vhost] whose threads serve the device: VHOST_FORK_OWNER_TASK the
+ *                           owner's, which is the default where the kernel has such threads
+ *                           (Linux 6.10 and later), VHOST_FORK_OWNER_KTHREAD the kernel's.
+ *                           RESET_OWNER returns to the default.  Legal without an owner only:
+ *                           EBUSY there is one; EINVAL another value; EOPNOTSUPP the kernel has none
+ *                           of the owner's
+ * VHOST_GET_FORK_FROM_OWNER [vhost] which it is
  * All that name a queue:    ENOBUFS [vDPA: EINVAL] no such queue
  *
  * VHOST_NET_SET_BACKEND     fd of a TAP or macvtap queue starts the queue, -1 stops it (and
