@@ -351,6 +351,7 @@ static int __init vhl_blk_module_init(void)
 {
 	int ret;
 
+	vhl_blk_zero_init();
 	ret = vhl_node_register(&vhl_blk_vhost_node);
 	if (ret)
 		return ret;

@@ -9,6 +9,8 @@
  *     rw.c        reads and writes
  *     flush.c     flushes, and what is known of lost writes
  *     id.c        the name of the disk
+ *     range.c     what names ranges: discards
+ *     zero.c      zeroing of ranges
  *   lane.c      threads that may block
  *   bounce.c    reads and writes through pages of our own
  *   edge.c      writes of parts of the storage's blocks, and which of them have to wait for others
@@ -51,6 +53,7 @@
 #define VHL_BLK_H
 
 #include <linux/atomic.h>
+#include <linux/blkdev.h>
 #include <linux/errseq.h>
 #include <linux/fs.h>
 #include <linux/list.h>
@@ -80,7 +83,7 @@ struct vhl_blk_edges;
  * @inode: that has the data: the block device's own, not the one of its node
  * @refs: the device and queues that have it attached.  dev->mutex
  * @capacity: in bytes, whole blocks.  Written with dev->mutex, read by workers: its release is the
- *	      last of the three, and pairs with the acquire in vhl_blk_rw()
+ *	      last of the three, and pairs with the acquire in vhl_blk_on_disk()
  * @size: of the file when it was last looked at; what is behind reads as zero as long as it is not
  *	  there.  READ_ONCE()
  * @direct_end: bytes that direct I/O can read and write without changing the size of the file.
@@ -100,6 +103,11 @@ struct vhl_blk_edges;
  * @len_mask: length bits of a segment that have to be 0 for direct I/O: a block of the storage,
  *	      less one
  * @tail_mask: of what @direct_end is a multiple of, less one
+ * @discards: discards are served
+ * @unmaps: ranges may be deallocated when they are zeroed
+ * @discard_mask: of what the storage discards pieces of, less one
+ * @discard_align: what ranges to be discarded are best a multiple of
+ * @zero_mask: of what the storage zeroes pieces of, less one
  * @edges: writes of parts of the storage's blocks; NULL where the driver cannot
  * @flush_error: a flush failed and what was lost is unknown.  READ_ONCE()
  * @wb_since: errors of the page cache up to when the disk was attached
@@ -132,6 +140,11 @@ struct vhl_blk_disk {
 	u32 mem_mask;
 	u32 len_mask;
 	u32 tail_mask;
+	bool discards;
+	bool unmaps;
+	u32 discard_mask;
+	u32 discard_align;
+	u32 zero_mask;
 	struct vhl_blk_edges *edges;
 	int flush_error;
 	errseq_t wb_since;
@@ -210,6 +223,7 @@ enum vhl_blk_edge {
  * @write: ITER_SOURCE or ITER_DEST; of requests without data ITER_DEST
  * @on_lane: it is one of @q->on_lane
  * @trial: of I/O that is not to wait, so that the lane may succeed where it fails
+ * @unmap: the range may be deallocated, not only zeroed
  * @status: what to answer, once the page of the status byte has been made dirty
  * @refs: of asynchronous I/O: its submission and its completion
  * @edge: VHL_BLK_EDGE_* of a write
@@ -240,6 +254,7 @@ struct vhl_blk_req {
 	u8 write;
 	bool on_lane;
 	bool trial;
+	bool unmap;
 	u8 status;
 	u16 status_off;
 	atomic_t refs;
@@ -448,12 +463,32 @@ bool __must_check vhl_blk_lane_wait_memory(unsigned int *tries);
 /* type.c: as vhl_blk_type.offer(), for all of them */
 void vhl_blk_types_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 
-/* rw.c, flush.c, id.c: of vhl_blk_type */
+/* rw.c, flush.c, id.c, range.c: of vhl_blk_type */
 void vhl_blk_rw_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 void vhl_blk_flush_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 int __must_check vhl_blk_rw(struct vhl_blk_io *io);
 int __must_check vhl_blk_flush(struct vhl_blk_io *io);
 int __must_check vhl_blk_id(struct vhl_blk_io *io);
+void vhl_blk_discard_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
+void vhl_blk_zeroes_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
+int __must_check vhl_blk_discard(struct vhl_blk_io *io);
+int __must_check vhl_blk_zeroes(struct vhl_blk_io *io);
+
+/* Whole blocks that a disk has. The size and direct_end that are read later are no older */
+static inline bool vhl_blk_on_disk(const struct vhl_blk_disk *disk, u64 sector, u32 sectors)
+{
+	/* pairs with disk_set_size() */
+	u64 capacity = smp_load_acquire(&disk->capacity) >> SECTOR_SHIFT;
+	u32 mask = (disk->block_size >> SECTOR_SHIFT) - 1;
+
+	return sector <= capacity && sectors <= capacity - sector && !((sector | sectors) & mask);
+}
+
+/* Has what a request changes to be stable before it is done? */
+static inline bool vhl_blk_writes_through(const struct vhl_blk_req *req)
+{
+	return (req->q->disk->iocb_flags | req->q->write_flags) & IOCB_DSYNC;
+}
 
 /*
  * rw.c: synchronous I/O. Context: the lane. Return: as of read_iter, or all of @iter.
@@ -497,8 +532,23 @@ bool __must_check vhl_blk_edge_begin(struct vhl_blk_req *req, vhl_blk_lane_fn *f
 /* Let others go on that wait for a request, which has written what it could. Context: any */
 void vhl_blk_edge_end(struct vhl_blk_req *req);
 
+/* range.c: find out what the storage can. Holding dev->mutex */
+void vhl_blk_range_init(struct vhl_blk_disk *disk);
+
+/*
+ * zero.c: zero what is left of a range, by @req->pos, len and done. Context: the lane. Return: 0,
+ * -EINTR to begin anew, else that cannot be
+ */
+void __init vhl_blk_zero_init(void);
+int __must_check vhl_blk_zero(struct vhl_blk_req *req);
+
 /* flush.c */
 void vhl_blk_flush_init(struct vhl_blk_disk *disk);
+/*
+ * Make stable what is completed: its data is in the file by then. Context: the lane. Return: 0,
+ * -EINTR to begin anew, else what was written may be lost.
+ */
+int __must_check vhl_blk_flush_file(struct vhl_blk_disk *disk);
 bool vhl_blk_flush_is_stable(const struct vhl_blk_disk *disk);	/* any context */
 
 #endif /* VHL_BLK_H */

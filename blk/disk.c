@@ -64,7 +64,7 @@ static void disk_set_size(struct vhl_blk_disk *disk, u64 size)
 		end = size & ~(u64)disk->tail_mask;
 	WRITE_ONCE(disk->size, size);
 	WRITE_ONCE(disk->direct_end, end);
-	/* pairs with vhl_blk_rw(), which sees the other two if it sees the new capacity */
+	/* pairs with vhl_blk_on_disk(), which sees the other two if it sees the new capacity */
 	smp_store_release(&disk->capacity, capacity);
 }
 
@@ -231,6 +231,7 @@ static int disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 		pr_notice_ratelimited("%s %llu: the last %llu bytes are less than a block of %u bytes and cannot be used\n",
 				      dev->node->name, dev->id, size - disk->capacity,
 				      disk->block_size);
+	vhl_blk_range_init(disk);
 	if (disk->direct && !disk->read_only && limits.block > disk->block_size)
 		return vhl_blk_edges_init(disk);
 	return 0;

@@ -29,12 +29,7 @@ bool vhl_blk_flush_is_stable(const struct vhl_blk_disk *disk)
 	       !errseq_check(&disk->file->f_mapping->wb_err, disk->wb_since);
 }
 
-/*
- * Covers all writes that are completed: their data is in the file by then.
- *
- * Return: 0, -EINTR to begin anew, else what was written may be lost.
- */
-static int flush_file(struct vhl_blk_disk *disk)
+int vhl_blk_flush_file(struct vhl_blk_disk *disk)
 {
 	unsigned int tries = 0;
 	int ret;
@@ -70,7 +65,7 @@ static void flush_run(struct vhl_job *job, bool dead)
 	spin_unlock(&disk->flush_lock);
 	if (!dead) {
 		own = vhl_blk_lane_as_opener(disk);
-		ret = flush_file(disk);
+		ret = vhl_blk_flush_file(disk);
 		vhl_blk_lane_as_self(own);
 	}
 	if (ret == -EINTR) {

@@ -35,7 +35,7 @@ void vhl_blk_rw_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *off
 
 static bool rw_is_dsync(const struct vhl_blk_req *req)
 {
-	return req->write && (req->q->disk->iocb_flags | req->q->write_flags) & IOCB_DSYNC;
+	return req->write && vhl_blk_writes_through(req);
 }
 
 /* Any context */
@@ -452,20 +452,15 @@ static int rw_cached(const struct vhl_blk_io *io)
 int vhl_blk_rw(struct vhl_blk_io *io)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
-	/* pairs with disk_set_size(): the size and direct_end that are read later are no older */
-	u64 sectors = smp_load_acquire(&disk->capacity) >> SECTOR_SHIFT;
-	u64 sector = io->sector;
 	u32 len = io->len;
 
 	/* nothing, or more than the kernel itself would read or write at once */
 	if (!len || len > MAX_RW_COUNT || (len & (disk->block_size - 1)))
 		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
-	if (sector > sectors || len >> SECTOR_SHIFT > sectors - sector)
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
-	io->pos = sector << SECTOR_SHIFT;
-	if (io->pos & (disk->block_size - 1))
+	if (!vhl_blk_on_disk(disk, io->sector, len >> SECTOR_SHIFT))
 		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
 	if (io->write && disk->read_only)
 		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
+	io->pos = io->sector << SECTOR_SHIFT;
 	return disk->direct ? rw_direct(io) : rw_cached(io);
 }

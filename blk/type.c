@@ -28,6 +28,16 @@ const struct vhl_blk_type vhl_blk_types[VHL_BLK_TYPES] = {
 		.data	= VHL_BLK_DATA_IN,
 		.handle	= vhl_blk_id,
 	},
+	[VIRTIO_BLK_T_DISCARD] = {
+		.data	= VHL_BLK_DATA_OUT,
+		.offer	= vhl_blk_discard_offer,
+		.handle	= vhl_blk_discard,
+	},
+	[VIRTIO_BLK_T_WRITE_ZEROES] = {
+		.data	= VHL_BLK_DATA_OUT,
+		.offer	= vhl_blk_zeroes_offer,
+		.handle	= vhl_blk_zeroes,
+	},
 };
 
 void vhl_blk_types_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer)

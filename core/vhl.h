@@ -218,7 +218,10 @@ static inline bool vhl_has_feature(const struct vhl_dev *dev, unsigned int bit)
 	return dev->features[bit / 64] & BIT_ULL(bit % 64);
 }
 
-/* Has a queue a ring and a backend that was started? Context: holding dev->mutex or vq->mutex */
+/*
+ * Has a queue a ring and a backend that was started? Context: holding dev->mutex or vq->mutex; or for
+ * a chain in flight, where it means that nobody waits for it to stop the queue
+ */
 static inline bool vhl_vq_started(const struct vhl_vq *vq)
 {
 	return BIT(READ_ONCE(vq->state)) &

@@ -78,7 +78,7 @@ int make_disk(uint64_t bytes)
 }
 
 static int make_null(unsigned int mib, unsigned int block, unsigned int usec, unsigned int depth,
-		     char path[32])
+		     bool discard, char path[32])
 {
 	char delay[32], size[32], blocksize[32], tags[32], index[32];
 	int fd;
@@ -97,7 +97,7 @@ static int make_null(unsigned int mib, unsigned int block, unsigned int usec, un
 	snprintf(tags, sizeof(tags), "%u", depth);
 	/* completes in a timer's interrupt, or at once */
 	if (put_file(NULLB "/hw_queue_depth", tags) || put_file(NULLB "/size", size) ||
-	    put_file(NULLB "/memory_backed", "1") || put_file(NULLB "/blocksize", blocksize) ||
+	    put_file(NULLB "/memory_backed", "1") || put_file(NULLB "/discard", discard ? "1" : "0") || put_file(NULLB "/blocksize", blocksize) ||
 	    put_file(NULLB "/irqmode", usec ? "2" : "0") ||
 	    put_file(NULLB "/completion_nsec", delay) || put_file(NULLB "/power", "1"))
 		return -EIO;
@@ -120,7 +120,7 @@ static int make_null(unsigned int mib, unsigned int block, unsigned int usec, un
 
 int null_disk(unsigned int mib, unsigned int block, unsigned int usec, char path[32])
 {
-	return make_null(mib, block, usec, 64, path);
+	return make_null(mib, block, usec, 64, true, path);
 }
 
 int slow_disk(unsigned int ms)
@@ -131,7 +131,7 @@ int slow_disk(unsigned int ms)
 int slow_disk_of(unsigned int ms, unsigned int depth)
 {
 	char path[32];
-	int ret = make_null(16, 512, ms * 1000, depth, path);
+	int ret = make_null(16, 512, ms * 1000, depth, false, path);
 
 	if (ret)
 		return ret;

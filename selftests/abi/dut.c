@@ -81,9 +81,9 @@ static int attach(struct dut *d)
 {
 	struct vhl_blk_opts opts = { .num_queues = 2, .block_size = d->opts.block_size };
 
-	if (d->kind == DUT_BLK && d->opts.block_size)
+	if (d->kind == DUT_BLK && d->opts.block_size && !d->opts.early)
 		return GUEST_IOCTL(d->g, VHL_BLK_SET_OPTS, &opts);
-	if (d->kind != DUT_VDPA)
+	if (d->kind != DUT_VDPA && !d->opts.early)
 		return 0;
 	return GUEST_IOCTL(d->g, VHL_BLK_SET_OPTS, &opts) ?: guest_attach(d->g, d->backend);
 }

@@ -50,6 +50,8 @@ unsigned long dut_backend(enum dut_kind kind);
  * @memory: bytes of memory, 0 is 8 MiB
  * @block_size: of VHL_BLK_SET_OPTS
  * @kthreads: threads of the kernel, not of this process
+ * @early: attach the disk before there is an owner, as the vhost-vDPA dialect does: what is offered
+ *	then depends on it
  * @stopped: do not start
  */
 struct dut_opts {
@@ -62,7 +64,7 @@ struct dut_opts {
 	uint64_t memory;
 	unsigned int block_size;
 	bool kthreads;
-	bool stopped;
+	bool early, stopped;
 };
 
 /**
@@ -183,7 +185,7 @@ int make_disk(uint64_t bytes);
 
 /*
  * null_disk() - a block device of @mib MiB in memory, with blocks of @block bytes, whose requests
- * take @usec.  0 with its path, -ENOENT where the kernel has no null_blk.  slow_disk_remove() after it
+ * take @usec, and which takes discards.  0 with its path, -ENOENT where the kernel has no null_blk.  slow_disk_remove() after it
  * is not in use any more.
  */
 int null_disk(unsigned int mib, unsigned int block, unsigned int usec, char path[32]);

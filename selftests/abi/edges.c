@@ -60,24 +60,44 @@ static unsigned char *slot_data(struct edges *e, unsigned int qi, unsigned int s
 	return e->d.scratch[qi].p + SCRATCH_FREE + slot * SLOT_SIZE + slot % 2 * 12;
 }
 
-/* A request that kick() is going to show.  Return: its slot, or -errno */
-static int add(struct edges *e, unsigned int qi, uint32_t type, uint64_t sector, unsigned int n)
+/* A request with @len bytes of data that kick() is going to show.  Return: its slot, or -errno */
+static int add_len(struct edges *e, unsigned int qi, uint32_t type, uint64_t sector,
+		   unsigned int len)
 {
 	struct scratch *scratch = &e->d.scratch[qi];
 	struct virtio_blk_outhdr hdr = { .type = htole32(type), .sector = htole64(sector) };
 	unsigned int slot = e->used[qi]++;
 	uint64_t data = scratch->gpa + (slot_data(e, qi, slot) - scratch->p);
 	struct guest_seg seg[] = {
-		{ scratch->gpa + slot * sizeof(hdr), sizeof(hdr) }, { data, n * SECTOR },
+		{ scratch->gpa + slot * sizeof(hdr), sizeof(hdr) }, { data, len },
 		{ scratch->gpa + SCRATCH_DATA + slot, 1 },
 	};
-	bool out = type == VIRTIO_BLK_T_OUT;
+	bool out = type != VIRTIO_BLK_T_IN;
 	int ret;
 
 	memcpy(scratch->p + slot * sizeof(hdr), &hdr, sizeof(hdr));
 	scratch->p[SCRATCH_DATA + slot] = 0xaa;
 	ret = gq_add(e->d.q[qi], seg, out ? 2 : 1, out ? 1 : 2, scratch);
 	return ret ? ret : slot;
+}
+
+static int add(struct edges *e, unsigned int qi, uint32_t type, uint64_t sector, unsigned int n)
+{
+	return add_len(e, qi, type, sector, n * SECTOR);
+}
+
+/* The same as a write of number 0 */
+static int add_zeroes(struct edges *e, unsigned int qi, uint64_t sector, unsigned int n, bool unmap)
+{
+	struct virtio_blk_discard_write_zeroes seg = {
+		.sector = htole64(sector),
+		.num_sectors = htole32(n),
+		.flags = htole32(unmap ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0),
+	};
+
+	memcpy(slot_data(e, qi, e->used[qi]), &seg, sizeof(seg));
+	memset(e->model + sector, 0, n * sizeof(e->model[0]));
+	return add_len(e, qi, VIRTIO_BLK_T_WRITE_ZEROES, 0, sizeof(seg));
 }
 
 /* A write, which changes what is expected to be there.  Return: its number */
@@ -171,7 +191,7 @@ static int all_wrong(struct edges *e)
 static int edges_open(struct edges *e, enum dut_kind kind)
 {
 	unsigned char *zero = NULL;
-	struct dut_opts opts = { 0 };
+	struct dut_opts opts = { .early = true };
 	int ret = image_open(&e->s);
 
 	e->disk = -1;
@@ -314,6 +334,30 @@ TEST_F(edges, same_block_from_both_queues)
 	EXPECT_EQ(-1, all_wrong(e));
 }
 
+/* Some sectors of a block are zeroed while others of it are written */
+TEST_F(edges, zeroes_beside_writes)
+{
+	struct edges *e = &self->e;
+
+	ASSERT_NE(0, e->d.g->features & BIT(VIRTIO_BLK_F_WRITE_ZEROES));
+	for (unsigned int round = 0; round < many(20); round++) {
+		for (unsigned int i = 0; i < SLOTS; i++) {
+			ASSERT_NE(0, add_write(e, i % 2, i * BLOCK, BLOCK));
+		}
+		ASSERT_EQ(0, finish(e));
+		for (unsigned int i = 0; i < SLOTS; i++) {
+			unsigned int k = (round + i) % (BLOCK - 2), n = i % 3 ? 2 : 4 * BLOCK;
+			unsigned int block = n == 2 ? i : SLOTS + i * 5;
+
+			ASSERT_NE(0, add_write(e, i % 2, block * BLOCK + k, 1));
+			ASSERT_LE(0, add_zeroes(e, !(i % 2), block * BLOCK + k + 1, n, i & 4));
+		}
+		ASSERT_EQ(0, finish(e));
+		ASSERT_EQ(-1, wrong_on_disk(e, 0, 7 * SLOTS * BLOCK)) TH_LOG("round %u", round);
+	}
+	EXPECT_EQ(-1, all_wrong(e));
+}
+
 /* A sector of a block while the whole block is written: this one or that, but no old ones */
 TEST_F(edges, parts_of_blocks_that_are_written_as_a_whole)
 {
@@ -411,7 +455,9 @@ static void *writes(void *arg)
 				n++;
 			for (unsigned int k = 0; k < n; k++)
 				busy[(s + k) / 64] |= 1ULL << (s + k) % 64;
-			if (n && !add_write(e, w->qi, s, n))
+			if (n && !below(&seed, 4))
+				w->err = add_zeroes(e, w->qi, s, n, i & 1) < 0 ? -ENOSPC : 0;
+			else if (n && !add_write(e, w->qi, s, n))
 				w->err = -ENOSPC;
 		}
 		w->err = w->err ?: kick(e, w->qi) ?: collect(e, w->qi);

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Requests that name ranges of the disk and move no data: DISCARD and WRITE_ZEROES (virtio 1.2,
+ * section 5.2.6). Their segments, checks and limits, and what a discard does; zero.c zeroes.
+ *
+ * All of it is the lane's: the storage may take its time. What a request may ask for is limited,
+ * and done in pieces, since a client that stops the queue waits for it.
+ */
+#include <linux/blkdev.h>
+#include <linux/errno.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/uio.h>
+
+#include "blk.h"
+#include "../compat/bdev.h"
+
+/* Segments of a discard, which the lane has on its stack */
+#define VHL_BLK_DISCARD_SEGS	32
+
+/* Bytes of a segment. To zero so much may mean to write it, which writes of the driver may do, too */
+#define VHL_BLK_DISCARD_MAX	SZ_1G
+#define VHL_BLK_ZEROES_MAX	SZ_128M
+
+/* Bytes that are discarded at a time */
+#define VHL_BLK_DISCARD_PIECE	SZ_64M
+
+/* How far behind the end of a file it is tried what its file system can */
+#define VHL_BLK_PROBE_DISTANCE	(1ULL << 40)
+
+typedef struct virtio_blk_discard_write_zeroes vhl_blk_seg;
+
+static loff_t seg_pos(const vhl_blk_seg *seg)
+{
+	return vhl64_to_cpu(seg->sector) << SECTOR_SHIFT;
+}
+
+static u32 seg_len(const vhl_blk_seg *seg)
+{
+	return vhl32_to_cpu(seg->num_sectors) << SECTOR_SHIFT;
+}
+
+/*
+ * What the storage can
+ */
+
+/*
+ * Is a hole taken? It is made where the file has nothing, and not at all while a freeze of the file
+ * system would have to be waited for.
+ */
+static bool range_takes_holes(const struct vhl_blk_disk *disk)
+{
+	struct file *file = disk->file;
+	struct inode *inode = disk->inode;
+	loff_t pos = min_t(u64, i_size_read(inode) + VHL_BLK_PROBE_DISTANCE,
+			   inode->i_sb->s_maxbytes - SZ_64K);
+	bool ok;
+
+	if (!file->f_op->fallocate || IS_IMMUTABLE(inode) || IS_APPEND(inode))
+		return false;
+	if (!file_start_write_trylock(file))
+		return false;
+	ok = !file->f_op->fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				    round_down(pos, SZ_64K), SZ_64K);
+	file_end_write(file);
+	return ok;
+}
+
+void vhl_blk_range_init(struct vhl_blk_disk *disk)
+{
+	struct block_device *bdev;
+	u32 block;
+
+	if (disk->read_only)
+		return;
+	if (disk->regular) {
+		/* of a network file system a block may be a megabyte */
+		block = min_t(u32, i_blocksize(disk->inode), PAGE_SIZE);
+		disk->discards = range_takes_holes(disk);
+		disk->unmaps = disk->discards;
+		disk->discard_mask = block - 1;
+		disk->discard_align = block;
+		return;
+	}
+	bdev = I_BDEV(disk->inode);
+	block = bdev_logical_block_size(bdev);
+	disk->discards = bdev_max_discard_sectors(bdev);
+	disk->unmaps = bdev_write_zeroes_sectors(bdev);
+	disk->discard_mask = block - 1;
+	disk->discard_align = max(bdev_discard_granularity(bdev), block);
+	/* what the page cache may be about to write in one piece, it has to have zeroed itself */
+	if (!disk->direct)
+		block = max3(block, (u32)PAGE_SIZE, (u32)i_blocksize(disk->inode));
+	disk->zero_mask = block - 1;
+}
+
+void vhl_blk_discard_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer)
+{
+	struct virtio_blk_config *config = &offer->config;
+
+	if (!disk || !disk->discards)
+		return;
+	offer->features |= BIT_ULL(VIRTIO_BLK_F_DISCARD);
+	config->max_discard_sectors = cpu_to_vhl32(VHL_BLK_DISCARD_MAX >> SECTOR_SHIFT);
+	config->max_discard_seg = cpu_to_vhl32(VHL_BLK_DISCARD_SEGS);
+	config->discard_sector_alignment =
+		cpu_to_vhl32(max(disk->discard_align, disk->block_size) >> SECTOR_SHIFT);
+}
+
+void vhl_blk_zeroes_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer)
+{
+	struct virtio_blk_config *config = &offer->config;
+
+	if (!disk || disk->read_only)
+		return;
+	offer->features |= BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES);
+	config->max_write_zeroes_sectors = cpu_to_vhl32(VHL_BLK_ZEROES_MAX >> SECTOR_SHIFT);
+	config->max_write_zeroes_seg = cpu_to_vhl32(1);
+	config->write_zeroes_may_unmap = disk->unmaps;
+}
+
+/*
+ * Segments
+ */
+
+/*
+ * Read the segments, once, and check all of them before anything is done.
+ *
+ * @max: bytes of a segment
+ * @flags: that are known
+ *
+ * Return: VIRTIO_BLK_S_*
+ */
+static u8 range_read(const struct vhl_blk_req *req, vhl_blk_seg *seg, u32 max, u32 flags)
+{
+	unsigned int i, num = req->len / sizeof(*seg);
+	struct iov_iter iter;
+
+	vhl_blk_iter(req, &iter);
+	if (copy_from_iter(seg, req->len, &iter) != req->len)
+		return VIRTIO_BLK_S_IOERR;
+	/* virtio 1.2, section 5.2.6.2: whatever else is wrong */
+	for (i = 0; i < num; i++) {
+		if (vhl32_to_cpu(seg[i].flags) & ~flags)
+			return VIRTIO_BLK_S_UNSUPP;
+	}
+	for (i = 0; i < num; i++) {
+		u32 sectors = vhl32_to_cpu(seg[i].num_sectors);
+
+		if (sectors > max >> SECTOR_SHIFT ||
+		    !vhl_blk_on_disk(req->q->disk, vhl64_to_cpu(seg[i].sector), sectors))
+			return VIRTIO_BLK_S_IOERR;
+	}
+	return VIRTIO_BLK_S_OK;
+}
+
+/* Any context. It has moved no data: counted is the request alone */
+static void range_finish(struct vhl_blk_req *req, u8 status)
+{
+	vhl_blk_edge_end(req);
+	req->len = 0;
+	vhl_blk_finish(req, status);
+}
+
+/* Return: as vhl_blk_answer() */
+static int range_take(struct vhl_blk_io *io, unsigned int feature, unsigned int max_segs,
+		      vhl_blk_lane_fn *fn)
+{
+	int ret;
+
+	/* the limits are not known to a driver that did not take it */
+	if (!vhl_has_feature(io->q->vq.dev, feature))
+		return vhl_blk_answer(io, VIRTIO_BLK_S_UNSUPP);
+	if (io->q->disk->read_only || !io->len || io->len % sizeof(vhl_blk_seg) ||
+	    io->len / sizeof(vhl_blk_seg) > max_segs)
+		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
+	ret = vhl_blk_take(io);
+	if (!ret)
+		vhl_blk_to_lane(io->req, fn);
+	return ret;
+}
+
+/*
+ * Discards
+ */
+
+/*
+ * What is cached of a block device, dirty or not, is of no use any more. As for BLKDISCARD: not
+ * under a mounted file system, which may count on what it has there.
+ */
+static void discard_cached(const struct vhl_blk_disk *disk, loff_t pos, loff_t end)
+{
+	struct address_space *mapping = disk->file->f_mapping;
+	struct block_device *bdev = I_BDEV(disk->inode);
+
+	if (vhl_bdev_claim(bdev, &discard_cached)) {
+		(void)invalidate_inode_pages2_range(mapping, pos >> PAGE_SHIFT,
+						    (end - 1) >> PAGE_SHIFT);
+		return;
+	}
+	truncate_inode_pages_range(mapping, pos, end - 1);
+	bd_abort_claiming(bdev, &discard_cached);
+}
+
+static int discard_piece(const struct vhl_blk_disk *disk, loff_t pos, loff_t end)
+{
+	struct address_space *mapping = disk->file->f_mapping;
+	int ret;
+
+	if (disk->regular)
+		return vfs_fallocate(disk->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos,
+				     end - pos);
+	/* nothing is read anew in between */
+	filemap_invalidate_lock(mapping);
+	discard_cached(disk, pos, end);
+	ret = blkdev_issue_discard(I_BDEV(disk->inode), pos >> SECTOR_SHIFT,
+				   (end - pos) >> SECTOR_SHIFT, GFP_KERNEL);
+	filemap_invalidate_unlock(mapping);
+	return ret;
+}
+
+/* Whole blocks of the storage. Return: 0, -EINTR to begin anew, -EOPNOTSUPP, or another error */
+static int discard_seg(const struct vhl_blk_req *req, const vhl_blk_seg *seg)
+{
+	const struct vhl_blk_disk *disk = req->q->disk;
+	loff_t block = (loff_t)disk->discard_mask + 1;
+	loff_t pos = round_up(seg_pos(seg), block);
+	loff_t end = round_down(seg_pos(seg) + seg_len(seg), block);
+	unsigned int tries = 0;
+
+	while (pos < end) {
+		loff_t next = min(end, round_down(pos, VHL_BLK_DISCARD_PIECE) +
+				  VHL_BLK_DISCARD_PIECE);
+		int ret;
+
+		if (fatal_signal_pending(current))
+			return -EIO;
+		/* a client waits for it to stop: what was not discarded yet may stay as it is */
+		if (!vhl_vq_started(&req->q->vq))
+			return 0;
+		ret = discard_piece(disk, pos, next);
+		if (!ret)
+			pos = next;
+		else if (vhl_blk_lane_interrupted(ret))
+			return -EINTR;
+		else if (ret != -ENOMEM || !vhl_blk_lane_wait_memory(&tries))
+			return ret;
+	}
+	return 0;
+}
+
+static int discard_all(const struct vhl_blk_req *req, const vhl_blk_seg *seg)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < req->len / sizeof(*seg); i++) {
+		ret = discard_seg(req, &seg[i]);
+		if (ret)
+			return ret;
+	}
+	return vhl_blk_writes_through(req) ? vhl_blk_flush_file(req->q->disk) : 0;
+}
+
+static void discard_run(struct vhl_job *job, bool dead)
+{
+	struct vhl_blk_req *req = to_blk_req(job);
+	vhl_blk_seg seg[VHL_BLK_DISCARD_SEGS];
+	u8 status = VIRTIO_BLK_S_IOERR;
+	const struct cred *own;
+	int ret;
+
+	/* unmap is a flag of others (virtio 1.2, section 5.2.6.2) */
+	if (!dead)
+		status = range_read(req, seg, VHL_BLK_DISCARD_MAX, 0);
+	if (status == VIRTIO_BLK_S_OK) {
+		own = vhl_blk_lane_as_opener(req->q->disk);
+		ret = discard_all(req, seg);
+		vhl_blk_lane_as_self(own);
+		if (ret == -EINTR) {
+			/* once more when the thread has seen the signal, a stop or a freeze */
+			vhl_blk_to_lane(req, discard_run);
+			return;
+		}
+		if (ret)
+			status = ret == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
+	}
+	range_finish(req, status);
+}
+
+int vhl_blk_discard(struct vhl_blk_io *io)
+{
+	/* of another disk than the one that was attached when it was offered (vhost dialect) */
+	if (!io->q->disk->discards && !io->q->disk->read_only)
+		return vhl_blk_answer(io, VIRTIO_BLK_S_UNSUPP);
+	return range_take(io, VIRTIO_BLK_F_DISCARD, VHL_BLK_DISCARD_SEGS, discard_run);
+}
+
+/*
+ * Zeroes
+ */
+
+static void zeroes_run(struct vhl_job *job, bool dead)
+{
+	struct vhl_blk_req *req = to_blk_req(job);
+	const struct cred *own;
+	int ret = -EIO;
+
+	if (!dead) {
+		own = vhl_blk_lane_as_opener(req->q->disk);
+		ret = vhl_blk_zero(req);
+		if (!ret && vhl_blk_writes_through(req))
+			ret = vhl_blk_flush_file(req->q->disk);
+		vhl_blk_lane_as_self(own);
+	}
+	if (ret == -EINTR)
+		vhl_blk_to_lane(req, zeroes_run);
+	else
+		range_finish(req, ret ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
+}
+
+/* From now on the request's position and length are those of its range, and it is like a write. */
+static void zeroes_begin(struct vhl_job *job, bool dead)
+{
+	struct vhl_blk_req *req = to_blk_req(job);
+	u8 status = VIRTIO_BLK_S_IOERR;
+	vhl_blk_seg seg;
+
+	if (!dead)
+		status = range_read(req, &seg, VHL_BLK_ZEROES_MAX,
+				    VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
+	if (status != VIRTIO_BLK_S_OK || !seg.num_sectors) {
+		range_finish(req, status);
+		return;
+	}
+	req->unmap = vhl32_to_cpu(seg.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP &&
+		     req->q->disk->unmaps;
+	req->pos = seg_pos(&seg);
+	req->len = seg_len(&seg);
+	if (vhl_blk_edge_begin(req, zeroes_run))
+		zeroes_run(job, false);
+}
+
+int vhl_blk_zeroes(struct vhl_blk_io *io)
+{
+	return range_take(io, VIRTIO_BLK_F_WRITE_ZEROES, 1, zeroes_begin);
+}
