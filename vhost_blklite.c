@@ -96,6 +96,9 @@ static void vhl_blk_make_offer(struct vhl_dev *dev, const struct vhl_blk_disk *d
 	if (num_vqs > 1)
 		offer->features |= BIT_ULL(VIRTIO_BLK_F_MQ);
 	offer->config.num_queues = cpu_to_vhl16(num_vqs);
+	/* elsewhere the config space is the VMM's */
+	if (vhl_attaches_devices(dev))
+		vhl_blk_cache_offer(to_blk_dev(dev), offer);
 	vhl_blk_disk_offer(disk, offer);
 	vhl_blk_types_offer(disk, offer);
 }
@@ -122,6 +125,28 @@ static int vhl_blk_config(struct vhl_dev *dev, void *config)
 	vhl_blk_make_offer(dev, disk, &offer);
 	memcpy(config, &offer.config, VHL_BLK_CONFIG_SIZE);
 	return 0;
+}
+
+/* All but the mode of the cache is ours alone (virtio 1.2, section 5.2.4). */
+static int vhl_blk_set_config(struct vhl_dev *dev, const void *config)
+{
+	struct virtio_blk_config now = { }, written = { };
+	int ret;
+
+	ret = vhl_blk_config(dev, &now);
+	if (ret)
+		return ret;
+	memcpy(&written, config, VHL_BLK_CONFIG_SIZE);
+	if (vhl_has_feature(dev, VIRTIO_BLK_F_CONFIG_WCE))
+		now.wce = written.wce;
+	if (memcmp(&now, &written, VHL_BLK_CONFIG_SIZE))
+		return -EOPNOTSUPP;
+	return vhl_blk_cache_set(to_blk_dev(dev), written.wce);
+}
+
+static void vhl_blk_reset(struct vhl_dev *dev)
+{
+	vhl_blk_cache_reset(to_blk_dev(dev));
 }
 
 static void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
@@ -176,10 +201,7 @@ static int vhl_blk_start(struct vhl_vq *vq)
 	q->disk = q->attached ?: to_blk_dev(vq->dev)->disk;
 	if (!q->disk)
 		return -ENXIO;
-	/* a driver that cannot flush takes every write that is done for a stable one */
-	q->write_flags = IOCB_WRITE;
-	if (!vhl_has_feature(vq->dev, VIRTIO_BLK_F_FLUSH))
-		q->write_flags |= IOCB_DSYNC;
+	WRITE_ONCE(q->write_flags, vhl_blk_cache_flags(to_blk_dev(vq->dev)));
 	return vhl_blk_slots_init(q);
 }
 
@@ -326,6 +348,8 @@ static const struct vhl_ops vhl_blk_ops = {
 	.ioctl		= vhl_blk_ioctl,
 	.num_vqs	= vhl_blk_num_vqs,
 	.config		= vhl_blk_config,
+	.set_config	= vhl_blk_set_config,
+	.reset		= vhl_blk_reset,
 	.show		= vhl_blk_show,
 };
 

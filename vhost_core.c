@@ -135,6 +135,8 @@ void vhl_dev_reset(struct vhl_dev *dev)
 		vq->enabled = !dev->node->dialect->enables;
 		vq->busyloop_us = 0;
 	}
+	if (dev->node->ops->reset)
+		dev->node->ops->reset(dev);
 	vhl_pool_stop(dev);
 	vhl_workers_stop(dev);
 	dev->fork_from_owner = vhl_thread_can_be_owners();

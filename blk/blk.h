@@ -8,6 +8,7 @@
  *   type.c      the types of requests, a row each; their work:
  *     rw.c        reads and writes
  *     flush.c     flushes, and what is known of lost writes
+ *     cache.c     the write cache that the driver sees
  *     id.c        the name of the disk
  *     range.c     what names ranges: discards
  *     zero.c      zeroing of ranges
@@ -163,11 +164,15 @@ struct vhl_blk_disk {
  * @dev: the core's
  * @opts: VHL_BLK_SET_OPTS.  dev->mutex
  * @disk: attached to the whole device, or NULL.  dev->mutex
+ * @cache_mode_set: the driver has set the next one (cache.c).  dev->mutex
+ * @writeback: writes are stable after a flush only
  */
 struct vhl_blk_dev {
 	struct vhl_dev dev;
 	struct vhl_blk_opts opts;
 	struct vhl_blk_disk *disk;
+	bool cache_mode_set;
+	bool writeback;
 };
 
 /* Slots that are allocated together: as many as fit into a page, rounded down to a power of two */
@@ -180,7 +185,8 @@ struct vhl_blk_dev {
  * @disk: in use, from start to stop.  Changes only with nothing in flight, holding vq.mutex
  * @reqs: slots for all possible ids, VHL_BLK_SLOTS in a piece, NULL before it is needed. From
  *	  start to stop
- * @write_flags: for kiocbs that write, from start to stop
+ * @write_flags: for kiocbs that write, from the start on.  READ_ONCE(): the driver may change the
+ *		 mode of its cache
  * @on_lane: requests that went to the lane and count there (lane.c), or stand in line for it, and
  *	     are not finished
  */
@@ -487,7 +493,7 @@ static inline bool vhl_blk_on_disk(const struct vhl_blk_disk *disk, u64 sector, 
 /* Has what a request changes to be stable before it is done? */
 static inline bool vhl_blk_writes_through(const struct vhl_blk_req *req)
 {
-	return (req->q->disk->iocb_flags | req->q->write_flags) & IOCB_DSYNC;
+	return (req->q->disk->iocb_flags | READ_ONCE(req->q->write_flags)) & IOCB_DSYNC;
 }
 
 /*
@@ -541,6 +547,15 @@ void vhl_blk_range_init(struct vhl_blk_disk *disk);
  */
 void __init vhl_blk_zero_init(void);
 int __must_check vhl_blk_zero(struct vhl_blk_req *req);
+
+/* cache.c: holding dev->mutex */
+
+/* For kiocbs that write, as the driver's cache is now */
+int vhl_blk_cache_flags(const struct vhl_blk_dev *blk);
+void vhl_blk_cache_offer(const struct vhl_blk_dev *blk, struct vhl_blk_offer *offer);
+/* The driver has written the field. Return: 0, -EINVAL for no such mode */
+int __must_check vhl_blk_cache_set(struct vhl_blk_dev *blk, u8 writeback);
+void vhl_blk_cache_reset(struct vhl_blk_dev *blk);
 
 /* flush.c */
 void vhl_blk_flush_init(struct vhl_blk_disk *disk);

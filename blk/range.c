@@ -37,12 +37,12 @@ typedef struct virtio_blk_discard_write_zeroes vhl_blk_seg;
 
 static loff_t seg_pos(const vhl_blk_seg *seg)
 {
-	return vhl64_to_cpu(seg->sector) << SECTOR_SHIFT;
+	return le64_to_cpu(seg->sector) << SECTOR_SHIFT;
 }
 
 static u32 seg_len(const vhl_blk_seg *seg)
 {
-	return vhl32_to_cpu(seg->num_sectors) << SECTOR_SHIFT;
+	return le32_to_cpu(seg->num_sectors) << SECTOR_SHIFT;
 }
 
 /*
@@ -146,14 +146,14 @@ static u8 range_read(const struct vhl_blk_req *req, vhl_blk_seg *seg, u32 max, u
 		return VIRTIO_BLK_S_IOERR;
 	/* virtio 1.2, section 5.2.6.2: whatever else is wrong */
 	for (i = 0; i < num; i++) {
-		if (vhl32_to_cpu(seg[i].flags) & ~flags)
+		if (le32_to_cpu(seg[i].flags) & ~flags)
 			return VIRTIO_BLK_S_UNSUPP;
 	}
 	for (i = 0; i < num; i++) {
-		u32 sectors = vhl32_to_cpu(seg[i].num_sectors);
+		u32 sectors = le32_to_cpu(seg[i].num_sectors);
 
 		if (sectors > max >> SECTOR_SHIFT ||
-		    !vhl_blk_on_disk(req->q->disk, vhl64_to_cpu(seg[i].sector), sectors))
+		    !vhl_blk_on_disk(req->q->disk, le64_to_cpu(seg[i].sector), sectors))
 			return VIRTIO_BLK_S_IOERR;
 	}
 	return VIRTIO_BLK_S_OK;
@@ -338,7 +338,7 @@ static void zeroes_begin(struct vhl_job *job, bool dead)
 		range_finish(req, status);
 		return;
 	}
-	req->unmap = vhl32_to_cpu(seg.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP &&
+	req->unmap = le32_to_cpu(seg.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP &&
 		     req->q->disk->unmaps;
 	req->pos = seg_pos(&seg);
 	req->len = seg_len(&seg);

@@ -107,7 +107,7 @@ ssize_t vhl_blk_rw_write(const struct vhl_blk_req *req, struct iov_iter *iter, l
 	ssize_t ret;
 
 	init_sync_kiocb(&iocb, file);
-	iocb.ki_flags = iocb_flags | req->q->write_flags;
+	iocb.ki_flags = iocb_flags | READ_ONCE(req->q->write_flags);
 	iocb.ki_pos = pos;
 	file_start_write(file);
 	ret = file->f_op->write_iter(&iocb, iter);
@@ -296,7 +296,7 @@ static long rw_submit(struct vhl_blk_req *req, int flags, bool nofault)
 	iocb->ki_complete = rw_ki_complete;
 	atomic_set(&req->refs, 2);
 	if (req->write) {
-		iocb->ki_flags |= req->q->write_flags;
+		iocb->ki_flags |= READ_ONCE(req->q->write_flags);
 		if (disk->regular && !rw_start_write(iocb))
 			return -EAGAIN;
 		ret = file->f_op->write_iter(iocb, &iter);
@@ -386,8 +386,14 @@ static int rw_direct(const struct vhl_blk_io *io)
  * The page cache
  */
 
-/* What can be had without waiting. Return: bytes done, or the file's error */
-static ssize_t rw_try_cached(const struct vhl_blk_io *io, bool nofault)
+/*
+ * What can be had without waiting.
+ *
+ * @flags: for a kiocb
+ *
+ * Return: bytes done, or the file's error
+ */
+static ssize_t rw_try_cached(const struct vhl_blk_io *io, int flags, bool nofault)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
 	struct file *file = disk->file;
@@ -399,13 +405,10 @@ static ssize_t rw_try_cached(const struct vhl_blk_io *io, bool nofault)
 		      (size_t)io->skip + io->len);
 	iov_iter_advance(&iter, io->skip);
 	init_sync_kiocb(&iocb, file);
-	iocb.ki_flags = disk->iocb_flags | disk->try_flags;
+	iocb.ki_flags = flags | disk->try_flags;
 	iocb.ki_pos = io->pos;
-	if (io->write) {
-		iocb.ki_flags |= io->q->write_flags;
-		if (!file_start_write_trylock(file))
-			return -EAGAIN;
-	}
+	if (io->write && !file_start_write_trylock(file))
+		return -EAGAIN;
 	if (nofault)
 		pagefault_disable();
 	if (io->write)
@@ -422,16 +425,18 @@ static ssize_t rw_try_cached(const struct vhl_blk_io *io, bool nofault)
 static int rw_cached(const struct vhl_blk_io *io)
 {
 	struct vhl_blk_disk *disk = io->q->disk;
+	int flags = disk->iocb_flags;
 	ssize_t ret = -EAGAIN;
 	int err;
 
+	if (io->write)
+		flags |= READ_ONCE(io->q->write_flags);
 	/* what has to be stable before it is done cannot be had without waiting */
-	if (READ_ONCE(disk->nowait[io->write]) &&
-	    !(io->write && (disk->iocb_flags | io->q->write_flags) & IOCB_DSYNC))
-		ret = rw_try_cached(io, true);
+	if (READ_ONCE(disk->nowait[io->write]) && !(io->write && flags & IOCB_DSYNC))
+		ret = rw_try_cached(io, flags, true);
 	if (ret == -EFAULT) {
 		vhl_vq_flush(&io->q->vq);
-		ret = rw_try_cached(io, false);
+		ret = rw_try_cached(io, flags, false);
 		vhl_vq_hold(&io->q->vq);
 	}
 	if (ret == io->len)

@@ -41,6 +41,9 @@ static void vdpa_reset(struct vhl_dev *dev)
 	unsigned int i;
 
 	vhl_vqs_stop(dev);
+	/* a VMM that stops the guest may suspend and reset the device, which the guest goes on to use */
+	if (vdpa_is_live(dev) && dev->node->ops->reset)
+		dev->node->ops->reset(dev);
 	for (i = 0; i < dev->node->num_vqs; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
 
@@ -133,15 +136,33 @@ static int vdpa_enable(struct vhl_dev *dev, void __user *argp)
 }
 
 /*
- * No field can be written: CONFIG_WCE is not offered. Writing what is there already is fine,
- * clients do that when they restore a device.
+ * What is there already may be written: clients do that when they restore a device. Else the backend
+ * decides.
  */
+static int vdpa_write_config(struct vhl_dev *dev, const struct vhost_vdpa_config *range, u8 *config,
+			     const u8 __user *buf)
+{
+	u8 *written = memdup_user(buf, range->len);
+	int ret = 0;
+
+	if (IS_ERR(written))
+		return PTR_ERR(written);
+	if (memcmp(written, config + range->off, range->len)) {
+		memcpy(config + range->off, written, range->len);
+		ret = -EOPNOTSUPP;
+		if (dev->node->ops->set_config)
+			ret = dev->node->ops->set_config(dev, config);
+	}
+	kfree(written);
+	return ret;
+}
+
 static int vdpa_config(struct vhl_dev *dev, unsigned int cmd, u8 __user *argp)
 {
 	size_t size = dev->node->config_size;
 	struct vhost_vdpa_config range;
 	u8 __user *buf = argp + offsetof(struct vhost_vdpa_config, buf);
-	u8 *config, *written;
+	u8 *config;
 	int ret;
 
 	if (copy_from_user(&range, argp, offsetof(struct vhost_vdpa_config, buf)))
@@ -157,19 +178,10 @@ static int vdpa_config(struct vhl_dev *dev, unsigned int cmd, u8 __user *argp)
 	ret = dev->node->ops->config(dev, config);
 	if (ret)
 		goto free_config;
-	if (cmd == VHOST_VDPA_GET_CONFIG) {
-		if (copy_to_user(buf, config + range.off, range.len))
-			ret = -EFAULT;
-		goto free_config;
-	}
-	written = memdup_user(buf, range.len);
-	if (IS_ERR(written)) {
-		ret = PTR_ERR(written);
-		goto free_config;
-	}
-	if (memcmp(written, config + range.off, range.len))
-		ret = -EOPNOTSUPP;
-	kfree(written);
+	if (cmd == VHOST_VDPA_SET_CONFIG)
+		ret = vdpa_write_config(dev, &range, config, buf);
+	else if (copy_to_user(buf, config + range.off, range.len))
+		ret = -EFAULT;
 free_config:
 	kfree(config);
 	return ret;

@@ -132,6 +132,11 @@ enum vhl_backlog {
  *		owner not checked (vhl_is_owner())
  * @num_vqs:	queues to show; without it, all
  * @config:	fill the config space, node->config_size bytes (vDPA)
+ * @set_config:	the driver has written to it, and wants it to be like this: all of it or, with
+ *		-EOPNOTSUPP where a field cannot be written or -EINVAL, nothing.  Holding dev->mutex
+ * @reset:	the driver is gone, and what it has set; no queue is started.  Not called where the
+ *		device was suspended before, for then the driver may not know of it (vDPA).  Holding
+ *		dev->mutex
  * @show:	write what is attached to fdinfo, one word; without it, "-".  Holding dev->mutex
  */
 struct vhl_ops {
@@ -149,6 +154,8 @@ struct vhl_ops {
 	long (*ioctl)(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 	unsigned int (*num_vqs)(struct vhl_dev *dev);
 	int (*config)(struct vhl_dev *dev, void *config);
+	int (*set_config)(struct vhl_dev *dev, const void *config);
+	void (*reset)(struct vhl_dev *dev);
 	void (*show)(struct vhl_dev *dev, struct seq_file *m);
 };
 

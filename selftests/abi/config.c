@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ static int config_call(struct dut *d, int fd)
 	return xioctl(d->g->fd, VHOST_VDPA_SET_CONFIG_CALL, &fd);
 }
 
-static int resize(struct dut *d, unsigned int mib)
+static int resize(struct dut *d, uint64_t mib)
 {
 	return ftruncate(d->backend, mib << 20) ? -errno :
 	       xioctl(d->g->fd, VHL_BLK_RESIZE, NULL);
@@ -175,6 +176,190 @@ TEST_F(config, alternating)
 	EXPECT_EQ(1, signals(self->b));
 	ASSERT_EQ(0, config_call(d, self->a));
 	EXPECT_EQ(1, signals(self->a));
+}
+
+/* ---- the mode of the cache ---- */
+
+#define WCE	offsetof(struct virtio_blk_config, wce)
+
+static int set_config(struct dut *d, uint32_t off, const void *p, uint32_t len)
+{
+	unsigned char arg[8 + 64];
+	struct vhost_vdpa_config *c = (void *)arg;
+
+	c->off = off;
+	c->len = len;
+	memcpy(c->buf, p, len);
+	return xioctl(d->g->fd, VHOST_VDPA_SET_CONFIG, c);
+}
+
+static int set_mode(struct dut *d, uint8_t mode)
+{
+	return set_config(d, WCE, &mode, 1);
+}
+
+static int get_mode(struct dut *d)
+{
+	uint8_t mode = 0xaa;
+	int ret = guest_config(d->g, WCE, &mode, 1);
+
+	return ret ? ret : mode;
+}
+
+TEST_F(config, mode)
+{
+	struct dut *d = &self->d;
+	uint8_t mode;
+
+	EXPECT_NE(0, d->g->features & BIT(VIRTIO_BLK_F_CONFIG_WCE));
+	EXPECT_EQ(1, get_mode(d));
+	for (unsigned int i = 0; i < 3; i++) {
+		EXPECT_EQ(0, set_mode(d, 0));
+		EXPECT_EQ(0, get_mode(d));
+		EXPECT_EQ(0, set_mode(d, 0));
+		for (unsigned int k = 2; k < 256; k += 23) {
+			mode = k;
+			EXPECT_EQ(-EINVAL, set_mode(d, mode));
+			EXPECT_EQ(0, get_mode(d));
+		}
+		EXPECT_EQ(0, dut_units(d, 0, 3));
+		EXPECT_EQ(0, set_mode(d, 1));
+		EXPECT_EQ(1, get_mode(d));
+		EXPECT_EQ(0, dut_units(d, 0, 3));
+	}
+}
+
+/* With all other fields, as VMMs write them: as they are, or it is refused as a whole */
+TEST_F(config, mode_and_more)
+{
+	struct dut *d = &self->d;
+	unsigned char c[60], was[60];
+
+	ASSERT_EQ(0, guest_config(d->g, 0, was, 60));
+	for (unsigned int i = 0; i < 60; i++) {
+		memcpy(c, was, 60);
+		c[WCE] = 0;
+		c[i] ^= i == WCE ? 0 : 1;
+		EXPECT_EQ(i == WCE ? 0 : -EOPNOTSUPP, set_config(d, 0, c, 60)) TH_LOG("byte %u", i);
+		EXPECT_EQ(i != WCE, get_mode(d));
+		ASSERT_EQ(0, set_mode(d, 1));
+	}
+	/* a part of it */
+	memcpy(c, was, 60);
+	c[WCE] = 0;
+	EXPECT_EQ(0, set_config(d, WCE - 1, c + WCE - 1, 3));
+	EXPECT_EQ(0, get_mode(d));
+	EXPECT_EQ(0, set_config(d, 0, was, 60));
+	EXPECT_EQ(1, get_mode(d));
+	/* what was read before it became another size */
+	ASSERT_EQ(0, resize(d, 5));
+	EXPECT_EQ(-EOPNOTSUPP, set_config(d, 0, c, 60));
+	EXPECT_EQ(1, get_mode(d));
+}
+
+/* What the driver set stays until it resets the device */
+TEST_F(config, mode_stays)
+{
+	struct dut *d = &self->d;
+	uint64_t features = d->g->features;
+
+	ASSERT_EQ(0, set_mode(d, 0));
+	ASSERT_EQ(0, guest_queue_enable(d->q[1], false));
+	EXPECT_EQ(0, get_mode(d));
+	ASSERT_EQ(0, guest_queue_program(d->q[1]));
+	ASSERT_EQ(0, guest_queue_enable(d->q[1], true));
+	EXPECT_EQ(0, get_mode(d));
+	ASSERT_EQ(0, xioctl(d->g->fd, VHOST_VDPA_SUSPEND, NULL));
+	EXPECT_EQ(0, get_mode(d));
+	ASSERT_EQ(0, xioctl(d->g->fd, VHOST_VDPA_RESUME, NULL));
+	EXPECT_EQ(0, get_mode(d));
+	EXPECT_EQ(0, dut_units(d, 1, 3));
+	/* stop and cont of QEMU: a reset that the driver does not know of, and another */
+	ASSERT_EQ(0, xioctl(d->g->fd, VHOST_VDPA_SUSPEND, NULL));
+	ASSERT_EQ(0, set_status(d, 0));
+	/* who asks before there are features is told what is there at least */
+	EXPECT_EQ(1, get_mode(d));
+	ASSERT_EQ(0, set_status(d, 0));
+	ASSERT_EQ(0, set_status(d, 3));
+	ASSERT_EQ(0, guest_set_features(d->g, features));
+	EXPECT_EQ(0, get_mode(d));
+	ASSERT_EQ(0, guest_commit(d->g));
+	ASSERT_EQ(0, set_status(d, OK));
+	EXPECT_EQ(0, get_mode(d));
+	/* one that it does */
+	ASSERT_EQ(0, set_status(d, 0));
+	ASSERT_EQ(0, set_status(d, 3));
+	ASSERT_EQ(0, guest_set_features(d->g, features));
+	EXPECT_EQ(1, get_mode(d));
+}
+
+/* A driver that did not take it, and one that cannot flush */
+TEST_F(config, mode_not_taken)
+{
+	struct dut_opts opts = { .refuse = BIT(VIRTIO_BLK_F_CONFIG_WCE) };
+	struct dut *d = &self->d;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		dut_close(d);
+		ASSERT_EQ(0, dut_open(d, DUT_VDPA, &opts));
+		EXPECT_EQ(1, get_mode(d));
+		EXPECT_EQ(0, set_mode(d, 1));
+		EXPECT_EQ(-EOPNOTSUPP, set_mode(d, 0));
+		EXPECT_EQ(1, get_mode(d));
+		opts.refuse |= BIT(VIRTIO_BLK_F_FLUSH);
+	}
+	dut_close(d);
+	opts.refuse = BIT(VIRTIO_BLK_F_FLUSH);
+	ASSERT_EQ(0, dut_open(d, DUT_VDPA, &opts));
+	EXPECT_EQ(0, get_mode(d));
+	EXPECT_EQ(0, set_mode(d, 1));
+	EXPECT_EQ(1, get_mode(d));
+}
+
+/* In the vhost dialect the config space is the VMM's */
+TEST(mode_of_a_vmm)
+{
+	struct dut d;
+
+	ASSERT_EQ(0, dut_open(&d, DUT_BLK, &(struct dut_opts){ .early = true }));
+	EXPECT_EQ(0, d.g->features & BIT(VIRTIO_BLK_F_CONFIG_WCE));
+	dut_close(&d);
+}
+
+/* Read while it changes: this size or that, and never some of each */
+static void *resizes(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!m->err && !atomic_load(&m->stop)) {
+		/* in sectors, all of the bytes that differ do */
+		m->err = resize(m->d, atomic_fetch_add(&m->done, 1) % 2 ? 0x10101 : 0x202);
+	}
+	return NULL;
+}
+
+TEST_F(config, never_torn)
+{
+	struct mover m = { .d = &self->d };
+	unsigned int seen[2] = { 0 };
+	int64_t end = now_ms() + many(1000);
+
+	ASSERT_EQ(0, pthread_create(&m.thread, NULL, resizes, &m));
+	while (now_ms() < end) {
+		uint64_t sectors = 0;
+
+		ASSERT_EQ(0, guest_config(self->d.g, 0, &sectors, 8));
+		if (sectors == 0x2000 || !atomic_load(&m.done))
+			continue;
+		ASSERT_TRUE(sectors == 0x10101ULL << 11 || sectors == 0x202ULL << 11)
+			TH_LOG("%#llx sectors", (unsigned long long)sectors);
+		seen[sectors == 0x202ULL << 11]++;
+		sched_yield();
+		ASSERT_EQ(0, dut_unit(&self->d, 0));
+	}
+	EXPECT_EQ(0, mover_stop(&m));
+	EXPECT_LT(0, seen[0]);
+	EXPECT_LT(0, seen[1]);
 }
 
 /* ---- NEEDS_RESET ---- */

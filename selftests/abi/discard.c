@@ -199,9 +199,7 @@ static int ranges(struct dut *d, uint32_t type, const struct seg *seg, unsigned 
 
 static int range(struct dut *d, uint32_t type, uint64_t sector, uint32_t num, uint32_t flags)
 {
-	struct seg seg = { sector, num, flags };
-
-	return ranges(d, type, &seg, 1);
+	return blk_range(d, 0, type, sector, num, flags);
 }
 
 static int flush(struct dut *d)
@@ -441,8 +439,8 @@ TEST_F(range, discards)
 		seg[i] = (struct seg){ i * 48, i % 3 ? 40 : 41, 0 };
 	EXPECT_EQ(VIRTIO_BLK_S_OK, ranges(d, VIRTIO_BLK_T_DISCARD, seg, DISCARD_SEGS));
 	if (variant->sparse) {
-		EXPECT_GE(full - DISCARD_SEGS * 20, takes(self));
-		/* this says the virtio standard of none, but it is what these do */
+		EXPECT_GE(full - DISCARD_SEGS * 20 + 64, takes(self));
+		/* nothing is promised of what is read there, but of a file it is this */
 		for (unsigned int i = 0; i < DISCARD_SEGS; i++)
 			seg[i].num = 40;
 		EXPECT_STREQ("same", guest_reads(self, 0, 1600, seg, DISCARD_SEGS));

@@ -315,7 +315,7 @@ FIXTURE_TEARDOWN(durable)
 
 static int disk_open(struct dut *d, enum dut_kind kind, struct stack *s, uint64_t refuse)
 {
-	struct dut_opts opts = { .disk = s->file, .refuse = refuse };
+	struct dut_opts opts = { .disk = s->file, .refuse = refuse, .early = true };
 
 	return dut_open(d, kind, &opts);
 }
@@ -343,6 +343,17 @@ TEST_F(durable, flushed)
 	EXPECT_EQ(t.stable, survivors(&self->s, t.stable));
 }
 
+/* The driver's cache: 0 writes through */
+static int set_cache(struct dut *d, uint8_t mode)
+{
+	struct {
+		struct vhost_vdpa_config c;
+		uint8_t mode;
+	} arg = { { offsetof(struct virtio_blk_config, wce), 1 }, mode };
+
+	return xioctl(d->g->fd, VHOST_VDPA_SET_CONFIG, &arg);
+}
+
 /* A driver that did not take FLUSH: every write that is completed (virtio 1.2, section 5.2.6.2) */
 TEST_F(durable, written_through)
 {
@@ -357,6 +368,100 @@ TEST_F(durable, written_through)
 	ASSERT_EQ(ENOUGH, t.stable);
 	ASSERT_EQ(0, stack_reboot(&self->s));
 	EXPECT_EQ(ENOUGH, survivors(&self->s, ENOUGH));
+}
+
+/* One that has switched its cache off, while it was in use */
+TEST_F(durable, cache_switched_off)
+{
+	struct traffic t = { .d = &self->d, .s = &self->s, .odd = variant->odd, .through = true };
+
+	if (variant->kind != DUT_VDPA)
+		SKIP(return, "the VMM's");
+	ASSERT_EQ(0, disk_open(&self->d, variant->kind, &self->s, 0));
+	ASSERT_EQ(0, write_block(&self->d, BLOCKS - 1, variant->odd));
+	ASSERT_EQ(0, set_cache(&self->d, 0));
+	ASSERT_EQ(0, load(&self->s, true));
+	writes(&t);
+	dut_close(&self->d);
+	EXPECT_EQ(0, t.err[0]);
+	EXPECT_EQ(0, t.err[2]);
+	ASSERT_EQ(ENOUGH, t.stable);
+	ASSERT_EQ(0, stack_reboot(&self->s));
+	EXPECT_EQ(ENOUGH, survivors(&self->s, ENOUGH));
+}
+
+/* How zeroes and discards become stable */
+enum how { FLUSHED, THROUGH, CACHE_OFF, NOT_AT_ALL };
+
+/*
+ * Blocks that are zeroed, or discarded where that is as good, after they were written and stable.
+ * Return: how many are still there, or -errno
+ */
+static int zeroed(struct stack *s, enum dut_kind kind, bool odd, enum how how)
+{
+	uint64_t refuse = how == THROUGH ? BIT(VIRTIO_BLK_F_FLUSH) : 0;
+	struct dut d;
+	int ret = disk_open(&d, kind, s, refuse);
+
+	for (unsigned int n = 0; !ret && n < ENOUGH; n++)
+		ret = write_block(&d, n, odd);
+	if (!ret)
+		ret = refuse ? 0 : blk_request(&d, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	ret = ret ?: how == CACHE_OFF ? set_cache(&d, 0) : 0;
+	ret = ret ?: load(s, true);
+	for (unsigned int n = 0; !ret && n < ENOUGH; n++)
+		ret = blk_range(&d, 0, s->fs && n % 3 == 2 ? VIRTIO_BLK_T_DISCARD :
+				VIRTIO_BLK_T_WRITE_ZEROES, place(n) * (BLOCK / 512ULL), BLOCK / 512,
+				n % 3 == 1 ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0);
+	if (!ret && how == FLUSHED)
+		ret = blk_request(&d, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	ret = ret ?: dm_switch(&s->dm);
+	dut_close(&d);
+	ret = ret ?: stack_reboot(s);
+	return ret > 0 ? -EIO : ret ?: survivors(s, ENOUGH);
+}
+
+TEST_F(durable, zeroes_flushed)
+{
+	EXPECT_EQ(0, zeroed(&self->s, variant->kind, variant->odd, FLUSHED));
+}
+
+TEST_F(durable, zeroes_through)
+{
+	EXPECT_EQ(0, zeroed(&self->s, variant->kind, variant->odd, THROUGH));
+}
+
+TEST_F(durable, zeroes_with_the_cache_off)
+{
+	if (variant->kind != DUT_VDPA)
+		SKIP(return, "the VMM's");
+	EXPECT_EQ(0, zeroed(&self->s, variant->kind, variant->odd, CACHE_OFF));
+}
+
+/* That these can fail; a block device may have zeroed at once */
+TEST_F(durable, zeroes_not_flushed)
+{
+	if (!variant->fs)
+		SKIP(return, "no file");
+	EXPECT_EQ(ENOUGH, zeroed(&self->s, variant->kind, variant->odd, NOT_AT_ALL));
+}
+
+/* The cache is on again: what was not flushed is lost */
+TEST_F(durable, cache_switched_on)
+{
+	if (variant->kind != DUT_VDPA)
+		SKIP(return, "the VMM's");
+	ASSERT_EQ(0, disk_open(&self->d, variant->kind, &self->s, 0));
+	ASSERT_EQ(0, set_cache(&self->d, 0));
+	ASSERT_EQ(0, set_cache(&self->d, 1));
+	for (unsigned int n = 0; n < ENOUGH; n++) {
+		ASSERT_EQ(0, write_block(&self->d, n, variant->odd));
+	}
+	ASSERT_EQ(0, load(&self->s, true));
+	ASSERT_EQ(0, dm_switch(&self->s.dm));
+	dut_close(&self->d);
+	ASSERT_EQ(0, stack_reboot(&self->s));
+	EXPECT_EQ(0, survivors(&self->s, ENOUGH));
 }
 
 /* That the others can fail: here, what was not flushed is lost */

@@ -379,6 +379,19 @@ int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, 
 	return scratch->p[SCRATCH_STATUS];
 }
 
+int blk_range(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint32_t sectors,
+	      uint32_t flags)
+{
+	struct virtio_blk_discard_write_zeroes seg = {
+		.sector = htole64(sector),
+		.num_sectors = htole32(sectors),
+		.flags = htole32(flags),
+	};
+
+	memcpy(d->scratch[qi].p + SCRATCH_DATA, &seg, sizeof(seg));
+	return blk_request(d, qi, type, 0, d->scratch[qi].gpa + SCRATCH_DATA, sizeof(seg));
+}
+
 static int unit_blk(struct dut *d, unsigned int qi)
 {
 	struct scratch *scratch = &d->scratch[qi];

@@ -149,6 +149,10 @@ void make_frame(void *frame, size_t len, uint32_t seq, bool from_guest);
 int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint64_t data,
 		uint32_t len);
 
+/* blk_range() - DISCARD or WRITE_ZEROES of one range, likewise */
+int blk_range(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint32_t sectors,
+	      uint32_t flags);
+
 /*
  * dut_fresh_kick() - another kick eventfd, which nobody has signalled yet: one that was stays
  * readable, which is as good as a kick.  The device is not told

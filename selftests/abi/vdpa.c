@@ -217,8 +217,10 @@ TEST_F(node, config_space)
 	c->len = CONFIG_SIZE;
 	ASSERT_EQ(0, xioctl(self->fd, VHOST_VDPA_GET_CONFIG, c));
 	EXPECT_EQ(SECTORS, le64toh(*(uint64_t *)c->buf));
-	/* nothing is offered of what comes from here on */
-	for (unsigned int i = 36; i < CONFIG_SIZE; i++) {
+	/* a write cache, and no padding */
+	EXPECT_EQ(1, c->buf[32]);
+	EXPECT_EQ(0, c->buf[33]);
+	for (unsigned int i = 57; i < CONFIG_SIZE; i++) {
 		EXPECT_EQ(0, c->buf[i]);
 	}
 	for (unsigned int i = 0; i < n; i++) {
