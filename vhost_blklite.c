@@ -19,10 +19,11 @@
 
 #include "blk/blk.h"
 
-/* The config space ends in front of the fields of secure erase, whatever the headers have */
-#define VHL_BLK_CONFIG_SIZE	offsetofend(struct virtio_blk_config, unused1)
+/* The config space ends in front of the fields of zones, whatever the headers have */
+#define VHL_BLK_CONFIG_SIZE						\
+	offsetofend(struct virtio_blk_config, secure_erase_sector_alignment)
 
-static_assert(VHL_BLK_CONFIG_SIZE == 60);
+static_assert(VHL_BLK_CONFIG_SIZE == 72);
 
 /*
  * Budget of a turn: requests that are submitted together and whose completions may wait for each

@@ -10,7 +10,7 @@
  *     flush.c     flushes, and what is known of lost writes
  *     cache.c     the write cache that the driver sees
  *     id.c        the name of the disk
- *     range.c     what names ranges: discards
+ *     range.c     what names ranges: discards, erasing
  *     zero.c      zeroing of ranges
  *   lane.c      threads that may block
  *   bounce.c    reads and writes through pages of our own
@@ -105,6 +105,7 @@ struct vhl_blk_edges;
  *	      less one
  * @tail_mask: of what @direct_end is a multiple of, less one
  * @discards: discards are served
+ * @erases: and those that leave nothing to be found
  * @unmaps: ranges may be deallocated when they are zeroed
  * @discard_mask: of what the storage discards pieces of, less one
  * @discard_align: what ranges to be discarded are best a multiple of
@@ -142,6 +143,7 @@ struct vhl_blk_disk {
 	u32 len_mask;
 	u32 tail_mask;
 	bool discards;
+	bool erases;
 	bool unmaps;
 	u32 discard_mask;
 	u32 discard_align;
@@ -477,7 +479,9 @@ int __must_check vhl_blk_flush(struct vhl_blk_io *io);
 int __must_check vhl_blk_id(struct vhl_blk_io *io);
 void vhl_blk_discard_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 void vhl_blk_zeroes_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
+void vhl_blk_erase_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 int __must_check vhl_blk_discard(struct vhl_blk_io *io);
+int __must_check vhl_blk_erase(struct vhl_blk_io *io);
 int __must_check vhl_blk_zeroes(struct vhl_blk_io *io);
 
 /* Whole blocks that a disk has. The size and direct_end that are read later are no older */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Requests that name ranges of the disk and move no data: DISCARD and WRITE_ZEROES (virtio 1.2,
- * section 5.2.6). Their segments, checks and limits, and what a discard does; zero.c zeroes.
+ * Requests that name ranges of the disk and move no data: DISCARD, SECURE_ERASE and WRITE_ZEROES
+ * (virtio 1.2, section 5.2.6). Their segments, checks and limits, and the first two; zero.c zeroes.
  *
  * All of it is the lane's: the storage may take its time. What a request may ask for is limited,
  * and done in pieces, since a client that stops the queue waits for it.
@@ -20,11 +20,12 @@
 #include "blk.h"
 #include "../compat/bdev.h"
 
-/* Segments of a discard, which the lane has on its stack */
+/* Segments of a discard or an erase, which the lane has on its stack */
 #define VHL_BLK_DISCARD_SEGS	32
 
 /* Bytes of a segment. To zero so much may mean to write it, which writes of the driver may do, too */
 #define VHL_BLK_DISCARD_MAX	SZ_1G
+#define VHL_BLK_ERASE_MAX	SZ_128M
 #define VHL_BLK_ZEROES_MAX	SZ_128M
 
 /* Bytes that are discarded at a time */
@@ -91,6 +92,8 @@ void vhl_blk_range_init(struct vhl_blk_disk *disk)
 	block = bdev_logical_block_size(bdev);
 	disk->discards = bdev_max_discard_sectors(bdev);
 	disk->unmaps = bdev_write_zeroes_sectors(bdev);
+	/* parts of blocks cannot be erased */
+	disk->erases = bdev_max_secure_erase_sectors(bdev) && block <= disk->block_size;
 	disk->discard_mask = block - 1;
 	disk->discard_align = max(bdev_discard_granularity(bdev), block);
 	/* what the page cache may be about to write in one piece, it has to have zeroed itself */
@@ -109,6 +112,19 @@ void vhl_blk_discard_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer
 	config->max_discard_sectors = cpu_to_vhl32(VHL_BLK_DISCARD_MAX >> SECTOR_SHIFT);
 	config->max_discard_seg = cpu_to_vhl32(VHL_BLK_DISCARD_SEGS);
 	config->discard_sector_alignment =
+		cpu_to_vhl32(max(disk->discard_align, disk->block_size) >> SECTOR_SHIFT);
+}
+
+void vhl_blk_erase_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer)
+{
+	struct virtio_blk_config *config = &offer->config;
+
+	if (!disk || !disk->erases)
+		return;
+	offer->features |= BIT_ULL(VIRTIO_BLK_F_SECURE_ERASE);
+	config->max_secure_erase_sectors = cpu_to_vhl32(VHL_BLK_ERASE_MAX >> SECTOR_SHIFT);
+	config->max_secure_erase_seg = cpu_to_vhl32(VHL_BLK_DISCARD_SEGS);
+	config->secure_erase_sector_alignment =
 		cpu_to_vhl32(max(disk->discard_align, disk->block_size) >> SECTOR_SHIFT);
 }
 
@@ -186,30 +202,32 @@ static int range_take(struct vhl_blk_io *io, unsigned int feature, unsigned int 
 }
 
 /*
- * Discards
+ * Discards, and discards after which the data cannot be had any more
  */
 
 /*
  * What is cached of a block device, dirty or not, is of no use any more. As for BLKDISCARD: not
- * under a mounted file system, which may count on what it has there.
+ * under a mounted file system, which may count on what it has there. Return: 0, or an error where
+ * something is left.
  */
-static void discard_cached(const struct vhl_blk_disk *disk, loff_t pos, loff_t end)
+static int range_drop_cached(const struct vhl_blk_disk *disk, loff_t pos, loff_t end)
 {
 	struct address_space *mapping = disk->file->f_mapping;
 	struct block_device *bdev = I_BDEV(disk->inode);
 
-	if (vhl_bdev_claim(bdev, &discard_cached)) {
-		(void)invalidate_inode_pages2_range(mapping, pos >> PAGE_SHIFT,
-						    (end - 1) >> PAGE_SHIFT);
-		return;
-	}
+	if (vhl_bdev_claim(bdev, &range_drop_cached))
+		return invalidate_inode_pages2_range(mapping, pos >> PAGE_SHIFT,
+						     (end - 1) >> PAGE_SHIFT);
 	truncate_inode_pages_range(mapping, pos, end - 1);
-	bd_abort_claiming(bdev, &discard_cached);
+	bd_abort_claiming(bdev, &range_drop_cached);
+	return 0;
 }
 
-static int discard_piece(const struct vhl_blk_disk *disk, loff_t pos, loff_t end)
+static int range_discard_piece(const struct vhl_blk_disk *disk, loff_t pos, loff_t end, bool erase)
 {
 	struct address_space *mapping = disk->file->f_mapping;
+	struct block_device *bdev = I_BDEV(disk->inode);
+	sector_t sectors = (end - pos) >> SECTOR_SHIFT;
 	int ret;
 
 	if (disk->regular)
@@ -217,15 +235,17 @@ static int discard_piece(const struct vhl_blk_disk *disk, loff_t pos, loff_t end
 				     end - pos);
 	/* nothing is read anew in between */
 	filemap_invalidate_lock(mapping);
-	discard_cached(disk, pos, end);
-	ret = blkdev_issue_discard(I_BDEV(disk->inode), pos >> SECTOR_SHIFT,
-				   (end - pos) >> SECTOR_SHIFT, GFP_KERNEL);
+	ret = range_drop_cached(disk, pos, end);
+	if (!erase)
+		ret = blkdev_issue_discard(bdev, pos >> SECTOR_SHIFT, sectors, GFP_KERNEL);
+	else if (!ret)
+		ret = blkdev_issue_secure_erase(bdev, pos >> SECTOR_SHIFT, sectors, GFP_KERNEL);
 	filemap_invalidate_unlock(mapping);
 	return ret;
 }
 
 /* Whole blocks of the storage. Return: 0, -EINTR to begin anew, -EOPNOTSUPP, or another error */
-static int discard_seg(const struct vhl_blk_req *req, const vhl_blk_seg *seg)
+static int range_discard_seg(const struct vhl_blk_req *req, const vhl_blk_seg *seg, bool erase)
 {
 	const struct vhl_blk_disk *disk = req->q->disk;
 	loff_t block = (loff_t)disk->discard_mask + 1;
@@ -241,9 +261,9 @@ static int discard_seg(const struct vhl_blk_req *req, const vhl_blk_seg *seg)
 		if (fatal_signal_pending(current))
 			return -EIO;
 		/* a client waits for it to stop: what was not discarded yet may stay as it is */
-		if (!vhl_vq_started(&req->q->vq))
+		if (!erase && !vhl_vq_started(&req->q->vq))
 			return 0;
-		ret = discard_piece(disk, pos, next);
+		ret = range_discard_piece(disk, pos, next, erase);
 		if (!ret)
 			pos = next;
 		else if (vhl_blk_lane_interrupted(ret))
@@ -254,37 +274,35 @@ static int discard_seg(const struct vhl_blk_req *req, const vhl_blk_seg *seg)
 	return 0;
 }
 
-static int discard_all(const struct vhl_blk_req *req, const vhl_blk_seg *seg)
+static int range_discard(const struct vhl_blk_req *req, const vhl_blk_seg *seg, bool erase)
 {
 	unsigned int i;
 	int ret;
 
 	for (i = 0; i < req->len / sizeof(*seg); i++) {
-		ret = discard_seg(req, &seg[i]);
+		ret = range_discard_seg(req, &seg[i], erase);
 		if (ret)
 			return ret;
 	}
 	return vhl_blk_writes_through(req) ? vhl_blk_flush_file(req->q->disk) : 0;
 }
 
-static void discard_run(struct vhl_job *job, bool dead)
+static void range_run(struct vhl_blk_req *req, bool erase, vhl_blk_lane_fn *again)
 {
-	struct vhl_blk_req *req = to_blk_req(job);
 	vhl_blk_seg seg[VHL_BLK_DISCARD_SEGS];
-	u8 status = VIRTIO_BLK_S_IOERR;
 	const struct cred *own;
+	u8 status;
 	int ret;
 
 	/* unmap is a flag of others (virtio 1.2, section 5.2.6.2) */
-	if (!dead)
-		status = range_read(req, seg, VHL_BLK_DISCARD_MAX, 0);
+	status = range_read(req, seg, erase ? VHL_BLK_ERASE_MAX : VHL_BLK_DISCARD_MAX, 0);
 	if (status == VIRTIO_BLK_S_OK) {
 		own = vhl_blk_lane_as_opener(req->q->disk);
-		ret = discard_all(req, seg);
+		ret = range_discard(req, seg, erase);
 		vhl_blk_lane_as_self(own);
 		if (ret == -EINTR) {
 			/* once more when the thread has seen the signal, a stop or a freeze */
-			vhl_blk_to_lane(req, discard_run);
+			vhl_blk_to_lane(req, again);
 			return;
 		}
 		if (ret)
@@ -293,12 +311,35 @@ static void discard_run(struct vhl_job *job, bool dead)
 	range_finish(req, status);
 }
 
+static void discard_run(struct vhl_job *job, bool dead)
+{
+	if (dead)
+		range_finish(to_blk_req(job), VIRTIO_BLK_S_IOERR);
+	else
+		range_run(to_blk_req(job), false, discard_run);
+}
+
+static void erase_run(struct vhl_job *job, bool dead)
+{
+	if (dead)
+		range_finish(to_blk_req(job), VIRTIO_BLK_S_IOERR);
+	else
+		range_run(to_blk_req(job), true, erase_run);
+}
+
+/* In the vhost dialect it may be another disk than the one that was there when it was offered. */
 int vhl_blk_discard(struct vhl_blk_io *io)
 {
-	/* of another disk than the one that was attached when it was offered (vhost dialect) */
 	if (!io->q->disk->discards && !io->q->disk->read_only)
 		return vhl_blk_answer(io, VIRTIO_BLK_S_UNSUPP);
 	return range_take(io, VIRTIO_BLK_F_DISCARD, VHL_BLK_DISCARD_SEGS, discard_run);
+}
+
+int vhl_blk_erase(struct vhl_blk_io *io)
+{
+	if (!io->q->disk->erases && !io->q->disk->read_only)
+		return vhl_blk_answer(io, VIRTIO_BLK_S_UNSUPP);
+	return range_take(io, VIRTIO_BLK_F_SECURE_ERASE, VHL_BLK_DISCARD_SEGS, erase_run);
 }
 
 /*

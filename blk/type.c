@@ -33,6 +33,11 @@ const struct vhl_blk_type vhl_blk_types[VHL_BLK_TYPES] = {
 		.offer	= vhl_blk_discard_offer,
 		.handle	= vhl_blk_discard,
 	},
+	[VIRTIO_BLK_T_SECURE_ERASE] = {
+		.data	= VHL_BLK_DATA_OUT,
+		.offer	= vhl_blk_erase_offer,
+		.handle	= vhl_blk_erase,
+	},
 	[VIRTIO_BLK_T_WRITE_ZEROES] = {
 		.data	= VHL_BLK_DATA_OUT,
 		.offer	= vhl_blk_zeroes_offer,

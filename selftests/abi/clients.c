@@ -131,7 +131,7 @@ TEST_F(client, qemu_10_0)
 {
 	struct dut *d = &self->d;
 	int fd = self->fd, config = eventfd(0, 0), masked = eventfd(0, 0);
-	unsigned char space[8 + 60] = { 0, 0, 0, 0, 60 };
+	unsigned char space[8 + 72] = { 0, 0, 0, 0, 72 };
 	uint64_t features, backend;
 	uint32_t num = 0xffffffff, v;
 
@@ -152,7 +152,7 @@ TEST_F(client, qemu_10_0)
 		ASSERT_EQ(0, vring_file(fd, VHOST_SET_VRING_CALL, i, masked));
 	}
 	ASSERT_EQ(0, xioctl(fd, VHOST_VDPA_GET_CONFIG_SIZE, &v));
-	ASSERT_EQ(60, v);
+	ASSERT_EQ(72, v);
 	ASSERT_EQ(0, xioctl(fd, VHOST_VDPA_GET_CONFIG, space));
 	ASSERT_EQ(0, make_queues(d, features));
 

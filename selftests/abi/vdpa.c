@@ -14,7 +14,7 @@
 #include "dut.h"
 
 #define ACK_DRIVER	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
-#define CONFIG_SIZE	60
+#define CONFIG_SIZE	72
 #define SECTORS		((4 << 20) / 512)
 
 FIXTURE(node) {
@@ -73,7 +73,7 @@ TEST_F(node, reports_before_an_owner)
 	EXPECT_EQ(0, memcmp(buf, "\1\0\0\0\xaa\xaa", 6));
 	memset(buf, 0xaa, sizeof(buf));
 	EXPECT_EQ(0, xioctl(self->fd, VHOST_VDPA_GET_CONFIG_SIZE, buf));
-	EXPECT_EQ(0, memcmp(buf, "\x3c\0\0\0\xaa\xaa", 6));
+	EXPECT_EQ(0, memcmp(buf, "\x48\0\0\0\xaa\xaa", 6));
 	memset(buf, 0xaa, sizeof(buf));
 	EXPECT_EQ(0, xioctl(self->fd, VHOST_VDPA_GET_STATUS, buf));
 	EXPECT_EQ(0, memcmp(buf, "\0\xaa\xaa", 3));
@@ -202,7 +202,7 @@ TEST_F(node, not_of_this_dialect)
 TEST_F(node, config_space)
 {
 	static const uint32_t v[] = {
-		0, 1, 8, 58, 59, 60, 61, 64, 96, 4096, 0x7fffffff, 0x80000000, 0xffffffc4, 0xfffffffe,
+		0, 1, 8, 60, 70, 71, 72, 73, 96, 4096, 0x7fffffff, 0x80000000, 0xffffffb8, 0xfffffffe,
 		0xffffffff,
 	};
 	unsigned int n = sizeof(v) / sizeof(v[0]);

@@ -42,7 +42,7 @@ null_disk() {
 		echo "${word#*=}" >"$dir/${word%%=*}" || bail "null_blk does not take $word"
 	done
 }
-null_disk nullb0 submit_queues=2
+null_disk nullb0 submit_queues=2 discard=1
 # sectors that cannot be read or written
 null_disk nullb1 badblocks=+2048-2055
 sum_of() { sha256sum "$1" | cut -d' ' -f1; }
@@ -145,6 +145,44 @@ read_only() {
 }
 check "a read-only disk refuses writes" read_only
 
+# ranges: what the guest's kernel made of the limits; KiB of a file
+holes_offered() {
+	same "of d0 to d4" "1073741824 134217728 1073741824 134217728 1073741824 134217728 1073741824 134217728 0 0" \
+		"$(guest a 10 'for n in 0 1 2 3 4; do cat /tmp/d$n/queue/discard_max_bytes /tmp/d$n/queue/write_zeroes_max_bytes; done' | paste -sd' ')"
+}
+check "discards and zeroes are offered for $kinds, not for a read-only one" holes_offered
+used() { stat -c %b "$1" | awk '{ print $1 / 2 }'; }
+# is_zero N OFFSET LENGTH, in MiB
+is_zero() {
+	same "bytes that are not zero on disk $1" 0 \
+		"$(guest a 30 "dd if=/dev/d$1 bs=1M skip=$2 count=$3 iflag=direct 2>/dev/null | tr -d '\\0' | wc -c")"
+}
+holes() {
+	local n full errors
+
+	for n in 0 1 2 3; do
+		errors=$(counter a "${DEV[$n]}" '*' errors)
+		guest a 60 "dd if=/dev/urandom of=/dev/d$n bs=1M seek=8 count=6 conv=fsync" || return
+		full=$(used "$tmpfs")
+		guest a 60 "/usr/bin/blkdiscard -f -z -o 9M -l 3M /dev/d$n && sync" && is_zero "$n" 9 3 || return
+		((n != 1)) || same "size of what was zeroed" "$full" "$(used "$tmpfs")" || return
+		guest a 60 "/usr/bin/blkdiscard -f -o 8M -l 6M /dev/d$n" || return
+		# what a null_blk has after a discard is what it had
+		((n == 3)) || is_zero "$n" 8 6 || return
+		((n != 1)) || (($(used "$tmpfs") <= full - 6 * 1024)) || { echo "no hole: $(used "$tmpfs") of $full" && return 1; }
+		same "errors of disk $n" "$errors" "$(counter a "${DEV[$n]}" '*' errors)" || return
+	done
+}
+check "blkdiscard zeroes, and makes holes: $kinds" holes
+# QEMU may keep what the guest writes to the config space for itself: what counts is that guest and disk agree
+cache_type() {
+	guest a 30 "cat /tmp/d3/cache_type && echo write through >/tmp/d3/cache_type && cat /tmp/d3/cache_type >/tmp/cache &&
+		dd if=/dev/zero of=/dev/d3 bs=4k count=64 conv=fsync && echo write back >/tmp/d3/cache_type && cat /tmp/d3/cache_type" || return
+	same "afterwards" "write back" "$(guest a 10 'cat /tmp/d3/cache_type')"
+	echo "in between: $(guest a 10 'cat /tmp/cache')"
+}
+check "the guest switches its write cache" cache_type
+
 io_error() {
 	local errors
 
@@ -214,6 +252,14 @@ make_fs() {
 	[[ $(wc -l <"$WORK/sums") -eq 9 ]]
 }
 check "ext4 made, written, synced" make_fs
+trimmed() {
+	local full
+
+	guest a 60 "head -c 16M /dev/urandom >/mnt/trim && sync" && full=$(used "$file") &&
+		guest a 60 "rm /mnt/trim && sync && fstrim -v /mnt && sync" || return
+	(($(used "$file") <= full - 15 * 1024)) || { echo "$(used "$file") KiB, $full before" && return 1; }
+}
+check "fstrim in the guest gives space back" trimmed
 # writes go on while it dies
 guest a 20 "(while true; do dd if=/dev/zero of=/mnt/more bs=64k count=100 conv=fsync; done >/dev/null 2>&1 </dev/null &)" >/dev/null
 check "I/O before QEMU is killed" busy 0

@@ -114,7 +114,9 @@
  * VHOST_VDPA_GET_VRING_NUM  1024; writes 16 bits
  * VHOST_VDPA_GET_CONFIG     EINVAL len is 0; E2BIG off + len is past the end; ENXIO no disk
  *                           attached
- * VHOST_VDPA_SET_CONFIG     as GET; EOPNOTSUPP would change something: no field can be written
+ * VHOST_VDPA_SET_CONFIG     as GET; EOPNOTSUPP would change anything but the mode of a disk's cache
+ *                           (writeback) where the driver took VIRTIO_BLK_F_CONFIG_WCE, EINVAL
+ *                           another mode than 0 and 1; then nothing is changed
  * VHOST_VDPA_SET_STATUS     0 stops the queues and forgets features, rings and memory; eventfds and
  *                           the disk stay.  EINVAL would clear a bit; NEEDS_RESET is the
  *                           device's, and not looked at.  DRIVER_OK starts the queues
@@ -167,7 +169,8 @@
  * with DRIVER_OK.  EBUSY while the driver is at DRIVER_OK.
  *
  * The file decides how it is used: opened read-only gives a read-only disk, O_DIRECT bypasses
- * the page cache.
+ * the page cache.  What it is on decides whether discards and secure erase are offered; to find
+ * out, a hole is punched far behind the end of a file, where there is nothing.
  *
  * The driver sees blocks of 512 bytes, or of what VHL_BLK_SET_OPTS asks for, whatever the storage
  * has.  A file whose size is no multiple of that has its last block all the same: behind its end it
