@@ -23,7 +23,7 @@
 /* Segments of a discard or an erase, which the lane has on its stack */
 #define VHL_BLK_DISCARD_SEGS	32
 
-/* Bytes of a segment. To zero so much may mean to write it, which writes of the driver may do, too */
+/* Bytes of a segment. To zero so much may mean to write it, as writes of the driver may do */
 #define VHL_BLK_DISCARD_MAX	SZ_1G
 #define VHL_BLK_ERASE_MAX	SZ_128M
 #define VHL_BLK_ZEROES_MAX	SZ_128M
@@ -34,17 +34,12 @@
 /* How far behind the end of a file it is tried what its file system can */
 #define VHL_BLK_PROBE_DISTANCE	(1ULL << 40)
 
-typedef struct virtio_blk_discard_write_zeroes vhl_blk_seg;
-
-static loff_t seg_pos(const vhl_blk_seg *seg)
-{
-	return le64_to_cpu(seg->sector) << SECTOR_SHIFT;
-}
-
-static u32 seg_len(const vhl_blk_seg *seg)
-{
-	return le32_to_cpu(seg->num_sectors) << SECTOR_SHIFT;
-}
+/* A segment, as it was read and checked */
+struct vhl_blk_range {
+	loff_t pos;
+	u32 len;
+	bool unmap;
+};
 
 /*
  * What the storage can
@@ -145,34 +140,42 @@ void vhl_blk_zeroes_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer 
  */
 
 /*
- * Read the segments, once, and check all of them before anything is done.
+ * Read the segments, once, and check all of them before anything is done. An unknown flag comes
+ * first, whatever else is wrong (virtio 1.2, section 5.2.6.2).
  *
  * @max: bytes of a segment
  * @flags: that are known
  *
  * Return: VIRTIO_BLK_S_*
  */
-static u8 range_read(const struct vhl_blk_req *req, vhl_blk_seg *seg, u32 max, u32 flags)
+static u8 range_read(const struct vhl_blk_req *req, struct vhl_blk_range *range, u32 max, u32 flags)
 {
-	unsigned int i, num = req->len / sizeof(*seg);
+	unsigned int i, num = req->len / sizeof(struct virtio_blk_discard_write_zeroes);
+	u8 status = VIRTIO_BLK_S_OK;
 	struct iov_iter iter;
 
 	vhl_blk_iter(req, &iter);
-	if (copy_from_iter(seg, req->len, &iter) != req->len)
-		return VIRTIO_BLK_S_IOERR;
-	/* virtio 1.2, section 5.2.6.2: whatever else is wrong */
 	for (i = 0; i < num; i++) {
-		if (le32_to_cpu(seg[i].flags) & ~flags)
-			return VIRTIO_BLK_S_UNSUPP;
-	}
-	for (i = 0; i < num; i++) {
-		u32 sectors = le32_to_cpu(seg[i].num_sectors);
+		struct virtio_blk_discard_write_zeroes seg;
+		u64 sector;
+		u32 sectors;
 
-		if (sectors > max >> SECTOR_SHIFT ||
-		    !vhl_blk_on_disk(req->q->disk, le64_to_cpu(seg[i].sector), sectors))
+		if (copy_from_iter(&seg, sizeof(seg), &iter) != sizeof(seg))
 			return VIRTIO_BLK_S_IOERR;
+		if (le32_to_cpu(seg.flags) & ~flags)
+			return VIRTIO_BLK_S_UNSUPP;
+		sector = le64_to_cpu(seg.sector);
+		sectors = le32_to_cpu(seg.num_sectors);
+		if (sectors > max >> SECTOR_SHIFT ||
+		    !vhl_blk_on_disk(req->q->disk, sector, sectors)) {
+			status = VIRTIO_BLK_S_IOERR;
+			continue;
+		}
+		range[i].pos = sector << SECTOR_SHIFT;
+		range[i].len = sectors << SECTOR_SHIFT;
+		range[i].unmap = seg.flags & cpu_to_le32(VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
 	}
-	return VIRTIO_BLK_S_OK;
+	return status;
 }
 
 /* Any context. It has moved no data: counted is the request alone */
@@ -187,13 +190,13 @@ static void range_finish(struct vhl_blk_req *req, u8 status)
 static int range_take(struct vhl_blk_io *io, unsigned int feature, unsigned int max_segs,
 		      vhl_blk_lane_fn *fn)
 {
+	const size_t seg = sizeof(struct virtio_blk_discard_write_zeroes);
 	int ret;
 
 	/* the limits are not known to a driver that did not take it */
 	if (!vhl_has_feature(io->q->vq.dev, feature))
 		return vhl_blk_answer(io, VIRTIO_BLK_S_UNSUPP);
-	if (io->q->disk->read_only || !io->len || io->len % sizeof(vhl_blk_seg) ||
-	    io->len / sizeof(vhl_blk_seg) > max_segs)
+	if (io->q->disk->read_only || !io->len || io->len % seg || io->len / seg > max_segs)
 		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
 	ret = vhl_blk_take(io);
 	if (!ret)
@@ -245,12 +248,13 @@ static int range_discard_piece(const struct vhl_blk_disk *disk, loff_t pos, loff
 }
 
 /* Whole blocks of the storage. Return: 0, -EINTR to begin anew, -EOPNOTSUPP, or another error */
-static int range_discard_seg(const struct vhl_blk_req *req, const vhl_blk_seg *seg, bool erase)
+static int range_discard_one(const struct vhl_blk_req *req, const struct vhl_blk_range *range,
+			     bool erase)
 {
 	const struct vhl_blk_disk *disk = req->q->disk;
 	loff_t block = (loff_t)disk->discard_mask + 1;
-	loff_t pos = round_up(seg_pos(seg), block);
-	loff_t end = round_down(seg_pos(seg) + seg_len(seg), block);
+	loff_t pos = round_up(range->pos, block);
+	loff_t end = round_down(range->pos + range->len, block);
 	unsigned int tries = 0;
 
 	while (pos < end) {
@@ -274,13 +278,14 @@ static int range_discard_seg(const struct vhl_blk_req *req, const vhl_blk_seg *s
 	return 0;
 }
 
-static int range_discard(const struct vhl_blk_req *req, const vhl_blk_seg *seg, bool erase)
+static int range_discard(const struct vhl_blk_req *req, const struct vhl_blk_range *range,
+			 bool erase)
 {
 	unsigned int i;
 	int ret;
 
-	for (i = 0; i < req->len / sizeof(*seg); i++) {
-		ret = range_discard_seg(req, &seg[i], erase);
+	for (i = 0; i < req->len / sizeof(struct virtio_blk_discard_write_zeroes); i++) {
+		ret = range_discard_one(req, &range[i], erase);
 		if (ret)
 			return ret;
 	}
@@ -289,16 +294,16 @@ static int range_discard(const struct vhl_blk_req *req, const vhl_blk_seg *seg, 
 
 static void range_run(struct vhl_blk_req *req, bool erase, vhl_blk_lane_fn *again)
 {
-	vhl_blk_seg seg[VHL_BLK_DISCARD_SEGS];
+	struct vhl_blk_range range[VHL_BLK_DISCARD_SEGS];
 	const struct cred *own;
 	u8 status;
 	int ret;
 
 	/* unmap is a flag of others (virtio 1.2, section 5.2.6.2) */
-	status = range_read(req, seg, erase ? VHL_BLK_ERASE_MAX : VHL_BLK_DISCARD_MAX, 0);
+	status = range_read(req, range, erase ? VHL_BLK_ERASE_MAX : VHL_BLK_DISCARD_MAX, 0);
 	if (status == VIRTIO_BLK_S_OK) {
 		own = vhl_blk_lane_as_opener(req->q->disk);
-		ret = range_discard(req, seg, erase);
+		ret = range_discard(req, range, erase);
 		vhl_blk_lane_as_self(own);
 		if (ret == -EINTR) {
 			/* once more when the thread has seen the signal, a stop or a freeze */
@@ -370,19 +375,18 @@ static void zeroes_begin(struct vhl_job *job, bool dead)
 {
 	struct vhl_blk_req *req = to_blk_req(job);
 	u8 status = VIRTIO_BLK_S_IOERR;
-	vhl_blk_seg seg;
+	struct vhl_blk_range range;
 
 	if (!dead)
-		status = range_read(req, &seg, VHL_BLK_ZEROES_MAX,
+		status = range_read(req, &range, VHL_BLK_ZEROES_MAX,
 				    VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
-	if (status != VIRTIO_BLK_S_OK || !seg.num_sectors) {
+	if (status != VIRTIO_BLK_S_OK || !range.len) {
 		range_finish(req, status);
 		return;
 	}
-	req->unmap = le32_to_cpu(seg.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP &&
-		     req->q->disk->unmaps;
-	req->pos = seg_pos(&seg);
-	req->len = seg_len(&seg);
+	req->unmap = range.unmap && req->q->disk->unmaps;
+	req->pos = range.pos;
+	req->len = range.len;
 	if (vhl_blk_edge_begin(req, zeroes_run))
 		zeroes_run(job, false);
 }

@@ -42,7 +42,7 @@ static ssize_t zero_by_storage(const struct vhl_blk_req *req, loff_t pos, u32 le
 	const struct vhl_blk_disk *disk = req->q->disk;
 	int ret = -EOPNOTSUPP;
 
-	/* behind the end of a file there is nothing to deallocate, but a write would make it longer */
+	/* a hole does not make a file longer, as a write behind its end does */
 	if (req->unmap && (!disk->regular || pos + len <= i_size_read(disk->inode)))
 		ret = vfs_fallocate(disk->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos,
 				    len);
@@ -59,9 +59,10 @@ static ssize_t zero_by_writing(const struct vhl_blk_req *req, loff_t pos, u32 le
 	const struct vhl_blk_disk *disk = req->q->disk;
 	struct iov_iter iter;
 
-	len = min_t(u32, len, sizeof(zero_pages) / sizeof(zero_pages[0]) * PAGE_SIZE);
+	len = min_t(u32, len, VHL_BLK_ZERO_PAGES * PAGE_SIZE);
 	iov_iter_bvec(&iter, ITER_SOURCE, zero_pages, DIV_ROUND_UP(len, PAGE_SIZE), len);
-	if (disk->direct && ((pos | len) & disk->len_mask || pos + len > READ_ONCE(disk->direct_end)))
+	if (disk->direct &&
+	    ((pos | len) & disk->len_mask || pos + len > READ_ONCE(disk->direct_end)))
 		return vhl_blk_bounce(req, &iter, pos);
 	return vhl_blk_rw_transfer(req, &iter, pos);
 }

@@ -41,7 +41,7 @@ static void vdpa_reset(struct vhl_dev *dev)
 	unsigned int i;
 
 	vhl_vqs_stop(dev);
-	/* a VMM that stops the guest may suspend and reset the device, which the guest goes on to use */
+	/* a VMM stops a guest that is to go on by suspending the device and resetting it */
 	if (vdpa_is_live(dev) && dev->node->ops->reset)
 		dev->node->ops->reset(dev);
 	for (i = 0; i < dev->node->num_vqs; i++) {
@@ -136,8 +136,8 @@ static int vdpa_enable(struct vhl_dev *dev, void __user *argp)
 }
 
 /*
- * What is there already may be written: clients do that when they restore a device. Else the backend
- * decides.
+ * What is there already may be written: clients do that when they restore a device. Else the
+ * backend decides.
  */
 static int vdpa_write_config(struct vhl_dev *dev, const struct vhost_vdpa_config *range, u8 *config,
 			     const u8 __user *buf)

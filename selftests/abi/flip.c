@@ -20,6 +20,7 @@ struct flipper {
 	struct dut *d;
 	unsigned int qi;
 	bool ring;			/* also what breaks the queue for certain, sooner or later */
+	bool ranges;			/* requests that name ranges: these, too */
 	uint64_t table;
 	atomic_bool stop;
 	atomic_uint flips;
@@ -69,8 +70,8 @@ static void *flip_all(void *arg)
 		switch ((r >> 20) % (f->ring ? 8 : 5)) {
 		case 0:
 		case 1:
-			/* a header */
-			flip(l->p + (r >> 28) % 16, 1 + i % 4, v, spin);
+			/* a header, and what is behind it */
+			flip(l->p + (r >> 26) % (f->ranges ? 32 : 16), 1 + i % 4, v, spin);
 			break;
 		case 2:
 			flip(table + i * 16 + 8, 4, v, spin);
@@ -112,7 +113,7 @@ FIXTURE(flip) {
 FIXTURE_VARIANT(flip) {
 	enum dut_kind kind;
 	unsigned int qi;
-	bool ring;
+	bool ring, ranges;
 };
 
 FIXTURE_VARIANT_ADD(flip, tx_contents) {
@@ -148,6 +149,12 @@ FIXTURE_VARIANT_ADD(flip, blk_ring) {
 	.ring = true,
 };
 
+FIXTURE_VARIANT_ADD(flip, blk_ranges) {
+	.kind = DUT_BLK,
+	.qi = 0,
+	.ranges = true,
+};
+
 FIXTURE_VARIANT_ADD(flip, vdpa_ring) {
 	.kind = DUT_VDPA,
 	.qi = 0,
@@ -156,7 +163,7 @@ FIXTURE_VARIANT_ADD(flip, vdpa_ring) {
 
 FIXTURE_SETUP(flip)
 {
-	ASSERT_EQ(0, dut_open(&self->d, variant->kind, NULL));
+	ASSERT_EQ(0, dut_open(&self->d, variant->kind, &(struct dut_opts){ .early = variant->ranges }));
 }
 
 FIXTURE_TEARDOWN(flip)
@@ -173,14 +180,25 @@ static void write_ring(struct flipper *f)
 
 	memset(l->p, 0, 64);
 	if (d->kind != DUT_NET) {
-		struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_IN) };
+		struct virtio_blk_outhdr hdr = {
+			.type = htole32(f->ranges ? VIRTIO_BLK_T_WRITE_ZEROES : VIRTIO_BLK_T_IN),
+		};
+		struct virtio_blk_discard_write_zeroes seg = {
+			.num_sectors = htole32(8),
+			.flags = htole32(VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP),
+		};
+		uint64_t data = l->gpa + (f->ranges ? sizeof(hdr) : SCRATCH_DATA);
+		uint32_t len = f->ranges ? sizeof(seg) : 512;
+		uint16_t flags = f->ranges ? N : W | N;
 
 		memcpy(l->p, &hdr, sizeof(hdr));
+		if (f->ranges)
+			memcpy(l->p + sizeof(hdr), &seg, sizeof(seg));
 		gq_table(d->g, f->table, 0, l->gpa, 16, N, 1);
-		gq_table(d->g, f->table, 1, l->gpa + SCRATCH_DATA, 512, W | N, 2);
+		gq_table(d->g, f->table, 1, data, len, flags, 2);
 		gq_table(d->g, f->table, 2, l->gpa + SCRATCH_STATUS, 1, W, 0);
 		gq_desc(q, 0, l->gpa, 16, N, 1);
-		gq_desc(q, 1, l->gpa + SCRATCH_DATA, 512, W | N, 2);
+		gq_desc(q, 1, data, len, flags, 2);
 		gq_desc(q, 2, l->gpa + SCRATCH_STATUS, 1, W, 0);
 		gq_desc(q, 3, f->table, 48, I, 0);
 		gq_desc(q, 4, f->table, 48, I, 0);
@@ -210,6 +228,7 @@ TEST_F_TIMEOUT(flip, rewritten_while_read, 180)
 		.d = d,
 		.qi = variant->qi,
 		.ring = variant->ring,
+		.ranges = variant->ranges,
 		.table = d->scratch[variant->qi].gpa + SCRATCH_FREE + 64 * 1024,
 		.seed = 12345,
 	};

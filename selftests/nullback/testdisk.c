@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A disk in memory that takes what hardly any that a test can have takes: secure erase, and zeroing
- * with and without deallocation. What was discarded or erased has bytes of its own, and all of these
- * are counted, in sectors, in the module's parameters.
+ * with and without deallocation. What was discarded or erased has bytes of its own, and all of
+ * these are counted, in sectors, in the module's parameters.
  */
 #include <linux/blkdev.h>
 #include <linux/module.h>
