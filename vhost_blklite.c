@@ -303,7 +303,7 @@ static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
 	if (opts.block_size &&
 	    (opts.block_size < 512 || opts.block_size > 4096 || !is_power_of_2(opts.block_size)))
 		return -EINVAL;
-	if (memchr_inv(opts.reserved, 0, sizeof(opts.reserved)))
+	if (opts.flags & ~VHL_BLK_OPT_KEEP || memchr_inv(opts.reserved, 0, sizeof(opts.reserved)))
 		return -EINVAL;
 	blk->opts = opts;
 	return 0;

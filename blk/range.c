@@ -69,6 +69,7 @@ static bool range_takes_holes(const struct vhl_blk_disk *disk)
 
 void vhl_blk_range_init(struct vhl_blk_disk *disk)
 {
+	bool keep = disk->blk->opts.flags & VHL_BLK_OPT_KEEP;
 	struct block_device *bdev;
 	u32 block;
 
@@ -77,7 +78,7 @@ void vhl_blk_range_init(struct vhl_blk_disk *disk)
 	if (disk->regular) {
 		/* of a network file system a block may be a megabyte */
 		block = min_t(u32, i_blocksize(disk->inode), PAGE_SIZE);
-		disk->discards = range_takes_holes(disk);
+		disk->discards = !keep && range_takes_holes(disk);
 		disk->unmaps = disk->discards;
 		disk->discard_mask = block - 1;
 		disk->discard_align = block;
@@ -85,8 +86,8 @@ void vhl_blk_range_init(struct vhl_blk_disk *disk)
 	}
 	bdev = I_BDEV(disk->inode);
 	block = bdev_logical_block_size(bdev);
-	disk->discards = bdev_max_discard_sectors(bdev);
-	disk->unmaps = bdev_write_zeroes_sectors(bdev);
+	disk->discards = !keep && bdev_max_discard_sectors(bdev);
+	disk->unmaps = !keep && bdev_write_zeroes_sectors(bdev);
 	/* parts of blocks cannot be erased */
 	disk->erases = bdev_max_secure_erase_sectors(bdev) && block <= disk->block_size;
 	disk->discard_mask = block - 1;

@@ -319,6 +319,29 @@ TEST_F(range, not_taken)
 	EXPECT_EQ(0, dut_counter(d, 0, "breaks"));
 }
 
+/* A disk whose storage is to stay allocated */
+TEST_F(range, kept)
+{
+	struct dut *d = &self->d;
+	struct seg zero = { 8, 1024 };
+	struct virtio_blk_config c;
+	long full;
+
+	ASSERT_EQ(0, begin(self, variant->kind, BYTES, (struct dut_opts){ .flags = VHL_BLK_OPT_KEEP }));
+	EXPECT_EQ(0, features(self) & BIT(VIRTIO_BLK_F_DISCARD));
+	EXPECT_NE(0, features(self) & BIT(VIRTIO_BLK_F_WRITE_ZEROES));
+	if (variant->kind == DUT_VDPA) {
+		ASSERT_EQ(0, guest_config(d->g, 0, &c, 60));
+		EXPECT_EQ(0, c.write_zeroes_may_unmap);
+		EXPECT_EQ(0, c.max_discard_sectors);
+	}
+	full = takes(self);
+	EXPECT_EQ(VIRTIO_BLK_S_UNSUPP, range(d, VIRTIO_BLK_T_DISCARD, 0, 64, 0));
+	EXPECT_EQ(VIRTIO_BLK_S_OK, range(d, VIRTIO_BLK_T_WRITE_ZEROES, 8, 1024, UNMAP));
+	EXPECT_STREQ("same", guest_reads(self, 0, 1100, &zero, 1));
+	EXPECT_LE(full, takes(self));
+}
+
 TEST_F(range, read_only)
 {
 	struct dut_opts opts = { .early = true };

@@ -79,7 +79,11 @@ static int open_backend(struct dut *d)
 
 static int attach(struct dut *d)
 {
-	struct vhl_blk_opts opts = { .num_queues = 2, .block_size = d->opts.block_size };
+	struct vhl_blk_opts opts = {
+		.num_queues = 2,
+		.block_size = d->opts.block_size,
+		.flags = d->opts.flags,
+	};
 
 	if (d->kind == DUT_BLK && d->opts.block_size && !d->opts.early)
 		return GUEST_IOCTL(d->g, VHL_BLK_SET_OPTS, &opts);

@@ -49,6 +49,7 @@ unsigned long dut_backend(enum dut_kind kind);
  * @regions: pieces of memory, 0 is 4
  * @memory: bytes of memory, 0 is 8 MiB
  * @block_size: of VHL_BLK_SET_OPTS
+ * @flags: of VHL_BLK_SET_OPTS, with @early in the vhost dialect
  * @kthreads: threads of the kernel, not of this process
  * @early: attach the disk before there is an owner, as the vhost-vDPA dialect does: what is offered
  *	then depends on it
@@ -62,7 +63,7 @@ struct dut_opts {
 	bool macvtap;
 	unsigned int regions;
 	uint64_t memory;
-	unsigned int block_size;
+	unsigned int block_size, flags;
 	bool kthreads;
 	bool early, stopped;
 };

@@ -288,7 +288,14 @@ TEST_F(node, options)
 		EXPECT_EQ(-EINVAL, xioctl(self->fd, VHL_BLK_SET_OPTS, &o));
 	}
 	o.block_size = 512;
-	for (unsigned int i = 0; i < 9; i++) {
+	o.flags = VHL_BLK_OPT_KEEP;
+	EXPECT_EQ(0, xioctl(self->fd, VHL_BLK_SET_OPTS, &o));
+	for (unsigned int i = 1; i < 32; i++) {
+		o.flags = VHL_BLK_OPT_KEEP | 1U << i;
+		EXPECT_EQ(-EINVAL, xioctl(self->fd, VHL_BLK_SET_OPTS, &o));
+	}
+	o.flags = 0;
+	for (unsigned int i = 0; i < 8; i++) {
 		o.reserved[i] = 1;
 		EXPECT_EQ(-EINVAL, xioctl(self->fd, VHL_BLK_SET_OPTS, &o));
 		o.reserved[i] = 0;

@@ -29,7 +29,7 @@ prints net_last_value_counts "qemu -netdev $net,fd=3,vhost=on,vhostfd=4 -device 
 	--print --net nosuchtap,queues=2,bootindex=7,queues=1,bootindex=1 -- qemu
 prints disk "qemu -add-fd fd=3,set=100,opaque=/d.raw -device $disk/100" --print --disk /d.raw -- qemu
 prints disk_all_options "qemu -add-fd fd=3,set=100,opaque=/d.raw -device $disk/100,bootindex=0" \
-	--print --disk /d.raw,ro,direct=on,queues=16,blocksize=4096,format=raw,serial=12345678901234567890,bootindex=0 -- qemu
+	--print --disk /d.raw,ro,direct=on,queues=16,blocksize=4096,discard=off,format=raw,serial=12345678901234567890,bootindex=0 -- qemu
 prints net_and_disks \
 	"qemu -m 1G -netdev $net,fd=3,vhost=on,vhostfd=4 -device $nic -netdev tap,id=vhlnet1,fd=5,vhost=on,vhostfd=6 -device virtio-net-pci,id=vhlnic1,netdev=vhlnet1 -add-fd fd=7,set=100,opaque=a -device $disk/100 -add-fd fd=8,set=101,opaque=b -device vhost-vdpa-device-pci,id=vhldisk1,vhostdev=/dev/fdset/101" \
 	--print --disk a --net nosuchtap --disk b --net nosuchtap1 -- qemu -m 1G
@@ -96,6 +96,7 @@ refuses disk_serial_too_long "serial= wants at most 20 bytes" --disk a,serial=12
 refuses disk_serial_empty "serial= wants a value" --disk a,serial=
 refuses disk_blocksize_not_power "blocksize= wants 512, 1024, 2048 or 4096" --disk a,blocksize=1536
 refuses disk_blocksize_8192 "blocksize= wants a number of 512..4096" --disk a,blocksize=8192
+refuses disk_discard_word "discard= wants on or off" --disk a,discard=unmap
 refuses disk_bootindex_word "bootindex= wants a number" --disk a,bootindex=first
 says info_unknown 2 "unknown argument '--yaml'" info --yaml
 says info_w_alone 2 "-w wants a number of seconds" info -w

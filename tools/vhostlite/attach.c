@@ -275,9 +275,10 @@ static void set_options(int node, const struct disk_opts *disk)
 	struct vhl_blk_opts opts = {
 		.num_queues = disk->queues,
 		.block_size = disk->blocksize,
+		.flags = disk->keep ? VHL_BLK_OPT_KEEP : 0,
 	};
 
-	if (!disk->queues && !disk->blocksize && !disk->serial)
+	if (!disk->queues && !disk->blocksize && !disk->serial && !disk->keep)
 		return;
 	if (disk->serial)
 		memcpy(opts.serial, disk->serial, strnlen(disk->serial, sizeof(opts.serial)));

@@ -36,6 +36,7 @@ static const struct command {
 		"      direct=on|off      bypass the page cache (default: on where FILE can)\n"
 		"      queues=N           queues, 1..16 (default 1)\n"
 		"      blocksize=N        block size for the guest, 512, 1024, 2048 or 4096 (default: 512)\n"
+		"      discard=on|off     let the guest give space back (default: on where FILE can)\n"
 		"      format=raw         FILE is a raw disk although it looks like an image of another format\n"
 		"      serial=S           serial number, at most 20 bytes\n"
 		"      bootindex=N        place in the boot order\n"

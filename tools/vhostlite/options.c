@@ -186,6 +186,8 @@ void parse_disk(const char *value, struct disk_opts *disk)
 			disk->blocksize = number(&f, key, val, 512, 4096);
 			if (disk->blocksize & (disk->blocksize - 1))
 				wrong_value(&f, key, "512, 1024, 2048 or 4096");
+		} else if (is_key(key, val, "discard", &f)) {
+			disk->keep = !on_off(&f, key, val);
 		} else if (is_key(key, val, "format", &f)) {
 			if (strcmp(val, "raw"))
 				wrong_value(&f, key, "raw: the host kernel serves no other (see "
@@ -200,7 +202,7 @@ void parse_disk(const char *value, struct disk_opts *disk)
 			disk->bootindex = (int)number(&f, key, val, 0, 65535);
 		} else {
 			die(EXIT_USAGE, "--disk %s: unknown option '%s' (there are: ro, direct, "
-			    "queues, blocksize, format, serial, bootindex)", value, key);
+			    "queues, blocksize, discard, format, serial, bootindex)", value, key);
 		}
 		free(option);
 	}

@@ -62,6 +62,7 @@ struct disk_opts {
 	enum direct direct;
 	unsigned int queues;		/* 0: not given */
 	unsigned int blocksize;		/* 0: not given */
+	bool keep;			/* what is allocated */
 	bool raw;			/* whatever the file looks like */
 	char *serial;			/* NULL: not given */
 	int bootindex;			/* -1: not given */

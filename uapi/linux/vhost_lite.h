@@ -194,6 +194,12 @@
 /* VHL_BLK_MAX_QUEUES - queues of one disk */
 #define VHL_BLK_MAX_QUEUES	16
 
+/*
+ * VHL_BLK_OPT_KEEP - what the disk has allocated stays so: no discards are offered, and zeroes
+ * deallocate nothing
+ */
+#define VHL_BLK_OPT_KEEP	(1U << 0)
+
 /**
  * struct vhl_blk_opts - what a disk cannot be asked for
  * @num_queues: request queues to show to the driver, 1..VHL_BLK_MAX_QUEUES; 0 means 1, or all of
@@ -202,13 +208,15 @@
  *              that of the storage; 0 is 512
  * @serial:     what GET_ID answers, padded with zero bytes; all zero makes one from the device
  *              number and inode of the disk
+ * @flags:      VHL_BLK_OPT_*
  * @reserved:   must be zero
  */
 struct vhl_blk_opts {
 	__u32 num_queues;
 	__u32 block_size;
 	__u8  serial[VHL_BLK_ID_BYTES];
-	__u32 reserved[9];
+	__u32 flags;
+	__u32 reserved[8];
 };
 
 /**
@@ -217,7 +225,7 @@ struct vhl_blk_opts {
  * Before a file is attached, so that the file can be checked against them.
  *
  * EBUSY   a file is attached
- * EINVAL  a value is out of range, or @reserved is not zero
+ * EINVAL  a value is out of range, a flag is not known, or @reserved is not zero
  */
 #define VHL_BLK_SET_OPTS	_IOW(VHOST_VIRTIO, 0x51, struct vhl_blk_opts)
 
