@@ -179,9 +179,9 @@ cache_type() {
 	guest a 30 "cat /tmp/d3/cache_type && echo write through >/tmp/d3/cache_type && cat /tmp/d3/cache_type >/tmp/cache &&
 		dd if=/dev/zero of=/dev/d3 bs=4k count=64 conv=fsync && echo write back >/tmp/d3/cache_type && cat /tmp/d3/cache_type" || return
 	same "afterwards" "write back" "$(guest a 10 'cat /tmp/d3/cache_type')"
-	echo "in between: $(guest a 10 'cat /tmp/cache')"
 }
 check "the guest switches its write cache" cache_type
+say "when it had asked for write through it had $(guest a 10 'cat /tmp/cache')"
 
 io_error() {
 	local errors
@@ -255,7 +255,7 @@ check "ext4 made, written, synced" make_fs
 trimmed() {
 	local full
 
-	guest a 60 "head -c 16M /dev/urandom >/mnt/trim && sync" && full=$(used "$file") &&
+	guest a 60 "head -c 16777216 /dev/urandom >/mnt/trim && sync" && full=$(used "$file") &&
 		guest a 60 "rm /mnt/trim && sync && fstrim -v /mnt && sync" || return
 	(($(used "$file") <= full - 15 * 1024)) || { echo "$(used "$file") KiB, $full before" && return 1; }
 }
