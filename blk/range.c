@@ -53,16 +53,16 @@ static bool range_takes_holes(const struct vhl_blk_disk *disk)
 {
 	struct file *file = disk->file;
 	struct inode *inode = disk->inode;
-	loff_t pos = min_t(u64, i_size_read(inode) + VHL_BLK_PROBE_DISTANCE,
-			   inode->i_sb->s_maxbytes - SZ_64K);
+	u64 size = max_t(u64, i_size_read(inode), disk->size);
+	u64 pos = min_t(u64, size + VHL_BLK_PROBE_DISTANCE, inode->i_sb->s_maxbytes - SZ_64K);
 	bool ok;
 
-	if (!file->f_op->fallocate || IS_IMMUTABLE(inode) || IS_APPEND(inode))
+	pos = round_down(pos, SZ_64K);
+	if (pos < size || !file->f_op->fallocate || IS_IMMUTABLE(inode) || IS_APPEND(inode))
 		return false;
 	if (!file_start_write_trylock(file))
 		return false;
-	ok = !file->f_op->fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				    round_down(pos, SZ_64K), SZ_64K);
+	ok = !file->f_op->fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, SZ_64K);
 	file_end_write(file);
 	return ok;
 }

@@ -697,4 +697,53 @@ TEST_F(plain, no_discards)
 	}
 }
 
+/* A request that would take most of a minute: a stop does not wait for all of it */
+TEST_F(plain, stopped_half_way)
+{
+	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_DISCARD) };
+	struct virtio_blk_discard_write_zeroes le[DISCARD_SEGS];
+	struct dut *d = &self->d;
+	struct scratch *scratch;
+	struct guest_seg seg[3];
+	char path[32];
+	int64_t start;
+	uint32_t len;
+	void *token;
+
+	/* in pieces of 64 MiB, each of which takes 200 ms */
+	dut_close(d);
+	close(self->disk);
+	ASSERT_EQ(0, null_disk(512, 4096, 200000, path));
+	self->disk = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, self->disk);
+	ASSERT_EQ(0, dut_open(d, variant->kind,
+			      &(struct dut_opts){ .disk = self->disk, .early = true }));
+	for (unsigned int i = 0; i < DISCARD_SEGS; i++)
+		le[i] = (struct virtio_blk_discard_write_zeroes){ 0, htole32(512U << 11) };
+	scratch = &d->scratch[0];
+	memcpy(scratch->p, &hdr, sizeof(hdr));
+	memcpy(scratch->p + SCRATCH_DATA, le, sizeof(le));
+	scratch->p[SCRATCH_STATUS] = 0xaa;
+	seg[0] = (struct guest_seg){ scratch->gpa, sizeof(hdr) };
+	seg[1] = (struct guest_seg){ scratch->gpa + SCRATCH_DATA, sizeof(le) };
+	seg[2] = (struct guest_seg){ scratch->gpa + SCRATCH_STATUS, 1 };
+	ASSERT_EQ(0, gq_add(d->q[0], seg, 2, 1, d));
+	gq_publish(d->q[0]);
+	start = now_ms();
+	ASSERT_EQ(0, gq_kick(d->q[0]));
+	sleep_ms(500);
+	/* the other queue does not wait for it either */
+	EXPECT_EQ(VIRTIO_BLK_S_OK, blk_request(d, 1, VIRTIO_BLK_T_GET_ID, 0,
+					       d->scratch[1].gpa + SCRATCH_DATA, 20));
+	ASSERT_EQ(0xaa, scratch->p[SCRATCH_STATUS]);
+	ASSERT_EQ(0, dut_stop(d));
+	EXPECT_GT(10000, now_ms() - start);
+	EXPECT_EQ(VIRTIO_BLK_S_OK, scratch->p[SCRATCH_STATUS]);
+	ASSERT_EQ(0, dut_start(d));
+	ASSERT_EQ(0, gq_wait(d->q[0], 10000));
+	ASSERT_EQ(0, gq_get(d->q[0], &token, &len));
+	EXPECT_EQ(1, len);
+	EXPECT_EQ(0, dut_units(d, 0, 1));
+}
+
 TEST_HARNESS_MAIN
