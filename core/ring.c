@@ -9,16 +9,18 @@
 
 #include "ring_format.h"
 
+VHL_RING_FORMAT(packed);
 VHL_RING_FORMAT(split);
 
 /* The first whose bits were negotiated is taken: new ones go above the last, which needs none */
 static const struct vhl_ring_format * const formats[] = {
+	&vhl_packed_format,
 	&vhl_split_format,
 };
 
 /* Once per chain or per batch: a direct call, where indirect ones are slow */
-#define RING_CALL(ring, op, ...)	\
-	INDIRECT_CALL_1((ring)->format->op, vhl_split_##op, ring, ##__VA_ARGS__)
+#define RING_CALL(ring, op, ...)							\
+	INDIRECT_CALL_2((ring)->format->op, vhl_split_##op, vhl_packed_##op, ring, ##__VA_ARGS__)
 
 static const struct vhl_ring_format *ring_format(u64 features)
 {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <linux/kernel.h>
+#include <linux/virtio_config.h>
 
 #include "driver_split.h"
 
@@ -13,7 +14,7 @@ static const u32 nums[] = { 1, 2, 4, 256, 32768 };
 
 TEST(ring_features)
 {
-	CHECK_EQ(vhl_ring_features(), EVENT_IDX | INDIRECT);
+	CHECK_EQ(vhl_ring_features(), EVENT_IDX | INDIRECT | BIT_ULL(VIRTIO_F_RING_PACKED));
 }
 
 TEST(ring_num)

@@ -4,7 +4,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver_split.h"
+#include "driver.h"
 
 /* CVE-2013-0311: a descriptor across regions must reach the right bytes of each */
 TEST(span_two_regions)
@@ -274,7 +274,7 @@ TEST(cache_begins_empty)
 
 			guest_del(&r->guest, RAM);
 			r->guest.mem.gen = gen ? 0 : ~0U;
-			rig_restart(r, 0);
+			rig_restart(r, vhl_ring_base(r->ring));
 			drv_post_chain(r, &b, 1);
 			FAULT(r, VHL_FAULT_ADDRESS);
 			rig_free(r);

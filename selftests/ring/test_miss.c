@@ -6,10 +6,10 @@
 
 #include <linux/kernel.h>
 
-#include "driver_split.h"
+#include "driver.h"
 
 #define TABLE	(RAM + 0x40000)
-#define DESC	sizeof(struct vring_desc)
+#define DESC	sizeof(struct vhl_table_desc)
 #define ENTRIES	8
 
 /* Take a chain: must miss this; nothing has happened, and it would miss the same again */
@@ -157,7 +157,8 @@ TEST(miss_chain_changed)
 
 	drv_post_chain(r, &old, 1);
 	MISS(r, HI, VHL_MEM_WRITE, false);
-	r->avail->ring[1] = cpu_to_vhl16(4);
+	guest_add(&r->guest, HI, 0x1000, RW);
+	drv_replace(r, 0, 4);
 	FAULT(r, VHL_FAULT_HEAD);
 	rig_free(r);
 }
@@ -206,7 +207,7 @@ TEST(access_fault_across_regions_passes)
 {
 	const struct buf b = { RAM, 1, true };
 	struct rig *r = rig_new(4, 0, 0);
-	struct vring_desc d;
+	struct vhl_table_desc d;
 
 	guest_add(&r->guest, HI, 10, RW);
 	guest_add(&r->guest, HI + 10, DESC - 10, RW);

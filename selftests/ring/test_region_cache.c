@@ -2,7 +2,7 @@
 /* Maps of many regions: what the cache remembers, and that it is never believed without a look */
 #include <linux/kernel.h>
 
-#include "driver_split.h"
+#include "driver.h"
 
 #define MANY	(1ULL << 32)	/* away from RAM */
 

@@ -5,7 +5,7 @@
 #include <linux/kernel.h>
 #include <linux/slab.h>
 
-#include "driver_split.h"
+#include "driver.h"
 
 TEST(segments_limit)
 {
@@ -141,15 +141,16 @@ TEST(room_to_the_limit)
 
 			rig_set_segs(r, 64);
 			drv_chain(r, 2000, &b, 1);
+			drv_chain(r, 2001, &b, 1);
 			drv_post(r, 2000);
 			post_many(r, n, indirect);
-			drv_post(r, 2000);
+			drv_post(r, 2001);
 			TAKE(r, 2000, &b, 1);
 			no_room(r);
 			rig_set_segs(r, VHL_IOV_MAX);
 			if (extra <= 0) {
 				take_many(r, n);
-				TAKE(r, 2000, &b, 1);
+				TAKE(r, 2001, &b, 1);
 			} else {
 				FAULT(r, VHL_FAULT_SEGMENTS);
 			}
@@ -206,7 +207,7 @@ TEST(room_chain_changed)
 	no_room(r);
 	rig_set_segs(r, 3);
 	drv_chain(r, 4, new, 2);
-	r->avail->ring[0] = cpu_to_vhl16(4);
+	drv_replace(r, 0, 4);
 	TAKE(r, 4, new, 2);
 
 	rig_set_segs(r, 2);

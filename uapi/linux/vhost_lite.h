@@ -53,12 +53,17 @@
  *                           padding is not 0; E2BIG more regions than the module parameter
  *                           max_regions; EINVAL a region that is empty, wraps around or is not
  *                           user memory; EEXIST regions overlap; ENOMEM
- * VHOST_SET_VRING_NUM       EINVAL not a power of two of 1..32768; EBUSY the queue runs
+ * VHOST_SET_VRING_NUM       EINVAL not in 1..32768, or no power of two unless the features that were
+ *                           set last have VIRTIO_F_RING_PACKED; EBUSY the queue runs
  * VHOST_SET_VRING_ADDR      EOPNOTSUPP flags (dirty logging is not offered); EINVAL an area
- *                           misaligned (16, 2 and 4 bytes: descriptor table, avail, used) or
+ *                           misaligned (16, 2 and 4 bytes: descriptor table, avail, used; packed:
+ *                           16, 4 and 4: descriptors, event suppression of driver and device) or
  *                           [vhost] not in user memory.  While a queue runs new addresses are
  *                           kept for its next start [vDPA: EINVAL]
- * VHOST_SET_VRING_BASE      EINVAL above 65535; EBUSY the queue runs
+ * VHOST_SET_VRING_BASE      EINVAL above 65535, unless rings are packed: then the next available
+ *                           descriptor in the lower 16 bits and the next used one in the upper
+ *                           16, each an index with the wrap counter in its bit 15; 0x00008000 is
+ *                           taken for 0x80008000, a new ring; EBUSY the queue runs
  * VHOST_GET_VRING_BASE      stops the queue, waits for its requests in flight, never fails for
  *                           the owner and a queue that exists
  * VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR,

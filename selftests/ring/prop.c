@@ -10,7 +10,7 @@
 
 #include <linux/kernel.h>
 
-#include "driver_split.h"
+#include "driver.h"
 
 #define CHAINS		210000
 #define CHAINS_PER_RING	1500
@@ -30,7 +30,7 @@
 
 /* Tables: room for each head, in two regions that meet in the middle of a descriptor */
 #define TABLES		0x7fff0000000ULL
-#define TABLE_ROOM	(MAX_BUFS * sizeof(struct vring_desc))
+#define TABLE_ROOM	(MAX_BUFS * sizeof(struct vhl_table_desc))
 #define TABLES_BORDER	0x5408
 #define TABLES_SIZE	(MAX_NUM * TABLE_ROOM)
 
@@ -65,10 +65,6 @@ struct world {
 		u32 len;
 	} used[MAX_NUM];		/* completed, not yet read by the driver */
 	unsigned int read;
-	u16 event;
-	u16 told;
-	bool ever_told;
-	bool no_interrupt;
 };
 
 static u32 below(struct world *w, u32 n)
@@ -116,7 +112,7 @@ static void shuffle(struct world *w, u16 *a, unsigned int n)
 static void random_table(struct world *w, u64 addr, const struct buf *bufs, unsigned int n,
 			 unsigned int room)
 {
-	struct vring_desc table[MAX_BUFS];
+	struct vhl_table_desc table[MAX_BUFS];
 	u16 at[MAX_BUFS];
 	unsigned int i;
 
@@ -125,7 +121,7 @@ static void random_table(struct world *w, u64 addr, const struct buf *bufs, unsi
 	for (i = 0; i < room; i++)
 		at[i] = i;
 	/* the walk begins with entry 0 */
-	if (below(w, 2))
+	if (DRV_TABLES_ARE_LINKED && below(w, 2))
 		shuffle(w, at + 1, room - 1);
 	for (i = 0; i < n; i++)
 		table_set(&table[at[i]], bufs[i].addr, bufs[i].len,
@@ -146,7 +142,7 @@ static bool post(struct world *w)
 
 	/* the rest is in a table, if any */
 	if (!(w->flags & RIG_NO_INDIRECT) && below(w, 2))
-		direct = below(w, 2) ? 0 : below(w, n);
+		direct = !DRV_TABLE_AFTER_DIRECT || below(w, 2) ? 0 : below(w, n);
 	if (direct + (direct < n) > w->nr_free)
 		return false;
 
@@ -168,10 +164,13 @@ static bool post(struct world *w)
 			 i + 1 < p->nr_descs ? d[i + 1] : (u16)rng_next(&w->rng));
 	if (direct < n) {
 		u64 addr = TABLES + d[0] * TABLE_ROOM;
-		unsigned int room = n - direct + below(w, MAX_BUFS - (n - direct) + 1);
+		unsigned int room = n - direct;
+
+		if (DRV_TABLES_ARE_LINKED)
+			room += below(w, MAX_BUFS - room + 1);
 
 		random_table(w, addr, bufs + direct, n - direct, room);
-		drv_desc(r, d[direct], addr, room * sizeof(struct vring_desc),
+		drv_desc(r, d[direct], addr, room * sizeof(struct vhl_table_desc),
 			 F_INDIRECT | (below(w, 2) ? F_WRITE : 0), rng_next(&w->rng));
 	}
 	w->avail_order[w->posted++ % r->num] = p->head;
@@ -183,7 +182,8 @@ static void drive(struct world *w)
 {
 	struct rig *r = w->r;
 	unsigned int n = 1 + below(w, 8);
-	u16 old = r->avail_idx;
+	unsigned int posted = w->posted;
+	u16 old = drv_at(r);
 	u32 id, len;
 
 	while (drv_used(r, &id, &len)) {
@@ -195,21 +195,17 @@ static void drive(struct world *w)
 		memcpy(&w->free[w->nr_free], p->descs, p->nr_descs * sizeof(*p->descs));
 		w->nr_free += p->nr_descs;
 	}
-	CHECK_EQ(r->used_idx, vhl16_to_cpu(r->used->idx));
+	CHECK_EQ(w->read, w->done);
 	while (n-- && post(w))
 		;
 	drv_show(r);
 	/* with nothing to add a driver has no business with kicks */
-	if (old != r->avail_idx && drv_want_kick(r, old))
+	if (posted != w->posted && drv_want_kick(r, old))
 		w->awake = true;
 	/* what the driver was not asked to kick for, the device must know of itself */
-	if (old != r->avail_idx)
+	if (posted != w->posted)
 		CHECK(w->awake);
-
-	w->event = r->used_idx + (below(w, 3) ? 0 : below(w, 2 * r->num));
-	w->no_interrupt = below(w, 2);
-	drv_set_used_event(r, w->event);
-	drv_set_flags(r, w->no_interrupt);
+	drv_random_calls(r, &w->rng);
 }
 
 static bool nothing_new(const struct world *w)
@@ -255,7 +251,7 @@ static void complete(struct world *w)
 	struct rig *r = w->r;
 	unsigned int n = below(w, w->nr_taken + 1), pushed = 0, batch = 0;
 	struct vhl_done done[16];
-	bool in_order = below(w, 2), want, call;
+	bool in_order = below(w, 2);
 
 	while (n--) {
 		unsigned int i = in_order ? 0 : below(w, w->nr_taken);
@@ -266,7 +262,7 @@ static void complete(struct world *w)
 		memmove(&w->taken[i], &w->taken[i + 1], (--w->nr_taken - i) * sizeof(*w->taken));
 		done[batch++] = (struct vhl_done){ .id = m->head, .len = m->len };
 		if (!n || batch == ARRAY_SIZE(done) || !below(w, 4)) {
-			vhl_ring_push(r->ring, done, batch);
+			rig_push_batch(r, done, batch);
 			batch = 0;
 		}
 		pushed++;
@@ -275,15 +271,7 @@ static void complete(struct world *w)
 	if (!pushed)
 		return;
 
-	call = vhl_ring_publish(r->ring);
-	if (r->event_idx)
-		want = !w->ever_told ||
-		       vring_need_event(w->event, w->told + pushed, w->told);
-	else
-		want = !w->no_interrupt;
-	CHECK_EQ(call, want);
-	w->told += pushed;
-	w->ever_told = true;
+	rig_publish(r);
 }
 
 /* Between two chains the map may change: the same addresses, other memory */
@@ -306,6 +294,14 @@ static void rest(struct world *w)
 		w->awake = true;
 }
 
+/* A stop, and a start where it was: with nothing in flight, as a stop waits for that */
+static void restart(struct world *w)
+{
+	rig_restart(w->r, vhl_ring_base(w->r->ring));
+	w->dry = false;
+	w->awake = true;
+}
+
 static void one_ring(u64 seed, unsigned int *total)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -316,8 +312,7 @@ static void one_ring(u64 seed, unsigned int *total)
 	w->rng.state = seed;
 	base = below(w, 2) ? 65536 - below(w, 600) : rng_next(&w->rng);
 	w->flags = below(w, 4) | (below(w, 2) ? RIG_LOG : 0);
-	w->r = rig_new(1 << below(w, 9), base, w->flags);
-	w->told = base;
+	w->r = rig_new(drv_random_num(&w->rng), base, w->flags);
 	guest_add(&w->r->guest, RAM + RAM_SIZE, 0x5000, RW);
 	guest_add(&w->r->guest, RAM + RAM_SIZE + 0x5000, 0x3000, RW);
 	guest_add(&w->r->guest, RO, SMALL, VHL_MEM_READ);
@@ -340,6 +335,8 @@ static void one_ring(u64 seed, unsigned int *total)
 			complete(w);
 			if (!below(w, 8))
 				remap(w);
+			if (!w->nr_taken && !below(w, 16))
+				restart(w);
 		}
 		rest(w);
 	}
