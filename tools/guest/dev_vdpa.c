@@ -135,11 +135,11 @@ static int vdpa_forget(struct guest *g, struct guest_region *r)
 }
 
 /* Rings are where they are for the guest */
-static void vdpa_ring_addr(struct guest_queue *q, uint64_t desc, uint64_t avail, uint64_t used)
+static void vdpa_ring_addr(struct guest_queue *q, uint64_t desc, uint64_t driver, uint64_t device)
 {
 	q->addr.desc_user_addr = desc;
-	q->addr.avail_user_addr = avail;
-	q->addr.used_user_addr = used;
+	q->addr.avail_user_addr = driver;
+	q->addr.used_user_addr = device;
 }
 
 static int vdpa_start(struct guest *g, int fd)

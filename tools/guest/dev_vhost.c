@@ -49,14 +49,14 @@ static int vhost_forget(struct guest *g, struct guest_region *r)
 }
 
 /* Rings are where they are in this process */
-static void vhost_ring_addr(struct guest_queue *q, uint64_t desc, uint64_t avail, uint64_t used)
+static void vhost_ring_addr(struct guest_queue *q, uint64_t desc, uint64_t driver, uint64_t device)
 {
-	(void)desc;
-	(void)avail;
-	q->addr.desc_user_addr = (uintptr_t)q->desc;
-	q->addr.avail_user_addr = (uintptr_t)q->avail;
-	q->addr.used_user_addr = (uintptr_t)q->used;
-	q->addr.log_guest_addr = used;
+	const struct guest *g = q->guest;
+
+	q->addr.desc_user_addr = (uintptr_t)guest_ptr(g, desc, 1);
+	q->addr.avail_user_addr = (uintptr_t)guest_ptr(g, driver, 1);
+	q->addr.used_user_addr = (uintptr_t)guest_ptr(g, device, 1);
+	q->addr.log_guest_addr = device;
 }
 
 static int vhost_start(struct guest *g, int fd)

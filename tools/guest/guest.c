@@ -128,7 +128,7 @@ int guest_features(struct guest *g, uint64_t *offered)
 	int ret = GUEST_IOCTL(g, VHOST_GET_FEATURES, offered);
 
 	if (!ret)
-		*offered &= ~GUEST_CANNOT;
+		*offered &= ~(GUEST_CANNOT | (g->packed ? 0 : 1ULL << VIRTIO_F_RING_PACKED));
 	return ret;
 }
 
@@ -225,11 +225,20 @@ static void dump_queue(struct guest_queue *q, FILE *f)
 	fprintf(f, "queue %u: size %u%s%s%s%s\n", q->index, q->num, q->running ? "" : " stopped",
 		q->broken ? " broken" : "", gq_error(q) ? " error-eventfd-signalled" : "",
 		q->irq ? "" : " polled");
-	fprintf(f, "  avail: shown %u added %u flags %#x used_event %u\n", q->avail_shown,
-		q->avail_next, le16toh(q->avail->flags), gq_used_event(q));
-	fprintf(f, "  used:  shown %u collected %u flags %#x avail_event %u\n", gq_used_idx(q),
-		q->used_next, le16toh(q->used->flags),
-		gq_avail_event(q));
+	fprintf(f, "  avail: shown %u added %u", q->avail_shown, q->avail_next);
+	if (q->packed)
+		fprintf(f, " next %#x calls %#x at %#x\n", q->avail_place, le16toh(q->driver->flags),
+			le16toh(q->driver->off_wrap));
+	else
+		fprintf(f, " flags %#x used_event %u\n", le16toh(q->avail->flags),
+			gq_used_event(q));
+	fprintf(f, "  used:  shown %u collected %u", gq_used_idx(q), q->used_next);
+	if (q->packed)
+		fprintf(f, " next %#x kicks %#x at %#x\n", q->used_place, le16toh(q->device->flags),
+			le16toh(q->device->off_wrap));
+	else
+		fprintf(f, " flags %#x avail_event %u\n", le16toh(q->used->flags),
+			gq_avail_event(q));
 	fprintf(f, "  driver: in flight %u free descriptors %u chains %llu used %llu kicks %llu (+%llu not wanted) calls %llu waits %llu\n",
 		gq_in_flight(q), q->num_free, (unsigned long long)c->chains,
 		(unsigned long long)c->used, (unsigned long long)c->kicks,

@@ -107,13 +107,17 @@ struct guest;
 struct gq_chain;
 
 /**
- * struct guest_queue - a split virtqueue, seen from the driver
+ * struct guest_queue - a virtqueue, seen from the driver
  * @guest: whose
  * @index: number of the queue on its device
  * @num: ring size
- * @desc: descriptor table
- * @avail: driver area
- * @used: device area
+ * @packed: VIRTIO_F_RING_PACKED is in use; otherwise it is a split one
+ * @desc: descriptor table; of a packed ring the driver's own notes, which gq_push() copies
+ * @avail: driver area, split only
+ * @used: device area, split only
+ * @ring: descriptors, packed only
+ * @driver: driver area, packed only
+ * @device: device area, packed only
  * @addr: what VHOST_SET_VRING_ADDR is given
  * @base: what VHOST_SET_VRING_BASE is given, and the last VHOST_GET_VRING_BASE returned
  * @kick_fd: eventfd
@@ -125,10 +129,18 @@ struct gq_chain;
  * @irq: gq_wait() sleeps on @call_fd; otherwise it polls the ring and asks for no calls
  * @broken: gq_get() saw a used entry that cannot be
  * @running: started and not stopped
- * @avail_next: avail index that gq_publish() will show
+ * @avail_next: avail index that gq_publish() will show; of a packed ring, too, chains are counted
  * @avail_shown: avail index that the device sees
  * @avail_told: avail index when gq_kick_wanted() was last asked
  * @used_next: used index up to which entries were collected
+ * @last_head: of the chain that was added last
+ * @avail_place: packed: index and wrap counter of the next descriptor to fill,
+ * @used_place: of the next used one,
+ * @told_place: and @avail_place when gq_kick_wanted() was last asked
+ * @hidden: packed: there are chains that gq_publish() will show, by these flags
+ * @hidden_at: in that descriptor
+ * @hidden_flags:
+ * @descs: packed: by head, descriptors of a chain in flight
  * @num_free: free descriptors
  * @free_head: first of them
  * @chain: by head, chains in flight
@@ -139,15 +151,22 @@ struct guest_queue {
 	struct guest *guest;
 	unsigned int index;
 	unsigned int num;
+	bool packed;
 	struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
+	struct vring_packed_desc *ring;
+	struct vring_packed_desc_event *driver, *device;
 	struct vhost_vring_addr addr;
 	uint32_t base;
 	int kick_fd, call_fd, err_fd, wait_fd;
 	bool event_idx, indirect, irq, broken, running;
 
-	uint16_t avail_next, avail_shown, avail_told, used_next;
+	uint16_t avail_next, avail_shown, avail_told, used_next, last_head;
+	uint16_t avail_place, used_place, told_place;
+	bool hidden;
+	uint16_t hidden_at, hidden_flags;
+	uint16_t *descs;
 	unsigned int num_free;
 	uint16_t free_head;
 	struct gq_chain *chain;
@@ -162,7 +181,7 @@ struct guest_ops {
 	int (*set_features)(struct guest *g, uint64_t features);
 	int (*commit)(struct guest *g);
 	int (*forget)(struct guest *g, struct guest_region *r);
-	void (*ring_addr)(struct guest_queue *q, uint64_t desc, uint64_t avail, uint64_t used);
+	void (*ring_addr)(struct guest_queue *q, uint64_t desc, uint64_t driver, uint64_t device);
 	int (*start)(struct guest *g, int fd);
 	int (*stop)(struct guest *g);
 };
@@ -177,6 +196,7 @@ extern const struct guest_ops guest_ops_vhost, guest_ops_vdpa;
  * @ops: the dialect; compare with &guest_ops_vdpa where a test must know
  * @features: as set
  * @backend_features: as set (vhost-vDPA)
+ * @packed: guest_features() tells of packed rings, if there are any; off at first
  * @shared: guest_add_memory() makes shared memory, as a VMM with memfd would; off at first
  * @region: guest memory
  * @nregions: how many
@@ -189,6 +209,7 @@ struct guest {
 	const struct guest_ops *ops;
 	uint64_t features;
 	uint64_t backend_features;
+	bool packed;
 	bool shared;
 	struct guest_region region[GUEST_MAX_REGIONS];
 	unsigned int nregions;
@@ -236,10 +257,10 @@ int guest_attach(struct guest *g, int fd);
 /* guest_own() - VHOST_SET_OWNER; the vhost-vDPA dialect also resets and goes to DRIVER */
 int guest_own(struct guest *g);
 
-/* What this library cannot play: rings other than split ones, used in any order */
-#define GUEST_CANNOT	(1ULL << VIRTIO_F_RING_PACKED | 1ULL << VIRTIO_F_IN_ORDER)
+/* What this library cannot play: rings that are used in order */
+#define GUEST_CANNOT	(1ULL << VIRTIO_F_IN_ORDER)
 
-/* guest_features() - what the device offers, but for GUEST_CANNOT */
+/* guest_features() - what the device offers, but for GUEST_CANNOT and what was not asked for */
 int guest_features(struct guest *g, uint64_t *offered);
 
 /**
@@ -397,7 +418,7 @@ void gq_count_calls(struct guest_queue *q);
 /* gq_error() - has the device signalled the error eventfd; keeps it so */
 bool gq_error(const struct guest_queue *q);
 
-/* ---- queues, on memory: guest_ring.c ---- */
+/* ---- queues, on memory: guest_ring.c, guest_packed.c ---- */
 
 /**
  * gq_add() - make a chain available, unpublished
@@ -439,16 +460,25 @@ void gq_calls(struct guest_queue *q, bool on);
 bool gq_kick_wanted(struct guest_queue *q);
 
 /**
- * gq_reset() - an empty ring that begins at 0
+ * gq_reset() - an empty ring, as it is at first
  *
  * While the queue does not run: as a driver does after a device reset.  Without it, a queue that
  * is programmed and started again goes on where it stopped.
  */
 void gq_reset(struct guest_queue *q);
 
+/* gq_begin() - the same, but that @idx chains of one descriptor were used before */
+void gq_begin(struct guest_queue *q, uint16_t idx);
+
+/* gq_area() - where an area is in this process: 0 the descriptors, 1 the driver's, 2 the device's */
+void *gq_area(const struct guest_queue *q, unsigned int i);
+
+/* gq_move() - have them elsewhere, for the driver: what the device is told is in q->addr */
+void gq_move(struct guest_queue *q, void *const area[3]);
+
 /*
  * Raw access, for bad rings.  Not to be mixed with gq_add() and gq_get() on a queue in use;
- * q->desc, q->avail and q->used can be written too.
+ * q->desc, q->avail and q->used can be written too, or q->ring.
  */
 
 /* gq_desc() - write descriptor @i of the table */
@@ -459,18 +489,21 @@ void gq_desc(struct guest_queue *q, unsigned int i, uint64_t gpa, uint32_t len, 
 int gq_table(struct guest *g, uint64_t table, unsigned int i, uint64_t gpa, uint32_t len,
 	     uint16_t flags, uint16_t next);
 
-/* gq_push() - put @head into the next slot of the avail ring, unpublished */
+/* gq_push() - put the chain @head into the next slot of the ring, unpublished */
 void gq_push(struct guest_queue *q, uint16_t head);
 
-/* gq_set_avail_idx() - write the avail index, whatever is in the ring */
+/* gq_set_avail_idx() - write the avail index, whatever is in the ring; split only */
 void gq_set_avail_idx(struct guest_queue *q, uint16_t idx);
 
-/* gq_used_event(), gq_avail_event() - read these fields, in use or not */
+/* gq_used_event(), gq_avail_event() - read these fields, in use or not; split only */
 uint16_t gq_used_event(const struct guest_queue *q);
 uint16_t gq_avail_event(const struct guest_queue *q);
 
-/* gq_used_idx() - read the used index */
+/* gq_used_idx() - read the used index, or count what is used in a packed ring */
 uint16_t gq_used_idx(const struct guest_queue *q);
+
+/* gq_base() - the base of a device that has used what is used, and took no more */
+uint32_t gq_base(const struct guest_queue *q);
 
 /* gq_pop() - collect a used entry without any check.  0, -EAGAIN */
 int gq_pop(struct guest_queue *q, uint32_t *id, uint32_t *len);

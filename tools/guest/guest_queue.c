@@ -19,24 +19,24 @@
 static int make_areas(struct guest_queue *q)
 {
 	struct guest *g = q->guest;
-	uint64_t desc, avail, used;
+	uint64_t desc, driver, device;
 	size_t desc_len = q->num * sizeof(struct vring_desc);
-	size_t avail_len = gq_avail_size(q->num), used_len = gq_used_size(q->num);
+	size_t driver_len = q->packed ? sizeof(*q->driver) : gq_avail_size(q->num);
+	size_t device_len = q->packed ? sizeof(*q->device) : gq_used_size(q->num);
 	int ret;
 
 	/* Alignment beyond what virtio asks for: a cache line of its own for each */
 	ret = guest_alloc(g, desc_len, 64, &desc);
 	if (!ret)
-		ret = guest_alloc(g, avail_len, 64, &avail);
+		ret = guest_alloc(g, driver_len, 64, &driver);
 	if (!ret)
-		ret = guest_alloc(g, used_len, 64, &used);
+		ret = guest_alloc(g, device_len, 64, &device);
 	if (ret)
 		return ret;
-	q->desc = guest_ptr(g, desc, desc_len);
-	q->avail = guest_ptr(g, avail, avail_len);
-	q->used = guest_ptr(g, used, used_len);
+	gq_move(q, (void *const[]){ guest_ptr(g, desc, desc_len), guest_ptr(g, driver, driver_len),
+				    guest_ptr(g, device, device_len) });
 	q->addr.index = q->index;
-	g->ops->ring_addr(q, desc, avail, used);
+	g->ops->ring_addr(q, desc, driver, device);
 	return 0;
 }
 
@@ -54,6 +54,7 @@ int guest_queue(struct guest *g, unsigned int index, unsigned int num, struct gu
 		.guest = g,
 		.index = index,
 		.num = num,
+		.packed = g->features & (1ULL << VIRTIO_F_RING_PACKED),
 		.event_idx = g->features & (1ULL << VIRTIO_RING_F_EVENT_IDX),
 		.indirect = g->features & (1ULL << VIRTIO_RING_F_INDIRECT_DESC),
 		.irq = true,
@@ -89,6 +90,9 @@ void guest_queue_free(struct guest_queue *q)
 		close(q->err_fd);
 	if (q->wait_fd >= 0)
 		close(q->wait_fd);
+	if (q->packed)
+		free(q->desc);
+	free(q->descs);
 	free(q->chain);
 	free(q->next);
 	free(q);

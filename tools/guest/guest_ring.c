@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A guest without a guest: the driver's side of a split virtqueue (virtio 1.2, section 2.7).
+ * A guest without a guest: the driver's side of a virtqueue, and of a split one (virtio 1.2, section
+ * 2.7) what is not in guest_packed.c for the other format.
  *
  * The device runs at the same time on another processor:
  *
@@ -54,7 +55,7 @@ int gq_init(struct guest_queue *q)
 {
 	q->chain = calloc(q->num, sizeof(q->chain[0]));
 	q->next = calloc(q->num, sizeof(q->next[0]));
-	if (!q->chain || !q->next)
+	if (!q->chain || !q->next || (q->packed && gq_packed_init(q)))
 		return guest_fail(q->guest, -ENOMEM, "queue %u", q->index);
 	gq_reset(q);
 	return 0;
@@ -62,50 +63,96 @@ int gq_init(struct guest_queue *q)
 
 void gq_reset(struct guest_queue *q)
 {
+	gq_begin(q, 0);
+}
+
+void gq_begin(struct guest_queue *q, uint16_t idx)
+{
 	memset(q->desc, 0, q->num * sizeof(q->desc[0]));
-	memset(q->avail, 0, gq_avail_size(q->num));
-	memset(q->used, 0, gq_used_size(q->num));
+	if (!q->packed) {
+		memset(q->avail, 0, gq_avail_size(q->num));
+		memset(q->used, 0, gq_used_size(q->num));
+		q->avail->idx = htole16(idx);
+		q->used->idx = htole16(idx);
+	}
 	for (unsigned int i = 0; i < q->num; i++) {
 		q->next[i] = i + 1;
 		q->chain[i].token = NULL;
 	}
 	q->free_head = 0;
 	q->num_free = q->num;
-	q->avail_next = 0;
-	q->avail_shown = 0;
-	q->avail_told = 0;
-	q->used_next = 0;
-	q->base = 0;
+	q->avail_next = idx;
+	q->avail_shown = idx;
+	q->avail_told = idx;
+	q->used_next = idx;
+	q->base = idx;
 	q->broken = false;
+	if (q->packed)
+		gq_packed_begin(q, idx);
 	gq_calls(q, false);
+}
+
+void *gq_area(const struct guest_queue *q, unsigned int i)
+{
+	void *const split[] = { q->desc, q->avail, q->used };
+	void *const packed[] = { q->ring, q->driver, q->device };
+
+	return q->packed ? packed[i] : split[i];
+}
+
+void gq_move(struct guest_queue *q, void *const area[3])
+{
+	if (q->packed) {
+		q->ring = area[0];
+		q->driver = area[1];
+		q->device = area[2];
+	} else {
+		q->desc = area[0];
+		q->avail = area[1];
+		q->used = area[2];
+	}
+}
+
+static struct vring_desc make_desc(uint64_t gpa, uint32_t len, uint16_t flags, uint16_t next)
+{
+	return (struct vring_desc){
+		.addr = htole64(gpa),
+		.len = htole32(len),
+		.flags = htole16(flags),
+		.next = htole16(next),
+	};
+}
+
+/* A descriptor of an indirect table: one of a packed ring has an id in another place, and no link */
+static struct vring_desc make_entry(bool packed, uint64_t gpa, uint32_t len, uint16_t flags,
+				    uint16_t next)
+{
+	return packed ? make_desc(gpa, len, 0, flags) : make_desc(gpa, len, flags, next);
 }
 
 void gq_desc(struct guest_queue *q, unsigned int i, uint64_t gpa, uint32_t len, uint16_t flags,
 	     uint16_t next)
 {
-	q->desc[i] = (struct vring_desc){
-		.addr = htole64(gpa),
-		.len = htole32(len),
-		.flags = htole16(flags),
-		.next = htole16(next),
-	};
+	q->desc[i] = make_desc(gpa, len, flags, next);
 }
 
 int gq_table(struct guest *g, uint64_t table, unsigned int i, uint64_t gpa, uint32_t len,
 	     uint16_t flags, uint16_t next)
 {
-	struct vring_desc d = {
-		.addr = htole64(gpa),
-		.len = htole32(len),
-		.flags = htole16(flags),
-		.next = htole16(next),
-	};
+	struct vring_desc d = make_entry(g->features & (1ULL << VIRTIO_F_RING_PACKED), gpa, len,
+					 flags, next);
 
 	return guest_write(g, table + i * sizeof(d), &d, sizeof(d));
 }
 
 void gq_push(struct guest_queue *q, uint16_t head)
 {
+	q->last_head = head;
+	if (q->packed) {
+		gq_packed_push(q, head);
+		q->avail_next++;
+		return;
+	}
 	store16(&q->avail->ring[q->avail_next++ % q->num], head);
 }
 
@@ -120,7 +167,12 @@ void gq_publish(struct guest_queue *q)
 {
 	if (q->avail_shown == q->avail_next)
 		return;
-	gq_set_avail_idx(q, q->avail_next);
+	if (q->packed) {
+		gq_packed_show(q);
+		q->avail_shown = q->avail_next;
+	} else {
+		gq_set_avail_idx(q, q->avail_next);
+	}
 	q->count.publishes++;
 }
 
@@ -129,6 +181,8 @@ bool gq_kick_wanted(struct guest_queue *q)
 	uint16_t old = q->avail_told;
 
 	q->avail_told = q->avail_shown;
+	if (q->packed)
+		return gq_packed_kick_wanted(q);
 	full_barrier();
 	if (q->event_idx)
 		return vring_need_event(gq_avail_event(q), q->avail_shown, old);
@@ -137,7 +191,9 @@ bool gq_kick_wanted(struct guest_queue *q)
 
 void gq_calls(struct guest_queue *q, bool on)
 {
-	if (q->event_idx) {
+	if (q->packed) {
+		gq_packed_calls(q, on);
+	} else if (q->event_idx) {
 		/* No way to say "none": the entry before the next is the farthest away */
 		store16(used_event(q), on ? q->used_next : q->used_next - 1);
 	} else {
@@ -149,11 +205,27 @@ void gq_calls(struct guest_queue *q, bool on)
 
 uint16_t gq_used_idx(const struct guest_queue *q)
 {
+	uint16_t place;
+
+	if (q->packed)
+		return gq_packed_used_idx(q, &place);
 	return le16toh(__atomic_load_n(&q->used->idx, __ATOMIC_ACQUIRE));
+}
+
+uint32_t gq_base(const struct guest_queue *q)
+{
+	uint16_t place;
+
+	if (!q->packed)
+		return gq_used_idx(q);
+	gq_packed_used_idx(q, &place);
+	return (uint32_t)place << 16 | place;
 }
 
 bool gq_pending(const struct guest_queue *q)
 {
+	if (q->packed)
+		return gq_packed_pending(q);
 	return gq_used_idx(q) != q->used_next;
 }
 
@@ -168,6 +240,11 @@ int gq_pop(struct guest_queue *q, uint32_t *id, uint32_t *len)
 
 	if (!gq_pending(q))
 		return -EAGAIN;
+	if (q->packed) {
+		gq_packed_pop(q, id, len);
+		q->used_next++;
+		return 0;
+	}
 	e = &q->used->ring[q->used_next++ % q->num];
 	*id = le32toh(e->id);
 	*len = le32toh(e->len);
@@ -192,13 +269,12 @@ static int indirect_table(struct guest_queue *q, struct gq_chain *c, unsigned in
 	return 0;
 }
 
-static void fill(struct vring_desc *d, const struct guest_seg *seg, bool in, bool last,
-		 uint16_t next)
+static void fill(struct vring_desc *d, bool packed_entry, const struct guest_seg *seg, bool in,
+		 bool last, uint16_t next)
 {
-	d->addr = htole64(seg->gpa);
-	d->len = htole32(seg->len);
-	d->flags = htole16((in ? VRING_DESC_F_WRITE : 0) | (last ? 0 : VRING_DESC_F_NEXT));
-	d->next = htole16(last ? 0 : next);
+	uint16_t flags = (in ? VRING_DESC_F_WRITE : 0) | (last ? 0 : VRING_DESC_F_NEXT);
+
+	*d = make_entry(packed_entry, seg->gpa, seg->len, flags, last ? 0 : next);
 }
 
 int gq_add(struct guest_queue *q, const struct guest_seg *seg, unsigned int nout,
@@ -222,13 +298,13 @@ int gq_add(struct guest_queue *q, const struct guest_seg *seg, unsigned int nout
 		if (ret)
 			return ret;
 		for (unsigned int i = 0; i < n; i++)
-			fill(&c->table[i], &seg[i], i >= nout, i + 1 == n, i + 1);
+			fill(&c->table[i], q->packed, &seg[i], i >= nout, i + 1 == n, i + 1);
 		gq_desc(q, head, c->table_gpa, n * sizeof(struct vring_desc),
 			VRING_DESC_F_INDIRECT, 0);
 		at = q->next[head];
 	} else {
 		for (unsigned int i = 0; i < n; i++) {
-			fill(&q->desc[at], &seg[i], i >= nout, i + 1 == n, q->next[at]);
+			fill(&q->desc[at], false, &seg[i], i >= nout, i + 1 == n, q->next[at]);
 			at = q->next[at];
 		}
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Between guest_queue.c and guest_ring.c */
+/* Between guest_queue.c, guest_ring.c and guest_packed.c */
 #ifndef GUEST_RING_H
 #define GUEST_RING_H
 
@@ -36,5 +36,16 @@ static inline size_t gq_used_size(unsigned int num)
 
 /* gq_init() - bookkeeping of an empty ring */
 int gq_init(struct guest_queue *q);
+
+/* What is different with a packed ring */
+int gq_packed_init(struct guest_queue *q);
+void gq_packed_begin(struct guest_queue *q, uint16_t idx);
+void gq_packed_push(struct guest_queue *q, uint16_t head);
+void gq_packed_show(struct guest_queue *q);
+bool gq_packed_kick_wanted(struct guest_queue *q);
+void gq_packed_calls(struct guest_queue *q, bool on);
+bool gq_packed_pending(const struct guest_queue *q);
+uint16_t gq_packed_used_idx(const struct guest_queue *q, uint16_t *place);
+void gq_packed_pop(struct guest_queue *q, uint32_t *id, uint32_t *len);
 
 #endif /* GUEST_RING_H */

@@ -119,9 +119,11 @@ static int tear_down(struct net *net)
 
 		if (p->g && p->tx && p->tx->running && guest_stop(p->g))
 			ret = bench_guest_failed(net->b, p->g);
-		if (!ret && p->tx && p->n_tx && p->tx->base != p->tx->avail_shown)
-			ret = bench_fail(net->b, "queue 1 stopped at %u, not %u", p->tx->base,
-					 p->tx->avail_shown);
+		if (ret || !p->tx || !p->n_tx)
+			continue;
+		if (p->tx->base != gq_base(p->tx) || gq_used_idx(p->tx) != p->tx->avail_shown)
+			ret = bench_fail(net->b, "queue 1 stopped at %#x, having used %u of %u",
+					 p->tx->base, gq_used_idx(p->tx), p->tx->avail_shown);
 	}
 	if (net->sock >= 0)
 		close(net->sock);

@@ -11,6 +11,7 @@ static const struct {
 } feature_names[] = {
 	{ VIRTIO_F_VERSION_1, "VIRTIO_F_VERSION_1", NULL },
 	{ VIRTIO_F_ACCESS_PLATFORM, "VIRTIO_F_ACCESS_PLATFORM", NULL },
+	{ VIRTIO_F_RING_PACKED, "VIRTIO_F_RING_PACKED", "--ring split" },
 	{ VIRTIO_RING_F_EVENT_IDX, "VIRTIO_F_EVENT_IDX", "--event-idx off" },
 	{ VIRTIO_RING_F_INDIRECT_DESC, "VIRTIO_F_INDIRECT_DESC", "--indirect off" },
 	{ VIRTIO_NET_F_MRG_RXBUF, "VIRTIO_NET_F_MRG_RXBUF", "--mergeable off" },
@@ -74,8 +75,11 @@ int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features
 		return bench_fail(b, "out of memory");
 	b->guest[b->nguests++] = g;
 	g->shared = o->shared;
+	g->packed = o->packed;
 
 	features |= 1ULL << VIRTIO_F_VERSION_1;
+	if (o->packed)
+		features |= 1ULL << VIRTIO_F_RING_PACKED;
 	if (o->event_idx)
 		features |= 1ULL << VIRTIO_RING_F_EVENT_IDX;
 	if (o->indirect)
