@@ -119,6 +119,13 @@ unsigned long dut_backend(enum dut_kind kind)
 	return kind == DUT_NET ? VHOST_NET_SET_BACKEND : VHOST_BLK_SET_BACKEND;
 }
 
+bool dut_packed(void)
+{
+	const char *ring = getenv("VHL_TEST_RING");
+
+	return ring && !strcmp(ring, "packed");
+}
+
 int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 {
 	int ret;
@@ -137,6 +144,8 @@ int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 	if (ret)
 		return complain(d, ret, "backend");
 	ret = guest_open(&d->g, dut_node(kind), kind == DUT_NET ? GUEST_NET : GUEST_BLK);
+	if (!ret)
+		d->g->packed = dut_packed();
 	if (!ret)
 		ret = attach(d);
 	if (!ret && d->opts.kthreads)

@@ -106,6 +106,12 @@ struct dut {
 	bool quiet;
 };
 
+/*
+ * dut_packed() - are rings packed? VHL_TEST_RING=packed in the environment says so, and abi/run runs what
+ * is about rings once more with that.  A test that writes into a split ring by itself skips then
+ */
+bool dut_packed(void);
+
 /* dut_open() - make one.  0 or -errno, with the reason printed */
 int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts);
 void dut_close(struct dut *d);

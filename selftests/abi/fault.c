@@ -259,7 +259,7 @@ static int reopen(struct dut *d)
 /* Both queues stop, and have to start again in one request */
 static int stop_and_go(struct dut *d)
 {
-	struct guest_region *r = dut_region(d, d->q[1]->used);
+	struct guest_region *r = dut_region(d, gq_area(d->q[1], 2));
 	int fd = d->g->fd, ret;
 
 	inject.queues = 0;

@@ -537,28 +537,29 @@ TEST_F(node, new_ring_addresses_while_running)
 {
 	struct vhost_vring_addr addr;
 	struct dut d;
+	unsigned char *fresh;
 	uint64_t gpa;
 
 	ASSERT_EQ(0, dut_open(&d, variant->queues == NET_QUEUES ? DUT_NET : DUT_BLK, NULL));
 	ASSERT_EQ(0, guest_alloc(d.g, 3 * 4096, 4096, &gpa));
 	ASSERT_EQ(0, dut_units(&d, 1, 70));
+	fresh = guest_ptr(d.g, gpa, 3 * 4096);
 	addr = d.q[1]->addr;
-	addr.desc_user_addr = (uintptr_t)guest_ptr(d.g, gpa, 4096);
-	addr.avail_user_addr = (uintptr_t)guest_ptr(d.g, gpa + 4096, 4096);
-	addr.used_user_addr = (uintptr_t)guest_ptr(d.g, gpa + 8192, 4096);
+	addr.desc_user_addr = (uintptr_t)fresh;
+	addr.avail_user_addr = (uintptr_t)fresh + 4096;
+	addr.used_user_addr = (uintptr_t)fresh + 8192;
 	ASSERT_EQ(0, xioctl(d.g->fd, VHOST_SET_VRING_ADDR, &addr));
 	/* not yet */
 	EXPECT_EQ(0, dut_units(&d, 1, 70));
 
 	ASSERT_EQ(0, guest_queue_backend(d.q[1], -1));
 	ASSERT_EQ(0, guest_queue_get_base(d.q[1]));
-	EXPECT_EQ(140 * (variant->queues == NET_QUEUES ? 1 : 2), d.q[1]->base);
-	memset(d.q[1]->desc, 0xff, 64 * 16);
-	memset(d.q[1]->avail, 0xff, 64);
-	memset(d.q[1]->used, 0xff, 64);
-	d.q[1]->desc = (void *)(uintptr_t)addr.desc_user_addr;
-	d.q[1]->avail = (void *)(uintptr_t)addr.avail_user_addr;
-	d.q[1]->used = (void *)(uintptr_t)addr.used_user_addr;
+	EXPECT_EQ(140 * (variant->queues == NET_QUEUES ? 1 : 2), gq_used_idx(d.q[1]));
+	EXPECT_EQ(gq_base(d.q[1]), d.q[1]->base);
+	memset(gq_area(d.q[1], 0), 0xff, 64 * 16);
+	memset(gq_area(d.q[1], 1), 0xff, d.q[1]->packed ? 4 : 64);
+	memset(gq_area(d.q[1], 2), 0xff, d.q[1]->packed ? 4 : 64);
+	gq_move(d.q[1], (void *const[]){ fresh, fresh + 4096, fresh + 8192 });
 	gq_reset(d.q[1]);
 	ASSERT_EQ(0, guest_queue_base(d.q[1]));
 	ASSERT_EQ(0, guest_queue_backend(d.q[1], d.backend));

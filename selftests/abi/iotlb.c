@@ -244,10 +244,9 @@ static int remap(struct dut *d, struct guest_region *r)
 TEST_F(run, ring_is_unmapped)
 {
 	struct dut *d = &self->d;
-	const void *areas[] = { d->q[1]->desc, d->q[1]->avail, (void *)d->q[1]->used };
 
 	for (unsigned int i = 0; i < 3; i++) {
-		struct guest_region *r = region_of(d, areas[i]);
+		struct guest_region *r = region_of(d, gq_area(d->q[1], i));
 		int64_t breaks = dut_counter(d, 1, "breaks");
 
 		ASSERT_EQ(0, invalidate(self->fd, r->gpa + r->size / 2, 1));
@@ -273,7 +272,7 @@ TEST_F(run, work_while_unmapped)
 	struct guest_seg seg[] = {
 		{ d->scratch[1].gpa, sizeof(flush) }, { d->scratch[1].gpa + SCRATCH_STATUS, 1 },
 	};
-	struct guest_region *r = region_of(d, q->avail);
+	struct guest_region *r = region_of(d, gq_area(q, 1));
 	uint32_t len;
 	void *token;
 
@@ -402,7 +401,7 @@ TEST_F(run, work_in_batch)
 TEST_F(run, permission_of_ring)
 {
 	struct dut *d = &self->d;
-	struct guest_region *r = region_of(d, d->q[1]->used);
+	struct guest_region *r = region_of(d, gq_area(d->q[1], 2));
 
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	ASSERT_EQ(0, update(self->fd, r->gpa, r->size, (uintptr_t)r->hva, RO));
@@ -421,7 +420,7 @@ TEST_F(run, permissions)
 
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	ASSERT_EQ(0, update(self->fd, r->gpa, r->size, (uintptr_t)r->hva, RO));
-	r = region_of(d, d->q[1]->used);
+	r = region_of(d, gq_area(d->q[1], 2));
 	if (r == region_of(d, d->scratch[1].p)) {
 		EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 		return;
@@ -440,7 +439,7 @@ TEST_F(run, permissions)
 TEST_F(run, ring_behind_other_offset_or_end)
 {
 	struct dut *d = &self->d;
-	struct guest_region *r = region_of(d, d->q[1]->desc);
+	struct guest_region *r = region_of(d, gq_area(d->q[1], 0));
 	uint64_t end;
 
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
@@ -449,7 +448,7 @@ TEST_F(run, ring_behind_other_offset_or_end)
 	EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
 	/* nor is what is behind the end of a region in the same page */
-	end = r->gpa + ((unsigned char *)d->q[1]->desc - r->hva) + 24;
+	end = r->gpa + ((unsigned char *)gq_area(d->q[1], 0) - r->hva) + 24;
 	ASSERT_EQ(0, update(self->fd, r->gpa, end - r->gpa, (uintptr_t)r->hva, RW));
 	EXPECT_TRUE(queue_is(self->fd, 1, "unmapped"));
 	ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));

@@ -314,9 +314,7 @@ static int start_in(struct dut *d, void *mem, size_t len, bool prepared)
 		return ret;
 	/* nothing else goes there */
 	d->g->region[d->g->nregions - 1].lo = len;
-	q->desc = mem;
-	q->avail = (void *)((unsigned char *)mem + AREA);
-	q->used = (void *)((unsigned char *)mem + 2 * AREA);
+	gq_move(q, (void *const[]){ mem, (unsigned char *)mem + AREA, (unsigned char *)mem + 2 * AREA });
 	d->g->ops->ring_addr(q, RING_GPA, RING_GPA + AREA, RING_GPA + 2 * AREA);
 	if (!prepared)
 		gq_reset(q);

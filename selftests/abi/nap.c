@@ -221,7 +221,7 @@ TEST_F_TIMEOUT(nap, stop, 120)
 		HAVE_NAP(d);
 		ASSERT_EQ(0, dut_stop(d));
 		used = gq_used_idx(q);
-		EXPECT_EQ(used, q->base);
+		EXPECT_EQ(gq_base(q), q->base);
 		spin(OVER_MS);
 		EXPECT_EQ(used, gq_used_idx(q));
 		ASSERT_EQ(0, dut_start(d));

@@ -274,7 +274,7 @@ static int of_queue(FIXTURE_DATA(client) *self, enum step step, unsigned int qi)
 		return guest_queue_get_base(q);
 	/* of a client that does not ask, or only after the reset */
 	case BASE_IS_USED:
-		q->base = gq_used_idx(q);
+		q->base = gq_base(q);
 		return 0;
 	case MASKED:
 		return set_call(d, qi, self->masked);
@@ -510,7 +510,7 @@ TEST_F(notify, nothing_new)
 	/* a driver that looks by itself wants none at all; the index of the entry before says "none", too */
 	ASSERT_EQ(0, unheard(d, qi));
 	signals(self->a);
-	if (variant->event_idx)
+	if (variant->event_idx && !d->q[qi]->packed)
 		d->q[qi]->avail->ring[d->q[qi]->num] = htole16(gq_used_idx(d->q[qi]));
 	else
 		gq_calls(d->q[qi], false);

@@ -377,7 +377,7 @@ TEST_F(refuse, locked_memory)
 TEST_F(refuse, ring_cannot_come_back)
 {
 	struct dut *d = &self->d;
-	struct guest_region *r = dut_region(d, d->q[1]->used), elsewhere;
+	struct guest_region *r = dut_region(d, gq_area(d->q[1], 2)), elsewhere;
 	struct dev_info before, after;
 	void *nothing;
 	bool locked;
@@ -460,7 +460,7 @@ TEST_F(refuse, all_or_none)
 		EXPECT_EQ(-EFAULT, xioctl(d->g->fd, VHOST_VDPA_RESUME, NULL));
 		ASSERT_EQ(0, xioctl(d->g->fd, VHOST_GET_VRING_BASE, &s));
 		served += !gq_get(d->q[0], &token, &len);
-		EXPECT_EQ(d->q[0]->used_next, s.num);
+		EXPECT_EQ(gq_base(d->q[0]), s.num);
 		ASSERT_EQ(0, xioctl(d->g->fd, VHOST_SET_VRING_ADDR, &good));
 		ASSERT_EQ(0, xioctl(d->g->fd, VHOST_VDPA_RESUME, NULL));
 		while (gq_in_flight(d->q[0])) {

@@ -228,7 +228,8 @@ TEST_F_TIMEOUT(starved, long_chain_stopped, 900)
 	ASSERT_EQ(0, gq_notify(d->q[TX]));
 	EXPECT_NE(0, gq_wait(d->q[TX], 100));
 	EXPECT_EQ(0, dut_stop(d));
-	EXPECT_EQ(0, d->q[TX]->base);
+	EXPECT_EQ(0, gq_used_idx(d->q[TX]));
+	EXPECT_EQ(gq_base(d->q[TX]), d->q[TX]->base);
 	faults_of_workers(0);
 	EXPECT_EQ(0, dut_counter(d, TX, "breaks"));
 }
