@@ -288,6 +288,16 @@ counter() {
 		END { print sum == "" ? 0 : sum }' /proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null
 }
 
+# negotiated NAME DEVICE BIT: the driver took this feature, of the first 64
+negotiated() {
+	local word
+
+	word=$(awk -v dev="$2" '/^vhl-device:/ { this = $2 } /^vhl-features:/ && this == dev { print substr("0000000000000000" \
+		substr($2, 3), length($2) - 1); exit }' /proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null)
+	echo "features of device $2: $word"
+	(((16#${word:-0} >> $3) & 1))
+}
+
 # moved NAME DEVICE QUEUE COUNTER BEFORE LEAST: the counter grew by at least LEAST
 moved() {
 	local now

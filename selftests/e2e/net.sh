@@ -34,12 +34,14 @@ properties=(
 	host_mtu=9000,"$offloads"                 # 3 jumbo frames
 	disable-modern=on,mrg_rxbuf=off           # 4 a legacy device: headers of 10 bytes
 	indirect_desc=off,event_idx=off           # 5 long chains
+	[10]=packed=on                            # 10 packed rings
+	[11]=packed=on,indirect_desc=off,event_idx=off,mrg_rxbuf=off # 11 the same with long chains
 )
 args=()
 for n in "${!properties[@]}"; do
 	tap "$n"
 	args+=(-netdev "tap,id=net$n,ifname=tap$n,script=no,downscript=no,vhost=on,vhostfd=$((20 + n))"
-		-device "virtio-net-pci,id=nic$n,netdev=net$n,mac=52:54:00:00:00:0$n${properties[n]:+,${properties[n]}}")
+		-device "virtio-net-pci,id=nic$n,netdev=net$n,mac=52:54:00:00:00:$(printf %02x "$n")${properties[n]:+,${properties[n]}}")
 done
 ip link set tap3 mtu 9000
 tap 6 multi_queue
@@ -63,21 +65,22 @@ for n in "${!properties[@]}"; do
 	opens+=(--open "$((20 + n))=/dev/vhost-netlite")
 done
 # without mergeable buffers a ring of 1024 holds 70 MB
-GUEST_MEM=768M guest_start a "${opens[@]}" \
+GUEST_MEM=896M guest_start a "${opens[@]}" \
 	--run "--net tap6,queues=2,mac=52:54:00:00:00:06 --net macvtap7 --net tap8,mac=52:54:00:00:00:08" "${args[@]}"
-say "a guest with 9 cards boots"
+say "a guest with 11 cards boots"
 check "a guest boots" guest_ready a
 check "its cards come up" guest a 60 "$GUEST_NET"
 is_open() {
 	same "devices of guest $1" "$2" "$(devices "$1" $NODE | wc -l)"
 }
-is_open a 10 || bail "the guest is not on vhost-lite at all"
+is_open a 12 || bail "the guest is not on vhost-lite at all"
 # those by hand first, then vhostlite's: two for the queue pairs of card 6
 mapfile -t numbers < <(devices a $NODE)
-for n in 0 1 2 3 4 5; do
-	DEV[$n]=${numbers[n]}
+for n in "${!properties[@]}"; do
+	DEV[$n]=${numbers[0]}
+	numbers=("${numbers[@]:1}")
 done
-DEV[6]="${numbers[6]} ${numbers[7]}" DEV[7]=${numbers[8]} DEV[8]=${numbers[9]}
+DEV[6]="${numbers[0]} ${numbers[1]}" DEV[7]=${numbers[2]} DEV[8]=${numbers[3]}
 
 # QEMU tells the TAP what the guest can do; a line is all there is where the TAP refuses, and then it does all itself
 offloads_are_set() {
@@ -164,14 +167,25 @@ check "a legacy device" echoes 4 2000000
 check "a legacy device: counts agree" counts_agree 4
 check "no indirect descriptors" echoes 5 2000000
 check "no indirect descriptors: counts agree" counts_agree 5
+packed() {
+	negotiated a "${DEV[10]}" 34 && negotiated a "${DEV[11]}" 34 && ! negotiated a "${DEV[0]}" 34
+}
+check "packed rings are negotiated, where the card has them" packed
+check "packed rings: ping without loss" ping_works 10
+check "packed rings" echoes 10 8000000
+check "packed rings: counts agree" counts_agree 10
+check "packed rings: iperf3, tcp to the guest" iperf 10 -n 10M
+check "packed rings: iperf3, tcp from the guest" iperf 10 -n 10M -R
+check "packed rings, no indirect descriptors, event index or mergeable buffers" echoes 11 2000000
+check "the same: counts agree" counts_agree 11
 
 two_queues() {
 	local q0 q1
 
 	guest a 30 "ethtool -L n6 combined 2" || return
-	q0=$(counter a "${numbers[6]}" 1 reqs) q1=$(counter a "${numbers[7]}" 1 reqs)
+	q0=$(counter a "${numbers[0]}" 1 reqs) q1=$(counter a "${numbers[1]}" 1 reqs)
 	echoes 6 2000000 && iperf 6 -P 4 -n 4M && iperf 6 -P 4 -n 4M -R || return
-	moved a "${numbers[6]}" 1 reqs "$q0" 10 && moved a "${numbers[7]}" 1 reqs "$q1" 10
+	moved a "${numbers[0]}" 1 reqs "$q0" 10 && moved a "${numbers[1]}" 1 reqs "$q1" 10
 }
 check "two queue pairs, both used" two_queues
 check "macvtap" echoes 7 2000000
@@ -201,6 +215,17 @@ check "stop: nothing moves" stands
 check "cont" qmp a cont
 check "the traffic survives the stop" traffic_ok 0
 
+packed_goes_on() {
+	local n
+
+	traffic 10
+	for n in 1 2 3 4 5; do
+		passes 10 60 && qmp a stop && sleep 0.3 && qmp a cont || return
+	done
+	traffic_ok 10 && echoes 10 1000000
+}
+check "packed rings: traffic survives five stops" packed_goes_on
+
 traffic 0
 check "traffic before the TAP goes down" passes 0 60
 down() {
@@ -222,7 +247,7 @@ plugged() {
 }
 gone() {
 	qmp a device_del '{"id":"nic2b"}' && qmp_event a 60 '*DEVICE_DELETED*"nic2b"*' && qmp a netdev_del '{"id":"net2"}' &&
-		wait_for 10 is_open a 9 && brief 0
+		wait_for 10 is_open a 11 && brief 0
 }
 traffic 2
 check "traffic before the card is unplugged" passes 2 100
@@ -240,6 +265,7 @@ check "reset during traffic" reset_guest
 traffic_stop
 check "all is well after it" brief 0
 check "two queue pairs after it" brief 6
+check "packed rings after it" brief 10
 
 # the last of all: from now on a reset would end QEMU, which cannot configure a TAP that is gone
 traffic 1
