@@ -11,8 +11,9 @@ VHOST_BENCH=$BENCH_SRC/tools/vhost-bench/vhost-bench
 BLKIO_BENCH=$BENCH_SRC/tools/bench/blkio-bench
 SPAN=$((32 << 20))
 declare -A PID=() TO=() FROM=() SERVER=()
-declare -A NODE=([netlite]=/dev/vhost-netlite [netlite-1region]=/dev/vhost-netlite [vhost-net]=/dev/vhost-net
-	[blklite]=/dev/vhost-blklite [vdpa-blklite]=/dev/vdpa-blklite)
+declare -A NODE=([netlite]=/dev/vhost-netlite [netlite-1region]=/dev/vhost-netlite [netlite-packed]=/dev/vhost-netlite
+	[vhost-net]=/dev/vhost-net [blklite]=/dev/vhost-blklite [blklite-packed]=/dev/vhost-blklite
+	[vdpa-blklite]=/dev/vdpa-blklite)
 _disk=0
 
 # disk_path KIND: another disk of that kind, into $disk
@@ -59,14 +60,16 @@ command_of() {
 		[[ $word == [a-z]*=* ]] || net+=("$word")
 	done
 	case $name in
-	netlite | netlite-1region | vhost-net)
+	netlite | netlite-1region | netlite-packed | vhost-net)
 		command=("$VHOST_BENCH" --json --dev "${NODE[$name]}" --count "$count" "${net[@]}" "$(argument case "$@")")
 		[[ $name != *-1region ]] || command+=(--regions 1)
+		[[ $name != *-packed ]] || command+=(--ring packed)
 		;;
-	blklite | vdpa-blklite)
+	blklite | blklite-packed | vdpa-blklite)
 		command=("$VHOST_BENCH" --json --dev "${NODE[$name]}" --count "$count" --file "$disk" --direct on --verify off
 			--span "$SPAN" --size "$size" --qd "$qd" --queues "$queues")
 		[[ $rw == rand* ]] || command+=(--seq)
+		[[ $name != *-packed ]] || command+=(--ring packed)
 		[[ $rw == *read ]] && command+=(blk-read) || command+=(blk-write)
 		;;
 	blkio-vdpa | vhost-user-*)
