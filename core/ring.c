@@ -188,7 +188,7 @@ const char *vhl_ring_fault_name(enum vhl_ring_fault fault)
 		[VHL_FAULT_HEAD]		= "id of a descriptor chain is outside of the ring",
 		[VHL_FAULT_NEXT]		= "descriptor chain goes on outside of its table",
 		[VHL_FAULT_LOOP]		= "descriptor chain is longer than its table",
-		[VHL_FAULT_INDIRECT_NEXT]	= "indirect descriptor has a next",
+		[VHL_FAULT_INDIRECT_NEXT]	= "indirect descriptor is linked with others",
 		[VHL_FAULT_INDIRECT_NESTED]	= "indirect descriptor in an indirect table",
 		[VHL_FAULT_INDIRECT_LEN]	= "length of an indirect table",
 		[VHL_FAULT_INDIRECT_FEATURE]	= "indirect descriptor was not negotiated",

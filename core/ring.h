@@ -43,7 +43,7 @@ enum vhl_ring_fault {
 	VHL_FAULT_HEAD,			/* id of a chain outside of the ring */
 	VHL_FAULT_NEXT,			/* chain goes on outside of its table */
 	VHL_FAULT_LOOP,			/* chain of more descriptors than its table has */
-	VHL_FAULT_INDIRECT_NEXT,	/* INDIRECT and NEXT in one descriptor */
+	VHL_FAULT_INDIRECT_NEXT,	/* INDIRECT and NEXT in one descriptor, or (packed) chain */
 	VHL_FAULT_INDIRECT_NESTED,	/* INDIRECT inside an indirect table */
 	VHL_FAULT_INDIRECT_LEN,		/* table empty, or no multiple of a descriptor */
 	VHL_FAULT_INDIRECT_FEATURE,	/* INDIRECT without VIRTIO_F_INDIRECT_DESC */
@@ -212,7 +212,10 @@ struct vhl_done {
 
 /* Before there is a ring */
 
-/* Feature bits that rings of any format serve, to offer */
+/*
+ * Feature bits that rings of any format serve, to offer. They serve VIRTIO_F_IN_ORDER, too, which
+ * is for a backend to offer that completes chains in the order in which it takes them.
+ */
 u64 vhl_ring_features(void);
 
 /*
@@ -376,6 +379,9 @@ u32 vhl_ring_base(const struct vhl_ring *ring);
  * @ring: the ring
  * @done: the chains, in the order in which it shall see them
  * @n: how many
+ *
+ * With VIRTIO_F_IN_ORDER that is the order in which they were taken, and a chain without bytes has
+ * no device-writable part: the driver is told of it by the next one in @done, if there is one.
  */
 void vhl_ring_push(struct vhl_ring *ring, const struct vhl_done *done, unsigned int n);
 

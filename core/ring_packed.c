@@ -31,6 +31,7 @@ VHL_RING_FORMAT(packed);
 
 /* ... where they are in its upper half: see packed_read() */
 #define PACKED_WRITE		((u64)VRING_DESC_F_WRITE << 48)
+#define PACKED_BOTH		((PACKED_AVAIL | PACKED_USED) << 48)
 #define PACKED_ONE_OF_MORE	((u64)(VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT) << 48)
 
 /* Index 0, wrap counter 1: where both sides of a new ring begin */
@@ -56,6 +57,7 @@ struct packed_slot {
  * @device: device area, ours
  * @event_idx: VIRTIO_RING_F_EVENT_IDX was negotiated
  * @indirect: VIRTIO_RING_F_INDIRECT_DESC was negotiated
+ * @in_order: VIRTIO_F_IN_ORDER was negotiated
  * @kicks_on: the driver was last told to kick
  * @next: vhl_ring.pos, if no chain has been given back since the last was taken
  * @used: the place of the next used descriptor
@@ -76,6 +78,7 @@ struct packed {
 	__le32 *device;
 	bool event_idx;
 	bool indirect;
+	bool in_order;
 
 	bool kicks_on;
 	u32 next;
@@ -111,8 +114,8 @@ static __always_inline void packed_store_used(const struct vhl_ring *ring, u32 i
 {
 	__le64 *to = &to_packed(ring)->desc[i].word[1];
 
-	/* pairs as vhl_packed_publish() says */
 	if (release)
+		/* pairs as vhl_packed_publish() says */
 		virt_store_release(to, cpu_to_le64(word));
 	else
 		WRITE_ONCE(*to, cpu_to_le64(word));
@@ -146,12 +149,12 @@ static u32 packed_distance(u16 from, u16 to, u32 num)
 	return (s32)d < 0 ? d + 2 * num : d;
 }
 
-/* Section 2.8.1: is a descriptor available, a round ahead of what was used? @rest: its upper half */
+/* Section 2.8.1: is it available, a round ahead of what was used? @rest: as packed_read() has it */
 static __always_inline bool packed_is_avail(u64 rest, u16 place)
 {
 	u64 want = place & PACKED_WRAP ? PACKED_AVAIL : PACKED_USED;
 
-	return (rest & (PACKED_AVAIL | PACKED_USED) << 48) == want << 48;
+	return (rest & PACKED_BOTH) == want << 48;
 }
 
 /*
@@ -210,6 +213,7 @@ static void packed_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
 	s->device = cfg->area[VHL_RING_DEVICE];
 	s->event_idx = cfg->features & BIT_ULL(VIRTIO_RING_F_EVENT_IDX);
 	s->indirect = cfg->features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC);
+	s->in_order = cfg->features & BIT_ULL(VIRTIO_F_IN_ORDER);
 	/* DPDK leaves out the upper half, and begins with new rings only */
 	if (cfg->base == PACKED_FIRST)
 		used = avail;
@@ -410,39 +414,61 @@ void vhl_packed_no_kicks(struct vhl_ring *ring)
 	packed_store_event(ring, 0, VRING_PACKED_EVENT_FLAG_DISABLE);
 }
 
+/* Where the next used descriptor goes, as vhl_packed_push() has it */
+struct packed_cursor {
+	u32 i;
+	u64 flags;
+};
+
+/* The chain @id is not in flight any more: on, behind its descriptors */
+static __always_inline void packed_release(struct packed *s, u16 id, u32 num,
+					   struct packed_cursor *at)
+{
+	at->i += s->slot[id].descs;
+	WRITE_ONCE(s->slot[id].descs, 0);
+	if (at->i >= num) {
+		at->i -= num;
+		at->flags ^= PACKED_BOTH;
+	}
+}
+
+/*
+ * With IN_ORDER the descriptor of the last chain of a batch is where that of the first would be.
+ * Those that are left out count as used completely (2.8.8), so they are such as are only read.
+ */
 void vhl_packed_push(struct vhl_ring *ring, const struct vhl_done *done, unsigned int n)
 {
-	const u64 used = (PACKED_AVAIL | PACKED_USED) << 48;
 	struct packed *s = to_packed(ring);
-	u64 flags = s->used & PACKED_WRAP ? used : 0;
-	u32 i = s->used & PACKED_INDEX, num = ring->num;
+	struct packed_cursor at = {
+		.i	= s->used & PACKED_INDEX,
+		.flags	= s->used & PACKED_WRAP ? PACKED_BOTH : 0,
+	};
 	const struct vhl_done *end = done + n;
+	bool in_order = s->in_order;
+	u32 num = ring->num;
 
 	ring->pushed += n;
 	for (; done != end; done++) {
-		struct packed_slot *slot = &s->slot[done->id];
-		u64 word = flags | (u64)done->id << 32 | done->len;
+		const struct packed_cursor first = at;
+		u64 word;
 
+		for (; in_order && !done->len && done + 1 != end; done++)
+			packed_release(s, done->id, num, &at);
+
+		word = first.flags | (u64)done->id << 32 | done->len;
 		/* there is data (2.8.3); the lower half, the address, is left as it is */
 		if (done->len)
 			word |= PACKED_WRITE;
 		if (s->pending) {
-			packed_store_used(ring, i, word, false);
+			packed_store_used(ring, first.i, word, false);
 		} else {
 			s->pending = true;
-			s->first = i;
+			s->first = first.i;
 			s->first_word = word;
 		}
-
-		/* not in flight any more; the next one goes behind all of its descriptors */
-		i += slot->descs;
-		WRITE_ONCE(slot->descs, 0);
-		if (i >= num) {
-			i -= num;
-			flags ^= used;
-		}
+		packed_release(s, done->id, num, &at);
 	}
-	s->used = i | (flags ? PACKED_WRAP : 0);
+	s->used = at.i | (at.flags ? PACKED_WRAP : 0);
 }
 
 /*

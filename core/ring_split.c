@@ -9,6 +9,7 @@
 #include <linux/kernel.h>
 #include <linux/log2.h>
 #include <linux/nospec.h>
+#include <linux/virtio_config.h>
 #include <asm/barrier.h>
 
 #include "ring_format.h"
@@ -31,6 +32,7 @@ VHL_RING_FORMAT(split);
  * @used: device area
  * @event_idx: VIRTIO_RING_F_EVENT_IDX was negotiated
  * @indirect: VIRTIO_RING_F_INDIRECT_DESC was negotiated
+ * @in_order: VIRTIO_F_IN_ORDER was negotiated
  * @kicks_on: the driver was last told to kick
  * @avail_seen: avail index when it was last read
  * @signalled_used: used index that was published last
@@ -46,6 +48,7 @@ struct split {
 	struct vring_used *used;
 	bool event_idx;
 	bool indirect;
+	bool in_order;
 
 	bool kicks_on;
 	u16 avail_seen;
@@ -155,6 +158,7 @@ static void split_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
 	s->used = cfg->area[VHL_RING_DEVICE];
 	s->event_idx = cfg->features & BIT_ULL(VIRTIO_RING_F_EVENT_IDX);
 	s->indirect = cfg->features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC);
+	s->in_order = cfg->features & BIT_ULL(VIRTIO_F_IN_ORDER);
 	ring->pos = cfg->base;
 	s->avail_seen = cfg->base;
 	ring->pushed = vhl16_to_cpu(READ_ONCE(s->used->idx));
@@ -341,12 +345,35 @@ void vhl_split_no_kicks(struct vhl_ring *ring)
 		split_store16(ring, SPLIT_USED_FLAGS, VRING_USED_F_NO_NOTIFY);
 }
 
+/*
+ * Section 2.7.9: the entry of the last chain of a batch is where that of the first would be. Those
+ * that are left out count as used completely, so they are such as are only read.
+ */
+static void split_push_in_order(struct vhl_ring *ring, u16 idx, const struct vhl_done *done,
+				unsigned int n)
+{
+	const struct vhl_done *end = done + n;
+
+	while (done != end) {
+		const struct vhl_done *first = done;
+
+		while (!done->len && done + 1 != end)
+			done++;
+		split_store_elems(ring, idx, done, 1);
+		done++;
+		idx += done - first;
+	}
+}
+
 void vhl_split_push(struct vhl_ring *ring, const struct vhl_done *done, unsigned int n)
 {
 	u16 idx = ring->pushed;
 
 	ring->pushed += n;
-	split_store_elems(ring, idx, done, n);
+	if (to_split(ring)->in_order)
+		split_push_in_order(ring, idx, done, n);
+	else
+		split_store_elems(ring, idx, done, n);
 }
 
 static bool split_calls_are_off(const struct split *s)

@@ -327,7 +327,8 @@ static inline u32 vhl_vq_size(const struct vhl_vq *vq)
 /**
  * vhl_vq_complete() - complete chains
  * @vq: the queue
- * @done: the chains, in the order in which the driver shall see them
+ * @done: the chains, in the order in which the driver shall see them; of a backend that offers
+ *	  VIRTIO_F_IN_ORDER as vhl_ring_push() says
  * @n: how many; they appear to the driver together. 0 to count requests that took no chain
  * @count: what to add to the counters
  *

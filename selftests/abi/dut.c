@@ -119,11 +119,16 @@ unsigned long dut_backend(enum dut_kind kind)
 	return kind == DUT_NET ? VHOST_NET_SET_BACKEND : VHOST_BLK_SET_BACKEND;
 }
 
-bool dut_packed(void)
+static bool ring_is(const char *word)
 {
 	const char *ring = getenv("VHL_TEST_RING");
 
-	return ring && !strcmp(ring, "packed");
+	return ring && strstr(ring, word);
+}
+
+bool dut_packed(void)
+{
+	return ring_is("packed");
 }
 
 int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
@@ -144,10 +149,11 @@ int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 	if (ret)
 		return complain(d, ret, "backend");
 	ret = guest_open(&d->g, dut_node(kind), kind == DUT_NET ? GUEST_NET : GUEST_BLK);
-	if (!ret)
+	if (!ret) {
 		d->g->packed = dut_packed();
-	if (!ret)
+		d->g->in_order = ring_is("in-order");
 		ret = attach(d);
+	}
 	if (!ret && d->opts.kthreads)
 		ret = GUEST_IOCTL(d->g, VHOST_SET_FORK_FROM_OWNER, &(uint8_t){ VHOST_FORK_OWNER_KTHREAD });
 	if (!ret)

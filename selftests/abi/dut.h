@@ -107,8 +107,9 @@ struct dut {
 };
 
 /*
- * dut_packed() - are rings packed? VHL_TEST_RING=packed in the environment says so, and abi/run runs what
- * is about rings once more with that.  A test that writes into a split ring by itself skips then
+ * dut_packed() - are rings packed? VHL_TEST_RING in the environment says so by the word "packed", by
+ * "in-order" that they are used in order where the device does that, and abi/run runs what is about rings
+ * with each.  A test that writes into a split ring by itself skips then
  */
 bool dut_packed(void);
 

@@ -168,6 +168,7 @@ void drv_avail(struct rig *r, u16 head)
 	write_chain(r, head, r->avail, !r->hidden);
 	r->hidden = true;
 	r->at[head] = (struct drv_chain_at){ .place = r->avail, .descs = n };
+	r->posted_order[r->posted++] = head;
 	r->avail = place_add(r, r->avail, n);
 	r->room -= n;
 }
@@ -194,6 +195,7 @@ void drv_replace(struct rig *r, u16 old, u16 head)
 		return;
 	}
 	r->at[old].descs = 0;
+	r->posted--;
 	r->avail = at.place;
 	r->room += at.descs;
 	drv_avail(r, head);
@@ -295,8 +297,8 @@ bool drv_pending(const struct rig *r)
 	u16 flags = le16_to_cpu(__atomic_load_n(&r->desc[r->used & PLACE_INDEX].flags,
 						__ATOMIC_ACQUIRE));
 
-	return (flags & (DESC_AVAIL | DESC_USED)) ==
-	       (r->used & PLACE_WRAP ? DESC_AVAIL | DESC_USED : 0);
+	return r->in_batch || (flags & (DESC_AVAIL | DESC_USED)) ==
+			      (r->used & PLACE_WRAP ? DESC_AVAIL | DESC_USED : 0);
 }
 
 bool drv_used(struct rig *r, u32 *id, u32 *len)
@@ -307,11 +309,18 @@ bool drv_used(struct rig *r, u32 *id, u32 *len)
 
 	if (!drv_pending(r))
 		return false;
-	*id = le16_to_cpu(READ_ONCE(desc->id));
-	*len = le32_to_cpu(READ_ONCE(desc->len));
-	flags = le16_to_cpu(READ_ONCE(desc->flags)) & ~(DESC_AVAIL | DESC_USED);
-	/* the length is only there with WRITE, and no other flag has a meaning */
-	CHECK_EQ(flags, *len ? F_WRITE : 0);
+	if (!r->in_batch) {
+		r->batch_id = le16_to_cpu(READ_ONCE(desc->id));
+		r->batch_len = le32_to_cpu(READ_ONCE(desc->len));
+		r->batches++;
+		flags = le16_to_cpu(READ_ONCE(desc->flags)) & ~(DESC_AVAIL | DESC_USED);
+		/* the length is only there with WRITE, and no other flag has a meaning */
+		CHECK_EQ(flags, r->batch_len ? F_WRITE : 0);
+	}
+	*id = r->in_order ? r->posted_order[r->collected] : r->batch_id;
+	r->collected++;
+	r->in_batch = *id != r->batch_id;
+	*len = r->in_batch ? 0 : r->batch_len;
 	if (!CHECK(*id < r->num) || !CHECK(r->at[*id].descs)) {
 		r->used = place_add(r, r->used, 1);
 		return true;

@@ -30,6 +30,7 @@ struct rig {
 	struct vring_packed_desc_event *device;
 	u16 num;
 	bool event_idx;
+	bool in_order;
 	struct vhl_ring_cfg cfg;
 
 	/*
@@ -54,6 +55,15 @@ struct rig {
 	/* chains as they were taken, for drv_rewound() */
 	u16 order[1 << 16];
 	u16 taken;
+
+	/* with IN_ORDER: chains as they were made available, and the batch that is being read */
+	u16 posted_order[1 << 16];
+	u16 posted;
+	u16 collected;
+	bool in_batch;
+	u16 batch_id;
+	u32 batch_len;
+	unsigned int batches;
 
 	struct vhl_ring *ring;
 	struct vhl_chain chain;

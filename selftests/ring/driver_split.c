@@ -44,6 +44,7 @@ void drv_desc(struct rig *r, u16 i, u64 addr, u32 len, u16 flags, u16 next)
 
 void drv_avail(struct rig *r, u16 head)
 {
+	r->order[r->avail_idx] = head;
 	WRITE_ONCE(r->avail->ring[r->avail_idx++ & (r->num - 1)], cpu_to_vhl16(head));
 }
 
@@ -136,8 +137,14 @@ bool drv_used(struct rig *r, u32 *id, u32 *len)
 
 	if (!drv_pending(r))
 		return false;
-	*id = vhl32_to_cpu(READ_ONCE(elem->id));
-	*len = vhl32_to_cpu(READ_ONCE(elem->len));
+	if (!r->in_batch) {
+		r->batch_id = vhl32_to_cpu(READ_ONCE(elem->id));
+		r->batch_len = vhl32_to_cpu(READ_ONCE(elem->len));
+		r->batches++;
+	}
+	*id = r->in_order ? r->order[r->used_idx] : r->batch_id;
+	r->in_batch = *id != r->batch_id;
+	*len = r->in_batch ? 0 : r->batch_len;
 	r->used_idx++;
 	return true;
 }

@@ -14,11 +14,19 @@ struct rig {
 	struct vring_used *used;
 	u16 num;
 	bool event_idx;
+	bool in_order;
 	struct vhl_ring_cfg cfg;
 
 	/* the driver's: the next index it fills, the next used entry it reads */
 	u16 avail_idx;
 	u16 used_idx;
+
+	/* with IN_ORDER: chains by the index at which they are, and the batch that is being read */
+	u16 order[1 << 16];
+	bool in_batch;
+	u32 batch_id;
+	u32 batch_len;
+	unsigned int batches;
 
 	/* the device's, for the model: used index that was pushed, and published, since it began */
 	u16 pushed;

@@ -160,7 +160,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct rig *r = rig_new(nums[shape % ARRAY_SIZE(nums)], base,
 				RIG_NO_RAM | (shape & 8 ? RIG_EVENT_IDX : 0) |
 				((shape & 0x70) == 0x70 ? RIG_NO_INDIRECT : 0) |
-				(tables & 32 ? RIG_LOG : 0));
+				(tables & 32 ? RIG_LOG : 0) |
+				(shape & 1 ? RIG_IN_ORDER : 0));
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(layout); i++)

@@ -93,17 +93,23 @@ static void take_one(struct rig *r, bool *dry, u16 *dry_at, bool *stuck)
 	held[nr_held++] = (struct held){ r->chain.id, descs };
 }
 
-/* Push any one. The used side moves by what it took */
-static void push_one(struct rig *r, u32 which, u32 len)
+/* Push some, from any one on. The used side moves by what they took */
+static void push(struct rig *r, u32 which, unsigned int n, u32 len)
 {
-	const struct held h = held[which % nr_held];
-	const struct vhl_done done = { .id = h.id, .len = len };
 	u16 used = vhl_ring_base(r->ring) >> 16;
+	struct vhl_done done[4];
+	unsigned int i;
 
-	vhl_ring_push(r->ring, &done, 1);
-	if (vhl_ring_base(r->ring) >> 16 != place_add(r, used, h.descs))
+	which %= nr_held;
+	n = min(n, nr_held - which);
+	for (i = 0; i < n; i++) {
+		done[i] = (struct vhl_done){ .id = held[which].id, .len = i & 1 ? len : 0 };
+		used = place_add(r, used, held[which].descs);
+		forget(which);
+	}
+	vhl_ring_push(r->ring, done, n);
+	if (vhl_ring_base(r->ring) >> 16 != used)
 		broken("the used side is somewhere else");
-	forget(which % nr_held);
 }
 
 static void give_back(struct rig *r, u32 n, const u32 *marks)
@@ -144,7 +150,8 @@ void fuzz_script(struct input *in, struct rig *r)
 		case 6:
 			if (!nr_held)
 				break;
-			push_one(r, arg, bits(in, 1));
+			flags = bits(in, 1);
+			push(r, arg, 1 + flags % 4, flags);
 			fresh = 0;
 			break;
 		case 7:
@@ -201,7 +208,7 @@ void fuzz_script(struct input *in, struct rig *r)
 	if (stuck)
 		return;
 	while (nr_held)
-		push_one(r, 0, 0);
+		push(r, 0, 1, 0);
 	if (vhl_ring_base(r->ring) >> 16 != (vhl_ring_base(r->ring) & 0xffff))
 		broken("both sides are not where they were together");
 }

@@ -251,14 +251,15 @@ static void complete(struct world *w)
 	struct rig *r = w->r;
 	unsigned int n = below(w, w->nr_taken + 1), pushed = 0, batch = 0;
 	struct vhl_done done[16];
-	bool in_order = below(w, 2);
+	bool in_order = r->in_order || below(w, 2);
 
 	while (n--) {
 		unsigned int i = in_order ? 0 : below(w, w->nr_taken);
 		struct vhl_done_model *m = &w->used[w->done++ % r->num];
 
 		m->head = w->taken[i];
-		m->len = rng_next(&w->rng);
+		/* in order, what has no bytes need not be told of by itself */
+		m->len = below(w, 2) ? 1 + below(w, U32_MAX) : 0;
 		memmove(&w->taken[i], &w->taken[i + 1], (--w->nr_taken - i) * sizeof(*w->taken));
 		done[batch++] = (struct vhl_done){ .id = m->head, .len = m->len };
 		if (!n || batch == ARRAY_SIZE(done) || !below(w, 4)) {
@@ -311,7 +312,7 @@ static void one_ring(u64 seed, unsigned int *total)
 	REQUIRE(w);
 	w->rng.state = seed;
 	base = below(w, 2) ? 65536 - below(w, 600) : rng_next(&w->rng);
-	w->flags = below(w, 4) | (below(w, 2) ? RIG_LOG : 0);
+	w->flags = below(w, 4) | (below(w, 2) ? RIG_LOG : 0) | (below(w, 3) ? 0 : RIG_IN_ORDER);
 	w->r = rig_new(drv_random_num(&w->rng), base, w->flags);
 	guest_add(&w->r->guest, RAM + RAM_SIZE, 0x5000, RW);
 	guest_add(&w->r->guest, RAM + RAM_SIZE + 0x5000, 0x3000, RW);

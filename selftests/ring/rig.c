@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <linux/kernel.h>
+#include <linux/virtio_config.h>
 
 #include "driver.h"
 
@@ -30,8 +31,10 @@ struct rig *rig_new(u16 num, u16 base, unsigned int flags)
 		guest_add(&r->guest, RAM, RAM_SIZE, RW);
 	r->num = num;
 	r->event_idx = flags & RIG_EVENT_IDX;
+	r->in_order = flags & RIG_IN_ORDER;
 	r->cfg = (struct vhl_ring_cfg) {
 		.features = DRV_FEATURES |
+			    (flags & RIG_IN_ORDER ? BIT_ULL(VIRTIO_F_IN_ORDER) : 0) |
 			    (flags & RIG_EVENT_IDX ? BIT_ULL(VIRTIO_RING_F_EVENT_IDX) : 0) |
 			    (flags & RIG_NO_INDIRECT ? 0 : BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC)),
 		.num = num,

@@ -23,6 +23,7 @@ struct rig;
 #define RIG_NO_INDIRECT	0x2
 #define RIG_NO_RAM	0x4
 #define RIG_LOG		0x8
+#define RIG_IN_ORDER	0x10
 
 #define F_NEXT		VRING_DESC_F_NEXT
 #define F_WRITE		VRING_DESC_F_WRITE

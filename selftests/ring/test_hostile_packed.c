@@ -99,9 +99,10 @@ TEST(available_for_ever)
 }
 
 /* Chains as long as the ring that overtake each other end with the ids as well */
-TEST(long_chains_for_ever)
+static void long_chains(bool in_order)
 {
-	struct rig *r = rig_new(3, 0, 0);
+	const struct vhl_done done[] = { { .id = 0 }, { .id = 1 }, { .id = 2 } };
+	struct rig *r = rig_new(3, 0, in_order ? RIG_IN_ORDER : 0);
 	u32 mark = vhl_ring_mark(r->ring);
 	unsigned int round, i;
 
@@ -116,11 +117,25 @@ TEST(long_chains_for_ever)
 		CHECK_EQ(r->chain.id, round);
 	}
 	CHECK_EQ(vhl_ring_inflight(r->ring), 3);
+	if (in_order) {
+		/* used at once, in however many rounds: the place is one in the ring all the same */
+		vhl_ring_push(r->ring, done, 3);
+		(void)!vhl_ring_publish(r->ring);
+		CHECK_EQ(vhl_ring_base(r->ring), both_at(0));
+		rig_free(r);
+		return;
+	}
 	/* given back, they are what they are by now: the last one's flags are of another round */
 	vhl_ring_rewind(r->ring, mark);
 	CHECK_EQ(vhl_ring_inflight(r->ring), 0);
 	CHECK(rig_take(r) >= 0 || r->ring->fault == VHL_FAULT_IN_FLIGHT);
 	rig_free(r);
+}
+
+TEST(long_chains_for_ever)
+{
+	long_chains(false);
+	long_chains(true);
 }
 
 /* Flags of the other round, or neither: nothing is there */

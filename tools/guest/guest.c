@@ -128,7 +128,8 @@ int guest_features(struct guest *g, uint64_t *offered)
 	int ret = GUEST_IOCTL(g, VHOST_GET_FEATURES, offered);
 
 	if (!ret)
-		*offered &= ~(GUEST_CANNOT | (g->packed ? 0 : 1ULL << VIRTIO_F_RING_PACKED));
+		*offered &= ~((g->packed ? 0 : 1ULL << VIRTIO_F_RING_PACKED) |
+			      (g->in_order ? 0 : 1ULL << VIRTIO_F_IN_ORDER));
 	return ret;
 }
 

@@ -125,6 +125,7 @@ struct gq_chain;
  * @err_fd: eventfd
  * @wait_fd: epoll of @call_fd and @err_fd, -1 until gq_wait() slept for the first time
  * @event_idx: VIRTIO_F_EVENT_IDX is in use
+ * @in_order: VIRTIO_F_IN_ORDER is in use
  * @indirect: gq_add() makes an indirect table of what has more than one segment
  * @irq: gq_wait() sleeps on @call_fd; otherwise it polls the ring and asks for no calls
  * @broken: gq_get() saw a used entry that cannot be
@@ -141,6 +142,10 @@ struct gq_chain;
  * @hidden_at: in that descriptor
  * @hidden_flags:
  * @descs: packed: by head, descriptors of a chain in flight
+ * @order: in order: chains by the avail index at which they were added
+ * @in_batch: in order: the used entry that was read last told of more than was collected:
+ * @batch_id: up to this one,
+ * @batch_len: which has so many bytes
  * @num_free: free descriptors
  * @free_head: first of them
  * @chain: by head, chains in flight
@@ -160,13 +165,16 @@ struct guest_queue {
 	struct vhost_vring_addr addr;
 	uint32_t base;
 	int kick_fd, call_fd, err_fd, wait_fd;
-	bool event_idx, indirect, irq, broken, running;
+	bool event_idx, in_order, indirect, irq, broken, running;
 
 	uint16_t avail_next, avail_shown, avail_told, used_next, last_head;
 	uint16_t avail_place, used_place, told_place;
 	bool hidden;
 	uint16_t hidden_at, hidden_flags;
 	uint16_t *descs;
+	uint16_t *order;
+	bool in_batch;
+	uint32_t batch_id, batch_len;
 	unsigned int num_free;
 	uint16_t free_head;
 	struct gq_chain *chain;
@@ -197,6 +205,7 @@ extern const struct guest_ops guest_ops_vhost, guest_ops_vdpa;
  * @features: as set
  * @backend_features: as set (vhost-vDPA)
  * @packed: guest_features() tells of packed rings, if there are any; off at first
+ * @in_order: of VIRTIO_F_IN_ORDER, likewise
  * @shared: guest_add_memory() makes shared memory, as a VMM with memfd would; off at first
  * @region: guest memory
  * @nregions: how many
@@ -209,7 +218,7 @@ struct guest {
 	const struct guest_ops *ops;
 	uint64_t features;
 	uint64_t backend_features;
-	bool packed;
+	bool packed, in_order;
 	bool shared;
 	struct guest_region region[GUEST_MAX_REGIONS];
 	unsigned int nregions;
@@ -257,10 +266,7 @@ int guest_attach(struct guest *g, int fd);
 /* guest_own() - VHOST_SET_OWNER; the vhost-vDPA dialect also resets and goes to DRIVER */
 int guest_own(struct guest *g);
 
-/* What this library cannot play: rings that are used in order */
-#define GUEST_CANNOT	(1ULL << VIRTIO_F_IN_ORDER)
-
-/* guest_features() - what the device offers, but for GUEST_CANNOT and what was not asked for */
+/* guest_features() - what the device offers, but for what was not asked for */
 int guest_features(struct guest *g, uint64_t *offered);
 
 /**

@@ -160,28 +160,39 @@ bool gq_packed_pending(const struct guest_queue *q)
 /* What a used index would say, chains that were used from the start on; and where the next one will be */
 uint16_t gq_packed_used_idx(const struct guest_queue *q, uint16_t *place)
 {
+	bool in_batch = q->in_batch;
+	uint32_t last = q->batch_id;
 	uint16_t n;
 
 	*place = q->used_place;
-	for (n = 0; n < q->num && is_used(q, *place); n++) {
-		uint16_t id = le16toh(q->ring[*place & INDEX].id);
+	for (n = 0; n < q->num && (in_batch || is_used(q, *place)); n++) {
+		uint32_t id;
 
+		if (!in_batch)
+			last = le16toh(q->ring[*place & INDEX].id);
+		id = q->in_order ? q->order[(uint16_t)(q->used_next + n)] : last;
+		in_batch = id != last;
 		*place = advance(q, *place, id < q->num && q->descs[id] ? q->descs[id] : 1);
 	}
 	return q->used_next + n;
 }
 
-void gq_packed_pop(struct guest_queue *q, uint32_t *id, uint32_t *len)
+void gq_packed_read(const struct guest_queue *q, uint32_t *id, uint32_t *len)
 {
 	const struct vring_packed_desc *d = &q->ring[q->used_place & INDEX];
-	unsigned int n = 1;
 
 	*id = le16toh(d->id);
 	/* there is a length only where something was written */
 	*len = le16toh(d->flags) & VRING_DESC_F_WRITE ? le32toh(d->len) : 0;
-	if (*id < q->num && q->descs[*id]) {
-		n = q->descs[*id];
-		q->descs[*id] = 0;
+}
+
+void gq_packed_skip(struct guest_queue *q, uint32_t id)
+{
+	unsigned int n = 1;
+
+	if (id < q->num && q->descs[id]) {
+		n = q->descs[id];
+		q->descs[id] = 0;
 	}
 	q->used_place = advance(q, q->used_place, n);
 }

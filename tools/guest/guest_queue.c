@@ -55,6 +55,7 @@ int guest_queue(struct guest *g, unsigned int index, unsigned int num, struct gu
 		.index = index,
 		.num = num,
 		.packed = g->features & (1ULL << VIRTIO_F_RING_PACKED),
+		.in_order = g->features & (1ULL << VIRTIO_F_IN_ORDER),
 		.event_idx = g->features & (1ULL << VIRTIO_RING_F_EVENT_IDX),
 		.indirect = g->features & (1ULL << VIRTIO_RING_F_INDIRECT_DESC),
 		.irq = true,
@@ -93,6 +94,7 @@ void guest_queue_free(struct guest_queue *q)
 	if (q->packed)
 		free(q->desc);
 	free(q->descs);
+	free(q->order);
 	free(q->chain);
 	free(q->next);
 	free(q);

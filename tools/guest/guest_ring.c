@@ -55,7 +55,10 @@ int gq_init(struct guest_queue *q)
 {
 	q->chain = calloc(q->num, sizeof(q->chain[0]));
 	q->next = calloc(q->num, sizeof(q->next[0]));
-	if (!q->chain || !q->next || (q->packed && gq_packed_init(q)))
+	if (q->in_order)
+		q->order = calloc(UINT16_MAX + 1, sizeof(q->order[0]));
+	if (!q->chain || !q->next || (q->in_order && !q->order) ||
+	    (q->packed && gq_packed_init(q)))
 		return guest_fail(q->guest, -ENOMEM, "queue %u", q->index);
 	gq_reset(q);
 	return 0;
@@ -87,6 +90,7 @@ void gq_begin(struct guest_queue *q, uint16_t idx)
 	q->used_next = idx;
 	q->base = idx;
 	q->broken = false;
+	q->in_batch = false;
 	if (q->packed)
 		gq_packed_begin(q, idx);
 	gq_calls(q, false);
@@ -148,6 +152,8 @@ int gq_table(struct guest *g, uint64_t table, unsigned int i, uint64_t gpa, uint
 void gq_push(struct guest_queue *q, uint16_t head)
 {
 	q->last_head = head;
+	if (q->in_order)
+		q->order[q->avail_next] = head;
 	if (q->packed) {
 		gq_packed_push(q, head);
 		q->avail_next++;
@@ -224,6 +230,8 @@ uint32_t gq_base(const struct guest_queue *q)
 
 bool gq_pending(const struct guest_queue *q)
 {
+	if (q->in_batch)
+		return true;
 	if (q->packed)
 		return gq_packed_pending(q);
 	return gq_used_idx(q) != q->used_next;
@@ -234,20 +242,36 @@ unsigned int gq_in_flight(const struct guest_queue *q)
 	return (uint16_t)(q->avail_next - q->used_next);
 }
 
-int gq_pop(struct guest_queue *q, uint32_t *id, uint32_t *len)
+/* A used entry */
+static void read_used(struct guest_queue *q, uint32_t *id, uint32_t *len)
 {
 	const struct vring_used_elem *e;
 
+	if (q->packed) {
+		gq_packed_read(q, id, len);
+	} else {
+		e = &q->used->ring[q->used_next % q->num];
+		*id = le32toh(e->id);
+		*len = le32toh(e->len);
+	}
+}
+
+/*
+ * In order, an entry also tells of all chains before the one that it names, up to which the device wrote
+ * nothing (virtio 1.2, sections 2.7.9 and 2.8.8).
+ */
+int gq_pop(struct guest_queue *q, uint32_t *id, uint32_t *len)
+{
 	if (!gq_pending(q))
 		return -EAGAIN;
-	if (q->packed) {
-		gq_packed_pop(q, id, len);
-		q->used_next++;
-		return 0;
-	}
-	e = &q->used->ring[q->used_next++ % q->num];
-	*id = le32toh(e->id);
-	*len = le32toh(e->len);
+	if (!q->in_batch)
+		read_used(q, &q->batch_id, &q->batch_len);
+	*id = q->in_order ? q->order[q->used_next] : q->batch_id;
+	q->in_batch = *id != q->batch_id && q->used_next != q->avail_next;
+	*len = q->in_batch ? 0 : q->batch_len;
+	if (q->packed)
+		gq_packed_skip(q, *id);
+	q->used_next++;
 	return 0;
 }
 

@@ -46,6 +46,7 @@ bool gq_packed_kick_wanted(struct guest_queue *q);
 void gq_packed_calls(struct guest_queue *q, bool on);
 bool gq_packed_pending(const struct guest_queue *q);
 uint16_t gq_packed_used_idx(const struct guest_queue *q, uint16_t *place);
-void gq_packed_pop(struct guest_queue *q, uint32_t *id, uint32_t *len);
+void gq_packed_read(const struct guest_queue *q, uint32_t *id, uint32_t *len);
+void gq_packed_skip(struct guest_queue *q, uint32_t id);
 
 #endif /* GUEST_RING_H */

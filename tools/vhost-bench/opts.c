@@ -40,6 +40,7 @@ static const char usage_text[] =
 "                       also /dev/vdpa-blklite and the kernel's /dev/vhost-net\n"
 "  --queues N           queues of a disk, queue pairs of a network device (1)\n"
 "  --ring split|packed  format of the rings (split)\n"
+"  --in-order on|off    VIRTIO_F_IN_ORDER (off)\n"
 "  --ring-size N        descriptors of a ring (256)\n"
 "  --regions N          regions of guest memory (1)\n"
 "  --straddle on|off    buffers that cross the border of two of them (on)\n"
@@ -86,13 +87,14 @@ enum {
 	O_WARMUP, O_SIZE, O_BATCH, O_SEGMENTS, O_SEED, O_TAP, O_MERGEABLE, O_RXBUF, O_WINDOW,
 	O_SINK, O_GSO, O_FILE, O_DIRECT_, O_SPAN, O_QD, O_RANDOM, O_SEQ, O_FILL, O_ODD, O_VERIFY,
 	O_TIMEOUT, O_JSON, O_CORRUPT, O_HELP, O_VERSION, O_ROUNDS, O_STEP,
-	O_STRADDLE, O_FORMAT,
+	O_STRADDLE, O_FORMAT, O_ORDER,
 };
 
 static const struct option options[] = {
 	{ "dev", 1, NULL, O_DEV },
 	{ "queues", 1, NULL, O_QUEUES },
 	{ "ring", 1, NULL, O_FORMAT },
+	{ "in-order", 1, NULL, O_ORDER },
 	{ "ring-size", 1, NULL, O_RING },
 	{ "regions", 1, NULL, O_REGIONS },
 	{ "memory", 1, NULL, O_MEMORY },
@@ -267,6 +269,8 @@ static int one(struct opts *o, int c, const char *name, const char *arg)
 		return choice(name, arg, "on", "off", &o->straddle);
 	case O_FORMAT:
 		return choice(name, arg, "packed", "split", &o->packed);
+	case O_ORDER:
+		return choice(name, arg, "on", "off", &o->in_order);
 	case O_EVENT:
 		return choice(name, arg, "on", "off", &o->event_idx);
 	case O_INDIRECT:

@@ -33,7 +33,7 @@ struct opts {
 	uint64_t count, warmup, seed, span, corrupt;
 	unsigned int size_min, size_max, batch, qd, queues, ring_size, regions, segments;
 	unsigned int rx_buf, window, timeout, rounds;
-	bool packed, event_idx, indirect, mergeable, direct, irq, json, random, gso, drop, verify, odd;
+	bool packed, in_order, event_idx, indirect, mergeable, direct, irq, json, random, gso, drop, verify, odd;
 	bool fill, shared, step, straddle;
 };
 

@@ -70,10 +70,10 @@ static void json_options(const struct opts *o)
 {
 	char size[32];
 
-	printf("\"options\":{\"count\":%llu,\"warmup\":%llu,\"size\":\"%s\",\"batch\":%u,\"queues\":%u,\"ring\":\"%s\",\"ring_size\":%u,\"regions\":%u,\"segments\":%u,\"event_idx\":%s,\"indirect\":%s,\"irq\":%s,\"seed\":%llu,",
+	printf("\"options\":{\"count\":%llu,\"warmup\":%llu,\"size\":\"%s\",\"batch\":%u,\"queues\":%u,\"ring\":\"%s\",\"in_order\":%s,\"ring_size\":%u,\"regions\":%u,\"segments\":%u,\"event_idx\":%s,\"indirect\":%s,\"irq\":%s,\"seed\":%llu,",
 	       (unsigned long long)o->count, (unsigned long long)o->warmup,
 	       sizes(o, size, sizeof(size)), o->batch, o->queues, o->packed ? "packed" : "split",
-	       o->ring_size, o->regions,
+	       o->in_order ? "true" : "false", o->ring_size, o->regions,
 	       o->segments, o->event_idx ? "true" : "false", o->indirect ? "true" : "false",
 	       o->irq ? "true" : "false", (unsigned long long)o->seed);
 	if (opts_is_net(o))
@@ -146,10 +146,11 @@ static void text(const struct bench *b)
 
 	printf("%s on %s (%s dialect, features %#llx)\n", o->name, o->dev, b->guest[0]->ops->name,
 	       (unsigned long long)b->guest[0]->features);
-	printf("  %llu %s of %s bytes, %u queue%s of %u%s, batch %u, event-idx %s, indirect %s, %s\n",
+	printf("  %llu %s of %s bytes, %u queue%s of %u%s%s, batch %u, event-idx %s, indirect %s, %s\n",
 	       (unsigned long long)b->ops, opts_is_net(o) ? "frames" : "requests",
 	       sizes(o, size, sizeof(size)), o->queues, o->queues > 1 ? "s" : "", o->ring_size,
-	       o->packed ? " (packed)" : "", o->batch, on(o->event_idx), on(o->indirect), o->irq ? "calls" : "polling");
+	       o->packed ? " (packed)" : "", o->in_order ? " in order" : "", o->batch,
+	       on(o->event_idx), on(o->indirect), o->irq ? "calls" : "polling");
 	printf("  verified     %llu payloads, %llu bytes%s\n", (unsigned long long)b->verified,
 	       (unsigned long long)b->verified_bytes,
 	       b->verified ? "" : o->drop ? " (counted by the TAP only)" : " (not asked for)");

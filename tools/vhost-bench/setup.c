@@ -12,6 +12,7 @@ static const struct {
 	{ VIRTIO_F_VERSION_1, "VIRTIO_F_VERSION_1", NULL },
 	{ VIRTIO_F_ACCESS_PLATFORM, "VIRTIO_F_ACCESS_PLATFORM", NULL },
 	{ VIRTIO_F_RING_PACKED, "VIRTIO_F_RING_PACKED", "--ring split" },
+	{ VIRTIO_F_IN_ORDER, "VIRTIO_F_IN_ORDER", "--in-order off" },
 	{ VIRTIO_RING_F_EVENT_IDX, "VIRTIO_F_EVENT_IDX", "--event-idx off" },
 	{ VIRTIO_RING_F_INDIRECT_DESC, "VIRTIO_F_INDIRECT_DESC", "--indirect off" },
 	{ VIRTIO_NET_F_MRG_RXBUF, "VIRTIO_NET_F_MRG_RXBUF", "--mergeable off" },
@@ -76,10 +77,13 @@ int bench_guest(struct bench *b, enum guest_kind kind, int fd, uint64_t features
 	b->guest[b->nguests++] = g;
 	g->shared = o->shared;
 	g->packed = o->packed;
+	g->in_order = o->in_order;
 
 	features |= 1ULL << VIRTIO_F_VERSION_1;
 	if (o->packed)
 		features |= 1ULL << VIRTIO_F_RING_PACKED;
+	if (o->in_order)
+		features |= 1ULL << VIRTIO_F_IN_ORDER;
 	if (o->event_idx)
 		features |= 1ULL << VIRTIO_RING_F_EVENT_IDX;
 	if (o->indirect)
