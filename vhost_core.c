@@ -71,12 +71,15 @@ int vhl_get_features(struct vhl_dev *dev, u64 *features)
 	memset(features, 0, VHL_FEATURE_WORDS * sizeof(*features));
 	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) | vhl_ring_features() |
 		      dev->node->dialect->features;
+	if (dev->node->logs)
+		features[0] |= BIT_ULL(VHOST_F_LOG_ALL);
 	return dev->node->ops->features ? dev->node->ops->features(dev, features) : 0;
 }
 
 int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 {
-	u64 offered[VHL_FEATURE_WORDS];
+	u64 offered[VHL_FEATURE_WORDS], changed[VHL_FEATURE_WORDS];
+	u64 log = dev->node->logs ? BIT_ULL(VHOST_F_LOG_ALL) : 0;
 	unsigned int i;
 	int ret;
 
@@ -85,11 +88,21 @@ int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 	ret = vhl_get_features(dev, offered);
 	if (ret)
 		return ret;
-	for (i = 0; i < VHL_FEATURE_WORDS; i++)
+	for (i = 0; i < VHL_FEATURE_WORDS; i++) {
 		if (features[i] & ~offered[i])
 			return -EOPNOTSUPP;
-	if (memcmp(features, dev->features, sizeof(dev->features)) && vhl_is_running(dev))
+		changed[i] = features[i] ^ dev->features[i];
+	}
+	/* the VMM's own, not the driver's */
+	log &= changed[0];
+	changed[0] &= ~log;
+	if (memchr_inv(changed, 0, sizeof(changed)) && vhl_is_running(dev))
 		return -EBUSY;
+	if (log) {
+		ret = vhl_log_switch(dev, features[0] & log);
+		if (ret)
+			return ret;
+	}
 	memcpy(dev->features, features, sizeof(dev->features));
 	return 0;
 }
@@ -132,6 +145,7 @@ void vhl_dev_reset(struct vhl_dev *dev)
 		vq->num = 0;
 		vq->have_base = false;
 		vq->have_addr = false;
+		vq->logs_ring = false;
 		vq->enabled = !dev->node->dialect->enables;
 		vq->busyloop_us = 0;
 	}
@@ -140,6 +154,7 @@ void vhl_dev_reset(struct vhl_dev *dev)
 	vhl_pool_stop(dev);
 	vhl_workers_stop(dev);
 	dev->fork_from_owner = vhl_thread_can_be_owners();
+	vhl_log_forget(dev);
 	vhl_umem_clear(dev);
 	memset(dev->features, 0, sizeof(dev->features));
 	dev->backend_features = 0;

@@ -87,10 +87,12 @@ static void vhl_net_free(struct vhl_net_vq *q)
 {
 	kvfree(q->done);
 	kvfree(q->iov);
+	kvfree(q->log);
 	kvfree(q->packets);
 	kvfree(q->frames);
 	q->done = NULL;
 	q->iov = NULL;
+	q->log = NULL;
 	q->packets = NULL;
 	q->frames = NULL;
 }
@@ -187,6 +189,7 @@ static struct vhl_node vhl_net_node = {
 	.num_vqs	= VHL_NET_VQS,
 	.dev_size	= sizeof(struct vhl_dev),
 	.vq_size	= sizeof(struct vhl_net_vq),
+	.logs		= true,
 };
 
 static int __init vhl_net_init(void)

@@ -14,6 +14,18 @@ struct vhl_ring_cfg;
 struct vhl_thread;
 
 /**
+ * struct vhl_dirty_log - the VMM's bitmap of dirty memory, pinned
+ * @map: the bitmap
+ * @base: the owner's address
+ * @pinned: pages of it
+ */
+struct vhl_dirty_log {
+	struct vhl_bitmap map;
+	u64 base;
+	unsigned long pinned;
+};
+
+/**
  * struct vhl_dialect - what clients speak
  *
  * @ioctl: requests other than the backend's, -ENOIOCTLCMD for unknown ones. Holding dev->mutex
@@ -134,6 +146,14 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
 void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last);
 void vhl_umem_clear(struct vhl_dev *dev);
 
+/* log.c APIs: holding dev->mutex; vhl_log_swap() all vq->mutex besides, with nothing in flight */
+int vhl_log_set_base(struct vhl_dev *dev, void __user *argp);
+int vhl_log_switch(struct vhl_dev *dev, bool on);
+int vhl_log_prepare(struct vhl_dev *dev, const struct vhl_mem *mem, struct vhl_dirty_log **log);
+void vhl_log_swap(struct vhl_dev *dev, struct vhl_dirty_log **log);
+void vhl_log_discard(struct vhl_dev *dev, struct vhl_dirty_log *log);
+void vhl_log_forget(struct vhl_dev *dev);
+
 /* iotlb.c: holding dev->mutex. Return: 0 or a negative errno (uapi header) */
 int vhl_iotlb_write(struct vhl_dev *dev, struct iov_iter *from);
 
@@ -145,6 +165,7 @@ int vhl_vq_set_kick(struct vhl_vq *vq, int fd);	/* these holding dev->mutex */
 int vhl_vq_set_call(struct vhl_vq *vq, int fd);
 int vhl_vq_set_err(struct vhl_vq *vq, int fd);
 int vhl_set_config_call(struct vhl_dev *dev, int fd);
+int vhl_set_log_call(struct vhl_dev *dev, int fd);
 void vhl_vq_put_eventfds(struct vhl_vq *vq);
 
 /* pin.c APIs: holding dev->mutex, by the owner (vhl_unpin_ring() by anybody) */
@@ -152,6 +173,7 @@ int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg);
 void vhl_unpin_ring(struct vhl_vq *vq);
 bool vhl_ring_is_mapped(struct vhl_vq *vq);
 bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last);
+int vhl_pin_page(unsigned long hva, struct page **page);
 
 /* pool.c APIs: holding dev->mutex, vhl_pool_start() with an owner */
 int vhl_pool_start(struct vhl_dev *dev);
@@ -172,7 +194,9 @@ void vhl_vq_run(struct vhl_vq *vq);
 void vhl_vq_stop(struct vhl_vq *vq);
 void vhl_vq_unmap(struct vhl_vq *vq);		/* stop, until its ring is mapped again */
 const char *vhl_vq_state_name(const struct vhl_vq *vq);
-void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides */
+void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides, as is */
+void vhl_vq_update_log(struct vhl_vq *vq);	/* this, of a queue that has started */
+bool vhl_vq_log_ok(const struct vhl_vq *vq, const struct vhl_dirty_log *log);
 
 /* As struct vhl_ops says of its backlog() */
 static inline enum vhl_backlog vhl_vq_backlog(struct vhl_vq *vq)

@@ -350,6 +350,30 @@ int vhl_vq_set_err(struct vhl_vq *vq, int fd)
 	return 0;
 }
 
+/* Of the log of dirty memory, for all queues */
+int vhl_set_log_call(struct vhl_dev *dev, int fd)
+{
+	struct eventfd_ctx *ctx;
+	unsigned int i;
+	int ret;
+
+	lockdep_assert_held(&dev->mutex);
+
+	ret = eventfd_get(fd, &ctx);
+	if (ret)
+		return ret;
+	swap(dev->log_call, ctx);
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		struct vhl_vq *vq = dev->vqs[i];
+
+		spin_lock_irq(&vq->used_lock);
+		WRITE_ONCE(vq->log_call, dev->log_call);
+		spin_unlock_irq(&vq->used_lock);
+	}
+	eventfd_put(ctx);
+	return 0;
+}
+
 void vhl_vq_put_eventfds(struct vhl_vq *vq)
 {
 	/* -1 cannot fail */

@@ -72,7 +72,7 @@ static size_t piece_len(u64 pos, u64 end)
 	return min_t(u64, end - pos, PAGE_SIZE - offset_in_page(pos));
 }
 
-static int pin_page(unsigned long hva, struct page **page)
+int vhl_pin_page(unsigned long hva, struct page **page)
 {
 	unsigned long start = hva & PAGE_MASK;
 	struct page *probe;
@@ -161,7 +161,7 @@ static void *pin_area(struct vhl_area *area, const struct vhl_dev *dev, u64 addr
 
 		ret = ring_hva(dev, pos, len, extent.perm, &hva);
 		if (!ret)
-			ret = pin_page(hva, &pages[i]);
+			ret = vhl_pin_page(hva, &pages[i]);
 		if (ret)
 			goto unpin;
 		pos += len;

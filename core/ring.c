@@ -126,6 +126,7 @@ struct vhl_ring *vhl_ring_new(const struct vhl_ring_cfg *cfg)
 	ring->format = format;
 	ring->mem = cfg->mem;
 	ring->num = cfg->num;
+	vhl_ring_set_log(ring, cfg->log);
 	vhl_ring_set_segs(ring, &cfg->segs);
 	vhl_ring_forget(ring);
 	format->init(ring, cfg);

@@ -29,6 +29,7 @@
 #include <linux/uio.h>
 #include <linux/virtio_ring.h>
 
+#include "bitmap.h"
 #include "mem.h"
 
 struct vhl_ring_format;
@@ -102,6 +103,16 @@ struct vhl_segs {
 };
 
 /**
+ * struct vhl_ring_log - where a ring logs what it writes to its own areas
+ * @bitmap: the bitmap
+ * @addr: guest addresses of the areas, of those that the device writes
+ */
+struct vhl_ring_log {
+	const struct vhl_bitmap *bitmap;
+	u64 addr[VHL_RING_AREAS];
+};
+
+/**
  * struct vhl_ring_cfg - what a ring is made from
  * @features: negotiated, the first 64
  * @num: ring size
@@ -109,6 +120,7 @@ struct vhl_segs {
  * @area: each as vhl_ring_extent() says, mapped
  * @mem: the map for buffers and indirect tables
  * @segs: for the segments of a chain
+ * @log: as vhl_ring_set_log(), from the first store on
  *
  * Such that vhl_ring_cfg_ok() is true.
  */
@@ -119,6 +131,7 @@ struct vhl_ring_cfg {
 	void *area[VHL_RING_AREAS];
 	const struct vhl_mem *mem;
 	struct vhl_segs segs;
+	const struct vhl_ring_log *log;
 };
 
 /**
@@ -138,6 +151,7 @@ struct vhl_miss {
  * @format: chosen by the features; constant, as are @mem and @num
  * @mem: the map
  * @num: ring size
+ * @log: for stores of both sides to the areas, NULL where they are not logged
  * @segs: for the segments of the chain that is taken last
  * @quick: so many segments of a chain are added the short way, which asks for nothing else; none
  *	   if the ring logs
@@ -160,6 +174,7 @@ struct vhl_ring {
 	const struct vhl_ring_format *format;
 	const struct vhl_mem *mem;
 	u32 num;
+	const struct vhl_ring_log *log;
 
 	/* the taking side */
 	unsigned int quick;
@@ -280,8 +295,8 @@ static inline u32 vhl_ring_size(const struct vhl_ring *ring)
 /**
  * vhl_ring_set_segs() - have a ring use other segments
  * @ring: the ring
- * @segs: copied; replaces those that the chain that was taken last is in, and is like them but for
- *	  their number
+ * @segs: copied; replaces those that the chain that was taken last is in. That chain is not used any
+ *	  more where they differ in more than their number
  */
 void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs);
 
@@ -410,6 +425,12 @@ static inline u16 vhl_ring_pushed(const struct vhl_ring *ring)
 }
 
 /* Both sides */
+
+/* Log stores to the areas as @log says, the caller's. NULL: no more. Context: both sides are held still */
+static inline void vhl_ring_set_log(struct vhl_ring *ring, const struct vhl_ring_log *log)
+{
+	ring->log = log;
+}
 
 /**
  * vhl_ring_inflight() - chains taken and not yet pushed

@@ -66,6 +66,17 @@ static inline int vhl_ring_bad(struct vhl_ring *ring, enum vhl_ring_fault fault)
 	return -EINVAL;
 }
 
+/*
+ * The device has stored so many bytes to an area. Not before the store: the VMM could take the bit,
+ * and copy what was there until then.
+ */
+static __always_inline void vhl_ring_stored(const struct vhl_ring *ring, enum vhl_ring_area area,
+					    size_t at, size_t len)
+{
+	if (unlikely(ring->log))
+		vhl_bitmap_mark(ring->log->bitmap, ring->log->addr[area] + at, len);
+}
+
 /* Where the chain would be that vhl_ring_empty() asks for */
 static inline u32 vhl_ring_awaited(const struct vhl_ring *ring)
 {

@@ -8,6 +8,7 @@
  */
 #include <linux/kernel.h>
 #include <linux/log2.h>
+#include <linux/minmax.h>
 #include <linux/nospec.h>
 #include <linux/virtio_config.h>
 #include <asm/barrier.h>
@@ -76,6 +77,19 @@ static __always_inline void split_store16(const struct vhl_ring *ring, size_t at
 
 	/* pairs as vhl_split_publish() says; for flags and the event it does no harm */
 	virt_store_release(to, cpu_to_vhl16(value));
+	vhl_ring_stored(ring, VHL_RING_DEVICE, at, sizeof(*to));
+}
+
+/* There are no more than the ring has, but they may go around its end */
+static noinline void split_log_elems(const struct vhl_ring *ring, u16 idx, u16 n)
+{
+	u32 first = idx & (ring->num - 1);
+	u32 here = min_t(u32, n, ring->num - first);
+
+	vhl_ring_stored(ring, VHL_RING_DEVICE, SPLIT_USED_ELEM(first),
+			here * sizeof(vring_used_elem_t));
+	vhl_ring_stored(ring, VHL_RING_DEVICE, SPLIT_USED_ELEM(0),
+			(n - here) * sizeof(vring_used_elem_t));
 }
 
 /* From the entry of the used index @idx on */
@@ -84,14 +98,17 @@ static __always_inline void split_store_elems(const struct vhl_ring *ring, u16 i
 {
 	void *used = to_split(ring)->used;
 	u16 mask = ring->num - 1;
+	unsigned int i;
 
-	for (; n; n--, done++, idx++) {
-		size_t at = SPLIT_USED_ELEM(idx & mask);
+	for (i = 0; i < n; i++, done++) {
+		size_t at = SPLIT_USED_ELEM((u16)(idx + i) & mask);
 		vring_used_elem_t *to = used + at;
 
 		WRITE_ONCE(to->id, cpu_to_vhl32(done->id));
 		WRITE_ONCE(to->len, cpu_to_vhl32(done->len));
 	}
+	if (unlikely(ring->log))
+		split_log_elems(ring, idx, n);
 }
 
 static u16 split_avail_idx(const struct split *s)
@@ -384,9 +401,8 @@ static bool split_calls_are_off(const struct split *s)
 bool vhl_split_publish(struct vhl_ring *ring)
 {
 	struct split *s = to_split(ring);
-	u16 new = ring->pushed;
-	u16 old = s->signalled_used;
-	bool valid = s->signalled_used_valid;
+	u16 new = ring->pushed, old;
+	bool valid;
 
 	/*
 	 * Entries, and what was written to buffers, before the index. Pairs with the read barrier
@@ -399,6 +415,8 @@ bool vhl_split_publish(struct vhl_ring *ring)
 	 */
 	virt_mb();
 
+	old = s->signalled_used;
+	valid = s->signalled_used_valid;
 	s->signalled_used = new;
 	s->signalled_used_valid = true;
 	if (!s->event_idx)

@@ -24,9 +24,10 @@ MODULE_PARM_DESC(max_regions, "Regions of guest memory that a device may have (d
 
 /*
  * Put another map in the place of the present one. No turn runs meanwhile, and no request that
- * was translated with the old map is in flight when it goes.
+ * was translated with the old map is in flight when it goes. So does a log that has bits for it, if
+ * that is another one.
  */
-static void umem_replace(struct vhl_dev *dev, struct vhl_mem *mem)
+static void umem_replace(struct vhl_dev *dev, struct vhl_mem *mem, struct vhl_dirty_log *log)
 {
 	unsigned int i;
 
@@ -34,13 +35,17 @@ static void umem_replace(struct vhl_dev *dev, struct vhl_mem *mem)
 	for (i = 0; i < dev->node->num_vqs; i++)
 		vhl_vq_drain(dev->vqs[i]);
 	vhl_mem_swap(&dev->mem, mem);
+	if (log)
+		vhl_log_swap(dev, &log);
 	vhl_unlock_vqs(dev);
 	vhl_mem_free(mem);
+	vhl_log_discard(dev, log);
 }
 
 int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp)
 {
 	struct vhost_memory_region *regions;
+	struct vhl_dirty_log *log;
 	struct vhost_memory head;
 	struct vhl_mem mem;
 	unsigned int i;
@@ -67,7 +72,10 @@ int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp)
 		if (ret)
 			goto free_mem;
 	}
-	umem_replace(dev, &mem);
+	ret = vhl_log_prepare(dev, &mem, &log);
+	if (ret)
+		goto free_mem;
+	umem_replace(dev, &mem, log);
 	kvfree(regions);
 	return 0;
 
@@ -94,7 +102,7 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 		ret = vhl_mem_alloc(&empty, 0, max_regions);
 		if (ret)
 			return ret;
-		umem_replace(dev, &empty);
+		umem_replace(dev, &empty, NULL);
 	}
 	ret = vhl_mem_reserve(mem, &more);
 	if (ret)
@@ -130,5 +138,5 @@ void vhl_umem_clear(struct vhl_dev *dev)
 	if (!vhl_mem_takes_regions(&dev->mem))
 		return;
 	vhl_mem_init(&none);
-	umem_replace(dev, &none);
+	umem_replace(dev, &none, NULL);
 }

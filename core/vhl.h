@@ -174,6 +174,7 @@ struct vhl_ops {
  * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
  * @max_workers: of a device, NULL for one per queue
  * @pool_max: threads of a device that run jobs (vhl_pool_submit()), 0 for none
+ * @logs: the backend calls vhl_vq_dirty() for all that it writes to guest memory; in the vhost dialect
  * @misc: the core's
  * @fops: the core's
  */
@@ -190,6 +191,7 @@ struct vhl_node {
 	size_t vq_size;
 	const unsigned int *max_workers;
 	unsigned int pool_max;
+	bool logs;
 	struct miscdevice misc;
 	struct file_operations fops;
 };
@@ -317,6 +319,32 @@ void vhl_vq_rewind(struct vhl_vq *vq, u32 mark);
  * Context: ->run().
  */
 void vhl_vq_reject(struct vhl_vq *vq, u32 mark, enum vhl_ring_fault fault);
+
+/**
+ * vhl_vq_log() - the guest's addresses of what the device may write
+ * @vq: the queue
+ *
+ * Context: ->run().
+ * Return: entries for the device-writable segments of the chain that was taken last, to be copied for
+ * longer use; NULL where nothing is to be logged, which changes only with nothing in flight.
+ */
+static inline const struct vhl_log *vhl_vq_log(const struct vhl_vq *vq)
+{
+	return vq->segs.log;
+}
+
+/**
+ * vhl_vq_dirty() - log that guest memory was written
+ * @vq: the queue
+ * @log: entries as of vhl_vq_log(), of chains in flight
+ * @n: how many
+ * @len: bytes that were, or may have been, written, from the first entry on
+ *
+ * After the last byte is written, and before the chains are completed or given back.
+ *
+ * Context: any.
+ */
+void vhl_vq_dirty(struct vhl_vq *vq, const struct vhl_log *log, unsigned int n, u32 len);
 
 /* Size of the ring of a queue that has started: as many chains can be in flight at most */
 static inline u32 vhl_vq_size(const struct vhl_vq *vq)

@@ -139,6 +139,19 @@ static int vhost_vring_worker(struct vhl_dev *dev, unsigned int cmd,
 	return copy_to_user(argp, &state, sizeof(state)) ? -EFAULT : 0;
 }
 
+static long vhost_log(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
+{
+	int fd;
+
+	if (!dev->node->logs)
+		return -ENOIOCTLCMD;
+	if (cmd == VHOST_SET_LOG_BASE)
+		return vhl_log_set_base(dev, argp);
+	if (get_user(fd, (int __user *)argp))
+		return -EFAULT;
+	return vhl_set_log_call(dev, fd);
+}
+
 static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	u64 features = 0;
@@ -173,6 +186,9 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 		return 0;
 	case VHOST_SET_MEM_TABLE:
 		return vhl_umem_set_table(dev, argp);
+	case VHOST_SET_LOG_BASE:
+	case VHOST_SET_LOG_FD:
+		return vhost_log(dev, cmd, argp);
 	case VHOST_NEW_WORKER:
 		return vhost_new_worker(dev, argp);
 	case VHOST_FREE_WORKER:

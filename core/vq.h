@@ -27,6 +27,7 @@
 struct eventfd_ctx;
 struct file;
 struct vhl_dev;
+struct vhl_dirty_log;
 struct vhl_node;
 struct vhl_pin;
 struct vhl_pool;
@@ -144,6 +145,8 @@ struct vhl_vq {
 	bool enabled;			/* SET_VRING_ENABLE, where the dialect has that */
 	bool ever_started;
 	u64 area[VHL_RING_AREAS];	/* addresses: of the owner, IOVAs with vDPA */
+	bool logs_ring;			/* VHOST_VRING_F_LOG */
+	u64 log_addr;			/* then, guest address of the device area */
 	struct file *kick;
 	u32 busyloop_us;
 	struct vhl_poll kick_poll;
@@ -154,6 +157,7 @@ struct vhl_vq {
 	enum vhl_rest rest;
 	struct vhl_ring *ring;		/* while started, also the completing side's */
 	struct vhl_segs segs;		/* for the chain that is taken last */
+	struct vhl_ring_log ring_log;	/* the ring's, where it logs: used_lock besides */
 	struct eventfd_ctx *err;
 	u64 poll_ns;			/* of the self-tuning poll */
 	u64 slept_at;			/* when it fell asleep or began to nap, in ns */
@@ -178,6 +182,8 @@ struct vhl_vq {
 	bool held;			/* publish nothing until vhl_vq_flush() */
 	unsigned int unpublished;	/* chains pushed since */
 	struct vhl_call call;
+	bool marked;			/* bits were set: read and cleared under the lock */
+	struct eventfd_ctx *log_call;	/* the device's */
 	wait_queue_head_t drained;
 
 	struct vhl_stats stats;
@@ -198,6 +204,9 @@ struct vhl_dev {
 	u64 features[VHL_FEATURE_WORDS];	/* acknowledged */
 	u64 backend_features;
 	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
+	struct vhl_dirty_log *dirty;	/* likewise, and nothing is in flight */
+	unsigned long log_charged;	/* pages of locked memory that it is charged for */
+	struct eventfd_ctx *log_call;	/* VHOST_SET_LOG_FD */
 	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
 	bool suspended;			/* vDPA */
 	bool in_batch;			/* vDPA: memory is being changed, no turns; as mem */

@@ -80,6 +80,7 @@ struct vhl_net_tap {
  * @bytes: of those that got through
  * @errors: those that did not
  * @iov: VHL_IOV_MAX segments, for packets that take several chains; NULL before the first one (RX)
+ * @log: the same of a log; NULL before the first one that is to be logged
  * @packets: taken from @ring, skbs or marked xdp_frames, VHL_NET_BATCH of them (RX). What a turn
  *	leaves, the next one begins with, and a stop gives back to @ring
  * @packet_next: first one that is not delivered
@@ -121,6 +122,7 @@ struct vhl_net_vq {
 	u64 bytes;
 
 	struct iovec *iov;
+	struct vhl_log *log;
 	void **packets;
 	unsigned int packet_next;
 	unsigned int packet_end;

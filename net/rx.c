@@ -31,12 +31,14 @@ static u32 vhl_net_rx_len(void *packet)
 /**
  * struct vhl_net_bufs - the driver's buffers that were taken for a packet
  * @iov: segments: of the only chain, or copied to the @iov of the queue
- * @segs: how many
+ * @log: the same of what the guest calls them, NULL where nothing logs
+ * @segs: how many of each
  * @heads: chains, which are in done, behind those that are counted
  * @mark: before the first of them
  */
 struct vhl_net_bufs {
 	struct iovec *iov;
+	const struct vhl_log *log;
 	unsigned int segs;
 	unsigned int heads;
 	u32 mark;
@@ -48,6 +50,29 @@ enum vhl_net_gather {
 	VHL_NET_TOO_BIG,	/* no chains could ever hold the packet, or no memory for it */
 	VHL_NET_AGAIN,		/* not in this turn, or the queue is broken */
 };
+
+/* Add the segments of a chain to those of a packet, for which there is room. Return: false without memory */
+static bool vhl_net_rx_collect(struct vhl_net_vq *q, const struct vhl_chain *chain,
+			       struct vhl_net_bufs *bufs)
+{
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+	const struct vhl_log *log = vhl_vq_log(&q->vq);
+
+	if (!q->iov)
+		q->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->iov), gfp);
+	if (log && !q->log)
+		q->log = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->log), gfp);
+	if (!q->iov || (log && !q->log))
+		return false;
+	memcpy(&q->iov[bufs->segs], chain->iov, chain->in_num * sizeof(*q->iov));
+	bufs->iov = q->iov;
+	bufs->log = NULL;
+	if (log) {
+		memcpy(&q->log[bufs->segs], log, chain->in_num * sizeof(*q->log));
+		bufs->log = q->log;
+	}
+	return true;
+}
 
 /* Take chains for a packet of @need bytes; all of them or, on failure, none. */
 static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
@@ -86,16 +111,11 @@ static enum vhl_net_gather vhl_net_rx_gather(struct vhl_net_vq *q, u32 need,
 		if (bufs->heads == 1 && chain.in_len >= need) {
 			/* as a rule */
 			bufs->iov = chain.iov;
+			bufs->log = vhl_vq_log(vq);
 		} else {
-			if (!q->mergeable || chain.in_num > VHL_IOV_MAX - bufs->segs)
+			if (!q->mergeable || chain.in_num > VHL_IOV_MAX - bufs->segs ||
+			    !vhl_net_rx_collect(q, &chain, bufs))
 				goto rewind;
-			if (!q->iov)
-				q->iov = kvmalloc_array(VHL_IOV_MAX, sizeof(*q->iov),
-							GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-			if (!q->iov)
-				goto rewind;
-			bufs->iov = q->iov;
-			memcpy(&q->iov[bufs->segs], chain.iov, chain.in_num * sizeof(*q->iov));
 		}
 		bufs->segs += chain.in_num;
 		done->id = chain.id;
@@ -448,6 +468,9 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 		switch (vhl_net_rx_gather(q, need, &bufs)) {
 		case VHL_NET_GOT:
 			ret = vhl_net_rx_copy(q, &q->packets[q->packet_next], need, &bufs);
+			/* some of it may have been written, whatever came of it */
+			if (unlikely(bufs.log))
+				vhl_vq_dirty(vq, bufs.log, bufs.segs, need);
 			if (ret)
 				vhl_vq_rewind(vq, bufs.mark);
 			break;
