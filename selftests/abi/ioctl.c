@@ -292,7 +292,7 @@ TEST_F(node, unknown_requests)
 {
 	static const unsigned long unknown[] = {
 		_IO(VHOST_VIRTIO, 0xff), _IOW(VHOST_VIRTIO, 0x41, int), _IO('x', 1), 0, ~0U,
-		VHOST_SET_LOG_BASE, VHOST_SET_LOG_FD, VHOST_SCSI_SET_ENDPOINT, VHOST_VSOCK_SET_RUNNING,
+		VHOST_SCSI_SET_ENDPOINT, VHOST_VSOCK_SET_RUNNING,
 		VHOST_VDPA_GET_DEVICE_ID, VHOST_VDPA_SET_STATUS, VHOST_VDPA_GET_CONFIG,
 		VHOST_VDPA_SUSPEND, VHOST_VDPA_RESUME, TIOCGWINSZ,
 		/* right number, wrong size or direction */
@@ -308,6 +308,11 @@ TEST_F(node, unknown_requests)
 	}
 	EXPECT_EQ(-ENOTTY, xioctl(self->fd, variant->backend == VHOST_NET_SET_BACKEND ?
 				  VHOST_BLK_SET_BACKEND : VHOST_NET_SET_BACKEND, arg));
+	/* disks do not log */
+	if (variant->backend == VHOST_BLK_SET_BACKEND) {
+		EXPECT_EQ(-ENOTTY, xioctl(self->fd, VHOST_SET_LOG_BASE, arg));
+		EXPECT_EQ(-ENOTTY, xioctl(self->fd, VHOST_SET_LOG_FD, arg));
+	}
 }
 
 TEST_F(node, read_write_mmap_are_refused)

@@ -130,6 +130,9 @@ int guest_features(struct guest *g, uint64_t *offered)
 	if (!ret)
 		*offered &= ~((g->packed ? 0 : 1ULL << VIRTIO_F_RING_PACKED) |
 			      (g->in_order ? 0 : 1ULL << VIRTIO_F_IN_ORDER));
+	/* the VMM's alone, for the time of a migration */
+	if (!ret && g->ops == &guest_ops_vhost)
+		*offered &= ~(1ULL << VHOST_F_LOG_ALL);
 	return ret;
 }
 

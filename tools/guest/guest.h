@@ -266,7 +266,7 @@ int guest_attach(struct guest *g, int fd);
 /* guest_own() - VHOST_SET_OWNER; the vhost-vDPA dialect also resets and goes to DRIVER */
 int guest_own(struct guest *g);
 
-/* guest_features() - what the device offers, but for what was not asked for */
+/* guest_features() - what the device offers to the driver, but for what was not asked for */
 int guest_features(struct guest *g, uint64_t *offered);
 
 /**
