@@ -146,11 +146,11 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
 void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last);
 void vhl_umem_clear(struct vhl_dev *dev);
 
-/* log.c APIs: holding dev->mutex; vhl_log_swap() all vq->mutex besides, with nothing in flight */
+/* log.c APIs: holding dev->mutex; vhl_log_follow() all vq->mutex besides, with nothing in flight */
 int vhl_log_set_base(struct vhl_dev *dev, void __user *argp);
 int vhl_log_switch(struct vhl_dev *dev, bool on);
 int vhl_log_prepare(struct vhl_dev *dev, const struct vhl_mem *mem, struct vhl_dirty_log **log);
-void vhl_log_swap(struct vhl_dev *dev, struct vhl_dirty_log **log);
+void vhl_log_follow(struct vhl_dev *dev, struct vhl_dirty_log **log);
 void vhl_log_discard(struct vhl_dev *dev, struct vhl_dirty_log *log);
 void vhl_log_forget(struct vhl_dev *dev);
 
@@ -194,9 +194,7 @@ void vhl_vq_run(struct vhl_vq *vq);
 void vhl_vq_stop(struct vhl_vq *vq);
 void vhl_vq_unmap(struct vhl_vq *vq);		/* stop, until its ring is mapped again */
 const char *vhl_vq_state_name(const struct vhl_vq *vq);
-void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides, as is */
-void vhl_vq_update_log(struct vhl_vq *vq);	/* this, of a queue that has started */
-bool vhl_vq_log_ok(const struct vhl_vq *vq, const struct vhl_dirty_log *log);
+void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides */
 
 /* As struct vhl_ops says of its backlog() */
 static inline enum vhl_backlog vhl_vq_backlog(struct vhl_vq *vq)
@@ -210,6 +208,14 @@ static inline enum vhl_backlog vhl_vq_backlog(struct vhl_vq *vq)
 long vhl_vring_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);
+
+/* vqlog.c APIs: holding dev->mutex */
+int vhl_vq_set_log(struct vhl_vq *vq, bool on, u64 log_addr);
+bool vhl_vq_log_ok(const struct vhl_vq *vq, const struct vhl_dirty_log *log,
+		   const struct vhl_mem *mem);
+const struct vhl_ring_log *vhl_vq_ring_log(struct vhl_vq *vq);
+void vhl_vq_update_log(struct vhl_vq *vq);	/* holding vq->mutex besides, of one that has started */
+void vhl_vq_tell_log(struct vhl_vq *vq);	/* holding vq->used_lock */
 
 /* worker.c APIs: holding dev->mutex */
 int vhl_workers_start(struct vhl_dev *dev);	/* by the thread that sets the owner */

@@ -189,15 +189,29 @@ free:
 	return ERR_PTR(ret);
 }
 
-/* Exchange the bitmap. What it was marks no more */
-void vhl_log_swap(struct vhl_dev *dev, struct vhl_dirty_log **log)
+static void log_update(struct vhl_dev *dev)
 {
 	unsigned int i;
 
-	swap(dev->dirty, *log);
 	for (i = 0; i < dev->node->num_vqs; i++)
 		if (vhl_vq_started(dev->vqs[i]))
 			vhl_vq_update_log(dev->vqs[i]);
+}
+
+/* Exchange the bitmap. What it was marks no more */
+static void log_swap(struct vhl_dev *dev, struct vhl_dirty_log **log)
+{
+	swap(dev->dirty, *log);
+	log_update(dev);
+}
+
+/* Memory is another one, and so is the bitmap if it has to be */
+void vhl_log_follow(struct vhl_dev *dev, struct vhl_dirty_log **log)
+{
+	if (*log)
+		swap(dev->dirty, *log);
+	if (dev->dirty)
+		log_update(dev);
 }
 
 /* Let go of a bitmap, or NULL, that is not in use, after an exchange or instead of it */
@@ -211,13 +225,14 @@ void vhl_log_discard(struct vhl_dev *dev, struct vhl_dirty_log *log)
 	log_settle(dev);
 }
 
-/* Whatever queues run, they go on with this bitmap? */
-static bool log_fits(struct vhl_dev *dev, const struct vhl_dirty_log *log)
+/* Whatever queues run, can they go on with this bitmap and memory? */
+static bool log_fits(struct vhl_dev *dev, const struct vhl_dirty_log *log,
+		     const struct vhl_mem *mem)
 {
 	unsigned int i;
 
 	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_started(dev->vqs[i]) && !vhl_vq_log_ok(dev->vqs[i], log))
+		if (vhl_vq_started(dev->vqs[i]) && !vhl_vq_log_ok(dev->vqs[i], log, mem))
 			return false;
 	return true;
 }
@@ -245,12 +260,12 @@ int vhl_log_set_base(struct vhl_dev *dev, void __user *argp)
 		if (IS_ERR(log))
 			return PTR_ERR(log);
 	}
-	if (!log_fits(dev, log)) {
+	if (!log_fits(dev, log, &dev->mem)) {
 		vhl_log_discard(dev, log);
 		return -EFAULT;
 	}
 	log_lock(dev);
-	vhl_log_swap(dev, &log);
+	log_swap(dev, &log);
 	vhl_unlock_vqs(dev);
 	vhl_log_discard(dev, log);
 	log_settle(dev);
@@ -263,17 +278,19 @@ int vhl_log_set_base(struct vhl_dev *dev, void __user *argp)
  */
 int vhl_log_prepare(struct vhl_dev *dev, const struct vhl_mem *mem, struct vhl_dirty_log **log)
 {
-	struct vhl_dirty_log *more;
+	struct vhl_dirty_log *more = NULL;
 
 	lockdep_assert_held(&dev->mutex);
 
 	*log = NULL;
-	if (!dev->dirty || log_covers_all(&dev->dirty->map, mem))
+	if (!dev->dirty)
 		return 0;
-	more = log_new(dev, dev->dirty->base, mem);
-	if (IS_ERR(more))
-		return PTR_ERR(more);
-	if (!log_fits(dev, more)) {
+	if (!log_covers_all(&dev->dirty->map, mem)) {
+		more = log_new(dev, dev->dirty->base, mem);
+		if (IS_ERR(more))
+			return PTR_ERR(more);
+	}
+	if (!log_fits(dev, more ?: dev->dirty, mem)) {
 		vhl_log_discard(dev, more);
 		return -EFAULT;
 	}
@@ -315,7 +332,7 @@ int vhl_log_switch(struct vhl_dev *dev, bool on)
 		vhl_ring_set_segs(vq->ring, &vq->segs);
 	}
 	if (!on)
-		vhl_log_swap(dev, &log);
+		log_swap(dev, &log);
 	vhl_unlock_vqs(dev);
 	vhl_log_discard(dev, log);
 	ret = 0;

@@ -119,12 +119,15 @@ static __always_inline void packed_store_used(const struct vhl_ring *ring, u32 i
 		virt_store_release(to, cpu_to_le64(word));
 	else
 		WRITE_ONCE(*to, cpu_to_le64(word));
+	vhl_ring_stored(ring, VHL_RING_DESC, (void *)to - (void *)to_packed(ring)->desc,
+			sizeof(*to));
 }
 
 /* A place and flags at once, so that the driver never sees one with the other of before */
 static void packed_store_event(const struct vhl_ring *ring, u16 place, u16 flags)
 {
 	WRITE_ONCE(*to_packed(ring)->device, cpu_to_le32(place | flags << 16));
+	vhl_ring_stored(ring, VHL_RING_DEVICE, 0, sizeof(u32));
 }
 
 /* Where one gets to in so many descriptors, at most a round */

@@ -35,8 +35,7 @@ static void umem_replace(struct vhl_dev *dev, struct vhl_mem *mem, struct vhl_di
 	for (i = 0; i < dev->node->num_vqs; i++)
 		vhl_vq_drain(dev->vqs[i]);
 	vhl_mem_swap(&dev->mem, mem);
-	if (log)
-		vhl_log_swap(dev, &log);
+	vhl_log_follow(dev, &log);
 	vhl_unlock_vqs(dev);
 	vhl_mem_free(mem);
 	vhl_log_discard(dev, log);

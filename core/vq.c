@@ -95,73 +95,6 @@ static void vq_stop_backend(struct vhl_vq *vq)
 		ops->stop(vq);
 }
 
-/* Logging */
-
-/*
- * Can all be logged that the client wants of a queue, once it runs, with @log or, if that is NULL,
- * no bitmap?
- */
-bool vhl_vq_log_ok(const struct vhl_vq *vq, const struct vhl_dirty_log *log)
-{
-	const struct vhl_dev *dev = vq->dev;
-	size_t size;
-
-	if (!log)
-		return !vq->logs_ring && !vhl_has_feature(dev, VHOST_F_LOG_ALL);
-	size = vhl_ring_extent(dev->features[0], vq->num, VHL_RING_DEVICE).size;
-	return !vq->logs_ring || vhl_bitmap_covers(&log->map, vq->log_addr, size);
-}
-
-/* For the ring: where it logs, or NULL */
-static const struct vhl_ring_log *vq_ring_log(struct vhl_vq *vq)
-{
-	const struct vhl_dirty_log *log = vq->dev->dirty;
-
-	if (!log || !vq->logs_ring)
-		return NULL;
-	vq->ring_log = (struct vhl_ring_log){
-		.bitmap	= &log->map,
-		.addr	= { [VHL_RING_DEVICE] = vq->log_addr },
-	};
-	return &vq->ring_log;
-}
-
-/* The bitmap is another one, or the client wants something else of the ring */
-void vhl_vq_update_log(struct vhl_vq *vq)
-{
-	lockdep_assert_held(&vq->mutex);
-
-	spin_lock_irq(&vq->used_lock);
-	vhl_ring_set_log(vq->ring, vq_ring_log(vq));
-	spin_unlock_irq(&vq->used_lock);
-}
-
-void vhl_vq_dirty(struct vhl_vq *vq, const struct vhl_log *log, unsigned int n, u32 len)
-{
-	const struct vhl_bitmap *map = &vq->dev->dirty->map;
-	unsigned int i;
-
-	for (i = 0; i < n && len; i++) {
-		u32 part = min(len, log[i].len);
-
-		vhl_bitmap_mark(map, log[i].addr, part);
-		len -= part;
-	}
-	WRITE_ONCE(vq->marked, true);
-}
-EXPORT_SYMBOL_GPL(vhl_vq_dirty);
-
-/* Bits may have been set since the last time */
-static void vq_tell_log(struct vhl_vq *vq)
-{
-	lockdep_assert_held(&vq->used_lock);
-
-	if (!vq->log_call || !(vq->ring->log || READ_ONCE(vq->marked)))
-		return;
-	WRITE_ONCE(vq->marked, false);
-	vhl_eventfd_signal(vq->log_call);
-}
-
 static int vq_prepare(struct vhl_vq *vq)
 {
 	struct vhl_dev *dev = vq->dev;
@@ -176,7 +109,8 @@ static int vq_prepare(struct vhl_vq *vq)
 
 	if (!vq->have_addr || !vhl_ring_cfg_ok(cfg.features, cfg.num, cfg.base, vq->area))
 		return -EINVAL;
-	if (!vhl_vq_log_ok(vq, dev->dirty))
+	memcpy(vq->ring_area, vq->area, sizeof(vq->ring_area));
+	if (!vhl_vq_log_ok(vq, dev->dirty, &dev->mem))
 		return -EFAULT;
 	ret = vhl_workers_get(vq);
 	if (ret)
@@ -188,7 +122,7 @@ static int vq_prepare(struct vhl_vq *vq)
 	if (ret)
 		return ret;
 	cfg.segs = vq->segs;
-	cfg.log = vq_ring_log(vq);
+	cfg.log = vhl_vq_ring_log(vq);
 	ret = vhl_pin_ring(vq, &cfg);
 	if (ret)
 		goto free_segs;
@@ -386,7 +320,7 @@ static void vq_publish(struct vhl_vq *vq)
 	if (vhl_ring_publish(vq->ring))
 		vhl_vq_signal(vq);
 	if (unlikely(vq->log_call))
-		vq_tell_log(vq);
+		vhl_vq_tell_log(vq);
 }
 
 void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned int n,
@@ -565,7 +499,7 @@ static void vq_turn(struct vhl_vq *vq)
 	/* what was stored to ask for a kick, or written and not completed */
 	if (unlikely(READ_ONCE(vq->log_call))) {
 		spin_lock_irq(&vq->used_lock);
-		vq_tell_log(vq);
+		vhl_vq_tell_log(vq);
 		spin_unlock_irq(&vq->used_lock);
 	}
 unlock:

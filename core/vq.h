@@ -145,8 +145,9 @@ struct vhl_vq {
 	bool enabled;			/* SET_VRING_ENABLE, where the dialect has that */
 	bool ever_started;
 	u64 area[VHL_RING_AREAS];	/* addresses: of the owner, IOVAs with vDPA */
-	bool logs_ring;			/* VHOST_VRING_F_LOG */
-	u64 log_addr;			/* then, guest address of the device area */
+	u64 ring_area[VHL_RING_AREAS];	/* likewise, of the last start */
+	bool logs_ring;			/* VHOST_VRING_F_LOG, and */
+	u64 log_addr;			/* the guest's address of the device area */
 	struct file *kick;
 	u32 busyloop_us;
 	struct vhl_poll kick_poll;

@@ -44,32 +44,6 @@ static int set_base(struct vhl_vq *vq, u32 base)
 	return 0;
 }
 
-/* Whether the device area is logged, and where it is: also of a ring that is in use */
-static int set_log(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
-{
-	struct vhl_ring_extent extent =
-		vhl_ring_extent(vq->dev->features[0], vq->num, VHL_RING_DEVICE);
-	bool on = addr->flags & BIT(VHOST_VRING_F_LOG);
-	u64 log_addr = addr->log_guest_addr;
-
-	if (on && (!IS_ALIGNED(log_addr, extent.align) || log_addr + extent.size < log_addr))
-		return -EINVAL;
-	if (!vhl_vq_started(vq)) {
-		vq->logs_ring = on;
-		vq->log_addr = log_addr;
-		return 0;
-	}
-	if (on && !(vq->dev->dirty &&
-		    vhl_bitmap_covers(&vq->dev->dirty->map, log_addr, extent.size)))
-		return -EINVAL;
-	vhl_vq_lock(vq);
-	vq->logs_ring = on;
-	vq->log_addr = log_addr;
-	vhl_vq_update_log(vq);
-	vhl_vq_unlock(vq);
-	return 0;
-}
-
 static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
 {
 	const u64 area[VHL_RING_AREAS] = {
@@ -92,7 +66,7 @@ static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
 	for (i = 0; !vhl_rings_are_iova(dev) && i < VHL_RING_AREAS; i++)
 		if (!access_ok((void __user *)(unsigned long)area[i], 1))
 			return -EINVAL;
-	ret = set_log(vq, addr);
+	ret = vhl_vq_set_log(vq, addr->flags, addr->log_guest_addr);
 	if (ret)
 		return ret;
 	memcpy(vq->area, area, sizeof(area));

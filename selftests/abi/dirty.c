@@ -87,9 +87,38 @@ void dirty_want(struct dirty *l, uint64_t gpa, uint64_t len)
 			l->want[page / 8] |= 1 << page % 8;
 }
 
-void dirty_want_used(struct dirty *l, unsigned int qi, size_t at, size_t len)
+void dirty_want_device(struct dirty *l, unsigned int qi, size_t at, size_t len)
 {
 	dirty_want(l, l->d->q[qi]->addr.log_guest_addr + at, len);
+}
+
+void dirty_want_chain(struct dirty *l, unsigned int qi, unsigned int k)
+{
+	const struct guest_queue *q = l->d->q[qi];
+	const struct guest_region *r;
+	unsigned int i;
+
+	if (q->packed) {
+		/* length, id and flags */
+		i = ((q->used_place & 0x7fff) + k) % q->num;
+		r = dut_region(l->d, q->ring);
+		dirty_want(l, r->gpa + ((unsigned char *)&q->ring[i].len - r->hva), 8);
+		return;
+	}
+	i = (uint16_t)(q->used_next + k) % q->num;
+	dirty_want_device(l, qi, offsetof(struct vring_used, ring[i]),
+			  sizeof(struct vring_used_elem));
+	dirty_want_device(l, qi, offsetof(struct vring_used, idx), sizeof(uint16_t));
+}
+
+void dirty_want_event(struct dirty *l, unsigned int qi)
+{
+	const struct guest_queue *q = l->d->q[qi];
+	size_t at = 0;
+
+	if (!q->packed && q->event_idx)
+		at = offsetof(struct vring_used, ring[q->num]);
+	dirty_want_device(l, qi, at, sizeof(uint16_t));
 }
 
 /* All bytes of the bitmap's pages, also those that are not its own */
@@ -122,16 +151,20 @@ int dirty_move_rings(struct dut *d)
 {
 	for (unsigned int i = 0; i < 2; i++) {
 		struct guest_queue *q = d->q[i];
-		size_t len = sizeof(*q->used) + q->num * sizeof(q->used->ring[0]) + sizeof(uint16_t);
-		uint64_t gpa;
-		int ret;
+		/* no area of any format is larger */
+		size_t len = (16 * q->num + LOG_PAGE - 1) & ~(LOG_PAGE - 1);
+		uint64_t gpa[3];
+		void *area[3];
 
-		len = (len + LOG_PAGE - 1) & ~(LOG_PAGE - 1);
-		ret = guest_alloc(d->g, len, LOG_PAGE, &gpa);
-		if (ret)
-			return ret;
-		q->used = guest_ptr(d->g, gpa, len);
-		d->g->ops->ring_addr(q, 0, 0, gpa);
+		for (unsigned int k = 0; k < 3; k++) {
+			int ret = guest_alloc(d->g, len, LOG_PAGE, &gpa[k]);
+
+			if (ret)
+				return ret;
+			area[k] = guest_ptr(d->g, gpa[k], len);
+		}
+		gq_move(q, area);
+		d->g->ops->ring_addr(q, gpa[0], gpa[1], gpa[2]);
 		gq_reset(q);
 	}
 	return 0;

@@ -21,7 +21,7 @@ struct dirty {
 	size_t size, room;
 };
 
-/* dirty_open() - make one, which the device knows nothing of; @skew bytes off the beginning of a page */
+/* dirty_open() - make one, @skew bytes from the beginning of a page. The device is not told */
 int dirty_open(struct dirty *l, struct dut *d, unsigned int skew);
 void dirty_close(struct dirty *l);
 
@@ -36,19 +36,27 @@ int dirty_rings(struct dut *d, bool on);
 int dirty_on(struct dirty *l);
 int dirty_off(struct dirty *l);
 
-/* dirty_want() - so many bytes should be marked as well; dirty_want_ring() - of the device area of a queue */
+/* dirty_want() - these bytes should be marked, too; dirty_want_device() - of a device area */
 void dirty_want(struct dirty *l, uint64_t gpa, uint64_t len);
-void dirty_want_used(struct dirty *l, unsigned int qi, size_t at, size_t len);
+void dirty_want_device(struct dirty *l, unsigned int qi, size_t at, size_t len);
 
 /*
- * dirty_is() - is what is marked exactly what should be?  Waits a while for what is missing.  Both are
- * empty then.  0, or -EBADMSG with the reason printed
+ * dirty_want_chain() - what says that a chain was used, the next one that gq_get() would give, or
+ * the @k-th one after it, if all before have one descriptor; dirty_want_event() - what asks for
+ * kicks
+ */
+void dirty_want_chain(struct dirty *l, unsigned int qi, unsigned int k);
+void dirty_want_event(struct dirty *l, unsigned int qi);
+
+/*
+ * dirty_is() - is what is marked exactly what should be?  Waits a while for what is missing.  Both
+ * are empty then.  0, or -EBADMSG with the reason printed
  */
 int dirty_is(struct dirty *l);
 
 /*
- * dirty_move_rings() - to device areas that share no page with anything else, each from the beginning of
- * a page on.  Before they start
+ * dirty_move_rings() - to areas that share no page with anything else, each from the beginning of a
+ * page on.  Before they start
  */
 int dirty_move_rings(struct dut *d);
 

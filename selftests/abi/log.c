@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The log of dirty memory: each page that the device writes is marked, and no other one. migrate.c has
- * what happens under traffic.
+ * The log of dirty memory: each page that the device writes is marked, and no other one. What is
+ * refused is in logset.c, what happens under traffic in migrate.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,9 +13,11 @@
 #include "kselftest_harness.h"
 #include "dirty.h"
 
-/* Its ring has three pages: flags, index and the first entries, entries, the last entries and the event */
+/*
+ * A used ring has three pages: with flags and index, with entries alone, with the event. A packed
+ * ring has four, and one for the event
+ */
 #define NUM	1024
-#define EVENT	(sizeof(struct vring_used) + NUM * sizeof(struct vring_used_elem))
 
 /* Far from all other memory, and at a border of two pages of the bitmap */
 #define FAR	(32ULL * 0x8000000 - 0x10000)
@@ -31,6 +33,7 @@ FIXTURE(log) {
 FIXTURE_VARIANT(log) {
 	uint64_t refuse;
 	unsigned int skew;		/* of the bitmap */
+	const char *ring;
 };
 
 FIXTURE_VARIANT_ADD(log, usual) {
@@ -47,11 +50,22 @@ FIXTURE_VARIANT_ADD(log, anywhere) {
 	.skew = 4091,
 };
 
+FIXTURE_VARIANT_ADD(log, packed) {
+	.ring = "packed",
+};
+
+FIXTURE_VARIANT_ADD(log, packed_plain) {
+	.refuse = BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC),
+	.ring = "packed",
+};
+
 FIXTURE_SETUP(log)
 {
 	struct dut_opts opts = { .refuse = variant->refuse, .num = NUM, .stopped = true };
 	struct dut *d = &self->d;
 
+	if (variant->ring)
+		setenv("VHL_TEST_RING", variant->ring, 1);
 	ASSERT_EQ(0, dut_open(d, DUT_NET, &opts));
 	ASSERT_EQ(0, dirty_move_rings(d));
 	ASSERT_EQ(0, guest_add_memory(d->g, FAR, FAR_LEN));
@@ -68,16 +82,9 @@ FIXTURE_TEARDOWN(log)
 	dirty_close(&self->l);
 }
 
-static void want_elem(struct dirty *l, unsigned int qi, uint16_t idx)
-{
-	dirty_want_used(l, qi, offsetof(struct vring_used, ring[idx % NUM]),
-			sizeof(struct vring_used_elem));
-	dirty_want_used(l, qi, offsetof(struct vring_used, idx), sizeof(uint16_t));
-}
-
 /*
- * Buffers, of @per segments each, and a packet of @len bytes with its header for the first of them. What
- * it is written to, and that it was used, should be marked.
+ * Buffers, of @per segments each, and a packet of @len bytes with its header for the first of them.
+ * What it is written to, and that it was used, should be marked.
  */
 static int rx(struct dirty *l, unsigned char *frame, const struct guest_seg *seg, unsigned int n,
 	      unsigned int per, uint32_t len)
@@ -102,7 +109,7 @@ static int rx(struct dirty *l, unsigned char *frame, const struct guest_seg *seg
 		uint32_t part = seg[i].len < left ? seg[i].len : left;
 
 		if (i % per == 0)
-			want_elem(l, RX, q->used_next);
+			dirty_want_chain(l, RX, 0);
 		dirty_want(l, seg[i].gpa, part);
 		left -= part;
 		/* the last one that is needed of a buffer, or of all */
@@ -126,7 +133,7 @@ static int again(struct dirty *l)
 	return ret ? ret : dirty_on(l);
 }
 
-/* A buffer in one page; its end, and its beginning, in another one; and only as much as was written */
+/* A buffer in one page; its end, or its beginning, in another one; and only what was written */
 TEST_F(log, buffers)
 {
 	uint64_t gpa = self->d.scratch[RX].gpa;
@@ -216,7 +223,7 @@ TEST_F_TIMEOUT(log, used_ring, 120)
 	EXPECT_EQ(0, dirty_is(&self->l));
 }
 
-/* Several entries with one publication: over the border of two pages, and around the end of the ring */
+/* Several entries with one publication: over the border of two pages, around the end of the ring */
 TEST_F(log, many_at_once)
 {
 	struct dut *d = &self->d;
@@ -232,7 +239,7 @@ TEST_F(log, many_at_once)
 			struct guest_seg seg = { d->scratch[TX].gpa, NET_HDR + 60 };
 
 			ASSERT_EQ(0, gq_add(q, &seg, 1, 0, d));
-			want_elem(&self->l, TX, q->used_next + k);
+			dirty_want_chain(&self->l, TX, k);
 		}
 		gq_publish(q);
 		ASSERT_EQ(0, gq_kick(q));
@@ -240,13 +247,8 @@ TEST_F(log, many_at_once)
 			ASSERT_EQ(0, gq_wait(q, 5000));
 			ASSERT_EQ(0, gq_get(q, &token, &used));
 		}
-		/* before that it has not asked for the next kick */
-		for (unsigned int k = 0; k < 2000 && d->g->features & BIT(VIRTIO_RING_F_EVENT_IDX) &&
-		     gq_avail_event(q) != q->avail_shown; k++)
-			sleep_ms(1);
-		sleep_ms(1);
-		if (d->g->features & BIT(VIRTIO_RING_F_EVENT_IDX))
-			dirty_want_used(&self->l, TX, EVENT, sizeof(uint16_t));
+		/* and asked for the next kick */
+		dirty_want_event(&self->l, TX);
 		ASSERT_EQ(0, dirty_is(&self->l))
 			TH_LOG("batch %u", i);
 		dut_forget(d);
@@ -256,29 +258,27 @@ TEST_F(log, many_at_once)
 /* What asks for kicks, and for none: the event or the flags; first by a start, then by turns */
 TEST_F(log, events)
 {
-	bool event_idx = self->d.g->features & BIT(VIRTIO_RING_F_EVENT_IDX);
 	struct dut *d = &self->d;
-	size_t at = event_idx ? EVENT : offsetof(struct vring_used, flags);
 
 	ASSERT_EQ(0, dut_stop(d));
 	ASSERT_EQ(0, dirty_on(&self->l));
 	ASSERT_EQ(0, dut_start(d));
 	for (unsigned int qi = 0; qi < 2; qi++) {
-		/* flags are cleared by a start; then nothing is in the ring */
-		dirty_want_used(&self->l, qi, offsetof(struct vring_used, flags), sizeof(uint16_t));
+		/* a start says something of its own in all formats, then nothing is in the ring */
+		dirty_want_device(&self->l, qi, offsetof(struct vring_used, flags), sizeof(uint16_t));
 		if (qi == TX)
-			dirty_want_used(&self->l, qi, at, sizeof(uint16_t));
+			dirty_want_event(&self->l, qi);
 	}
 	EXPECT_EQ(0, dirty_is(&self->l));
 	for (unsigned int i = 0; i < 5; i++) {
-		want_elem(&self->l, TX, d->q[TX]->used_next);
+		dirty_want_chain(&self->l, TX, 0);
 		ASSERT_EQ(0, dut_units(d, TX, 1));
-		dirty_want_used(&self->l, TX, at, sizeof(uint16_t));
+		dirty_want_event(&self->l, TX);
 		EXPECT_EQ(0, dirty_is(&self->l));
 	}
 }
 
-/* Guests: chains with nothing in them, as long as can be, outside of memory; none marks what is not written */
+/* Chains with nothing in them, far too long, outside of memory: none marks what is not written */
 TEST_F(log, hostile)
 {
 	uint64_t gpa = self->d.scratch[RX].gpa;
@@ -310,7 +310,7 @@ TEST_F(log, hostile)
 	EXPECT_EQ(0, dirty_is(&self->l));
 }
 
-/* A packet that faults half-way: what it was written to so far is marked, although it is in no entry */
+/* A packet that faults half-way: what it was written to is marked, although no entry has it */
 TEST_F(log, fault_half_way)
 {
 	struct guest_seg seg = { FAR + 4096 - 100, 4096 };
@@ -332,7 +332,7 @@ TEST_F(log, fault_half_way)
 	EXPECT_EQ(0, dirty_is(&self->l));
 }
 
-/* The VMM's bitmap goes while it is in use: nobody sees the marks, and nothing else happens */
+/* The VMM's bitmap goes while it is in use: nobody sees the marks, and that is all */
 TEST_F(log, bitmap_unmapped)
 {
 	struct dut *d = &self->d;

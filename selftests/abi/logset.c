@@ -142,7 +142,7 @@ TEST_F(logset, features)
 	ASSERT_EQ(0, dirty_base(d, self->l.map));
 	other = log & ~BIT(VIRTIO_RING_F_EVENT_IDX);
 	EXPECT_EQ(-EBUSY, xioctl(d->g->fd, VHOST_SET_FEATURES, &other));
-	other = log | BIT(VIRTIO_F_NOTIFICATION_DATA);
+	other = log | BIT(50);
 	EXPECT_EQ(-EOPNOTSUPP, xioctl(d->g->fd, VHOST_SET_FEATURES, &other));
 	EXPECT_EQ(0, dirty_all(d, true));
 	EXPECT_EQ(0, dirty_all(d, true));
@@ -192,6 +192,99 @@ TEST_F(logset, rings)
 	d->q[RX]->addr.log_guest_addr = gpa;
 	ASSERT_EQ(0, dut_start(d));
 	EXPECT_EQ(0, still_logs(&self->l));
+}
+
+/*
+ * The device writes descriptors of a packed ring, too, whose place nobody tells: they have to be in
+ * the table of memory, in one piece
+ */
+TEST(packed_descriptors)
+{
+	struct dut_opts opts = { .num = 256 };
+	unsigned char *map = memory(PROT_READ | PROT_WRITE);
+	struct guest_region *r;
+	struct vhost_memory *m;
+	struct dut d;
+	size_t at;
+
+	setenv("VHL_TEST_RING", "packed", 1);
+	ASSERT_EQ(0, dut_open(&d, DUT_NET, &opts));
+	ASSERT_EQ(0, dirty_base(&d, map));
+	ASSERT_EQ(0, dirty_rings(&d, true));
+	r = dut_region(&d, d.q[TX]->ring);
+	m = calloc(1, sizeof(*m) + 8 * sizeof(m->regions[0]));
+	/* all memory, and the region of the ring in two pieces that meet in its descriptors */
+	m->nregions = d.g->nregions + 1;
+	for (unsigned int i = 0; i < d.g->nregions; i++) {
+		m->regions[i].guest_phys_addr = d.g->region[i].gpa;
+		m->regions[i].memory_size = d.g->region[i].size;
+		m->regions[i].userspace_addr = (uintptr_t)d.g->region[i].hva;
+	}
+	at = (unsigned char *)&d.q[TX]->ring[100] - r->hva;
+	m->regions[r - d.g->region].memory_size = at;
+	m->regions[d.g->nregions].guest_phys_addr = r->gpa + at;
+	m->regions[d.g->nregions].memory_size = r->size - at;
+	m->regions[d.g->nregions].userspace_addr = (uintptr_t)r->hva + at;
+	EXPECT_EQ(-EFAULT, xioctl(d.g->fd, VHOST_SET_MEM_TABLE, m));
+	EXPECT_EQ(0, dut_units(&d, TX, 3));
+	/* without the log that is no matter */
+	ASSERT_EQ(0, dirty_rings(&d, false));
+	EXPECT_EQ(0, xioctl(d.g->fd, VHOST_SET_MEM_TABLE, m));
+	EXPECT_EQ(-EINVAL, dirty_rings(&d, true));
+	EXPECT_EQ(0, dut_units(&d, TX, 3));
+	free(m);
+	dut_close(&d);
+	munmap(map, 4096);
+}
+
+#define RING_GPA	0x1000000ULL
+#define RING_LEN	0x4000ULL
+
+/* Where the table has them now is where they are marked, of a queue that runs as well */
+TEST(packed_descriptors_move)
+{
+	struct dut_opts opts = {
+		.num = 256, .stopped = true, .refuse = BIT(VIRTIO_RING_F_INDIRECT_DESC),
+	};
+	struct dirty l;
+	struct dut d;
+
+	setenv("VHL_TEST_RING", "packed", 1);
+	ASSERT_EQ(0, dut_open(&d, DUT_NET, &opts));
+	ASSERT_EQ(0, guest_add_memory(d.g, RING_GPA, RING_LEN));
+	{
+		unsigned char *p = guest_ptr(d.g, RING_GPA, RING_LEN);
+		void *area[3] = { p, p + 0x2000, p + 0x3000 };
+
+		gq_move(d.q[TX], area);
+		d.g->ops->ring_addr(d.q[TX], RING_GPA, RING_GPA + 0x2000, RING_GPA + 0x3000);
+		gq_reset(d.q[TX]);
+	}
+	/* as large as it will be */
+	ASSERT_EQ(0, guest_add_memory(d.g, 4 * RING_GPA, RING_LEN));
+	ASSERT_EQ(0, guest_commit(d.g));
+	ASSERT_EQ(0, dirty_open(&l, &d, 0));
+	ASSERT_EQ(0, guest_del_region(d.g, 4 * RING_GPA));
+	ASSERT_EQ(0, guest_commit(d.g));
+	ASSERT_EQ(0, dut_start(&d));
+	ASSERT_EQ(0, dut_units(&d, TX, 1));
+	ASSERT_EQ(0, dirty_base(&d, l.map));
+	ASSERT_EQ(0, dirty_rings(&d, true));
+	sleep_ms(20);
+	memset(l.map, 0, l.size);
+	for (unsigned int i = 0; i < 3; i++) {
+		dirty_want_chain(&l, TX, 0);
+		dirty_want_event(&l, TX);
+		EXPECT_EQ(0, dut_units(&d, TX, 1));
+		EXPECT_EQ(0, dirty_is(&l));
+		dut_region(&d, d.q[TX]->ring)->gpa = (i + 2) * RING_GPA;
+		ASSERT_EQ(0, guest_commit(d.g));
+		/* of the device area it is the client that says it */
+		d.q[TX]->addr.log_guest_addr = (i + 2) * RING_GPA + 0x3000;
+		ASSERT_EQ(0, dirty_rings(&d, true));
+	}
+	dut_close(&d);
+	dirty_close(&l);
 }
 
 /* QEMU starts a device while it migrates: it sets the bitmap last of all */

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a queue logs: buffers, as its backend says, and the areas of its ring, which the ring does
+ * by itself. Where the device area is for the guest the client says (log_guest_addr). Other areas
+ * that the device writes, the descriptors of a packed ring, are looked up in the table of memory.
+ */
+#include <linux/minmax.h>
+#include <linux/vhost.h>
+
+#include "internal.h"
+
+static bool vqlog_find(const struct vhl_mem *mem, u64 uaddr, size_t size, u64 *addr)
+{
+	const struct vhost_iotlb_map *region;
+
+	if (!vhl_mem_regions(mem))
+		return false;
+	list_for_each_entry(region, &mem->iotlb->list, link) {
+		u64 off = uaddr - region->addr;
+
+		if (uaddr < region->addr || off >= region->size || region->size - off < size)
+			continue;
+		*addr = region->start + off;
+		return true;
+	}
+	return false;
+}
+
+/* The log of a ring. Return: false where some of its areas is not in @mem, or has no bits */
+static bool vqlog_ring(const struct vhl_vq *vq, const struct vhl_dirty_log *log,
+		       const struct vhl_mem *mem, u64 log_addr, struct vhl_ring_log *ring_log)
+{
+	unsigned int i;
+
+	*ring_log = (struct vhl_ring_log){ .bitmap = &log->map };
+	for (i = 0; i < VHL_RING_AREAS; i++) {
+		struct vhl_ring_extent extent =
+			vhl_ring_extent(vq->dev->features[0], vq->num, i);
+		u64 *addr = &ring_log->addr[i];
+
+		if (!(extent.perm & VHL_MEM_WRITE))
+			continue;
+		if (i == VHL_RING_DEVICE)
+			*addr = log_addr;
+		else if (!vqlog_find(mem, vq->ring_area[i], extent.size, addr))
+			return false;
+		if (!vhl_bitmap_covers(&log->map, *addr, extent.size))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Can all be logged that the client wants of a queue, once it runs, with this memory and @log or,
+ * if that is NULL, no bitmap?
+ */
+bool vhl_vq_log_ok(const struct vhl_vq *vq, const struct vhl_dirty_log *log,
+		   const struct vhl_mem *mem)
+{
+	struct vhl_ring_log ring_log;
+
+	if (!log)
+		return !vq->logs_ring && !vhl_has_feature(vq->dev, VHOST_F_LOG_ALL);
+	return !vq->logs_ring || vqlog_ring(vq, log, mem, vq->log_addr, &ring_log);
+}
+
+/* For the queue's ring: where it logs, or NULL. Context: it is not in use, or held still */
+const struct vhl_ring_log *vhl_vq_ring_log(struct vhl_vq *vq)
+{
+	const struct vhl_dev *dev = vq->dev;
+
+	if (!dev->dirty || !vq->logs_ring ||
+	    !vqlog_ring(vq, dev->dirty, &dev->mem, vq->log_addr, &vq->ring_log))
+		return NULL;
+	return &vq->ring_log;
+}
+
+/* The bitmap is another one, or the memory, or the client wants something else */
+void vhl_vq_update_log(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	spin_lock_irq(&vq->used_lock);
+	vhl_ring_set_log(vq->ring, vhl_vq_ring_log(vq));
+	spin_unlock_irq(&vq->used_lock);
+}
+
+/* Whether areas are logged, and where the device area is: also of a ring that is in use */
+int vhl_vq_set_log(struct vhl_vq *vq, bool on, u64 log_addr)
+{
+	const struct vhl_dev *dev = vq->dev;
+	struct vhl_ring_extent extent =
+		vhl_ring_extent(dev->features[0], vq->num, VHL_RING_DEVICE);
+	struct vhl_ring_log ring_log;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (on && (!IS_ALIGNED(log_addr, extent.align) || log_addr + extent.size < log_addr))
+		return -EINVAL;
+	if (!vhl_vq_started(vq)) {
+		vq->logs_ring = on;
+		vq->log_addr = log_addr;
+		return 0;
+	}
+	if (on && !(dev->dirty && vqlog_ring(vq, dev->dirty, &dev->mem, log_addr, &ring_log)))
+		return -EINVAL;
+	vhl_vq_lock(vq);
+	vq->logs_ring = on;
+	vq->log_addr = log_addr;
+	vhl_vq_update_log(vq);
+	vhl_vq_unlock(vq);
+	return 0;
+}
+
+void vhl_vq_dirty(struct vhl_vq *vq, const struct vhl_log *log, unsigned int n, u32 len)
+{
+	const struct vhl_bitmap *map = &vq->dev->dirty->map;
+	unsigned int i;
+
+	for (i = 0; i < n && len; i++) {
+		u32 part = min(len, log[i].len);
+
+		vhl_bitmap_mark(map, log[i].addr, part);
+		len -= part;
+	}
+	WRITE_ONCE(vq->marked, true);
+}
+EXPORT_SYMBOL_GPL(vhl_vq_dirty);
+
+/* Bits may have been set since the last time */
+void vhl_vq_tell_log(struct vhl_vq *vq)
+{
+	lockdep_assert_held(&vq->used_lock);
+
+	if (!vq->log_call || !(vq->ring->log || READ_ONCE(vq->marked)))
+		return;
+	WRITE_ONCE(vq->marked, false);
+	vhl_eventfd_signal(vq->log_call);
+}
