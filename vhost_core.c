@@ -60,7 +60,7 @@ static bool vhl_is_running(struct vhl_dev *dev)
 	unsigned int i;
 
 	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_started(dev->vqs[i]))
+		if (vhl_vq_started(dev->vqs[i]) || dev->vqs[i]->state == VHL_VQ_UNMAPPED)
 			return true;
 	return false;
 }
@@ -81,6 +81,7 @@ int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 	u64 offered[VHL_FEATURE_WORDS], changed[VHL_FEATURE_WORDS];
 	u64 log = dev->node->logs ? BIT_ULL(VHOST_F_LOG_ALL) : 0;
 	unsigned int i;
+	bool iova;
 	int ret;
 
 	lockdep_assert_held(&dev->mutex);
@@ -103,7 +104,10 @@ int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 		if (ret)
 			return ret;
 	}
+	iova = vhl_rings_are_iova(dev);
 	memcpy(dev->features, features, sizeof(dev->features));
+	if (vhl_rings_are_iova(dev) != iova)
+		vhl_umem_set_iova(dev, !iova);
 	return 0;
 }
 
@@ -184,7 +188,7 @@ static int vhl_attach_vq(struct vhl_vq *vq, struct file *file)
 		vhl_vq_kick(vq);
 	} else {
 		backing = ops->attach(vq, backing);
-		ret = vhl_vq_start(vq);
+		ret = vhl_vq_start_mapped(vq);
 		if (ret)
 			backing = ops->attach(vq, backing);
 	}
@@ -284,6 +288,19 @@ static ssize_t vhl_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	return ret ?: len;
 }
 
+static ssize_t vhl_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	struct file *file = iocb->ki_filp;
+	bool wait = !(file->f_flags & O_NONBLOCK) && !(iocb->ki_flags & IOCB_NOWAIT);
+
+	return vhl_miss_read(file->private_data, to, wait);
+}
+
+static __poll_t vhl_file_poll(struct file *file, poll_table *table)
+{
+	return vhl_miss_poll(file->private_data, file, table);
+}
+
 static void vhl_free_dev(struct vhl_dev *dev)
 {
 	unsigned int i;
@@ -309,6 +326,8 @@ static int vhl_open(struct inode *inode, struct file *file)
 	dev->fork_from_owner = vhl_thread_can_be_owners();
 	spin_lock_init(&dev->config_lock);
 	vhl_mem_init(&dev->mem);
+	vhl_mem_init(&dev->table);
+	vhl_miss_init(dev);
 	for (i = 0; i < node->num_vqs; i++) {
 		dev->vqs[i] = kzalloc(node->vq_size, GFP_KERNEL_ACCOUNT);
 		if (!dev->vqs[i]) {
@@ -378,11 +397,14 @@ int vhl_node_register(struct vhl_node *node)
 		.release	= vhl_release,
 		.unlocked_ioctl	= vhl_ioctl,
 		.compat_ioctl	= compat_ptr_ioctl,
+		.write_iter	= vhl_write_iter,
 		.show_fdinfo	= vhl_show_fdinfo,
 		.llseek		= noop_llseek,
 	};
-	if (node->dialect->takes_messages)
-		node->fops.write_iter = vhl_write_iter;
+	if (node->dialect->answers_misses) {
+		node->fops.read_iter = vhl_read_iter;
+		node->fops.poll = vhl_file_poll;
+	}
 	node->misc.minor = MISC_DYNAMIC_MINOR;
 	node->misc.name = node->name;
 	node->misc.fops = &node->fops;

@@ -5,7 +5,9 @@
 #ifndef VHL_INTERNAL_H
 #define VHL_INTERNAL_H
 
+#include <linux/poll.h>
 #include <linux/uio.h>
+#include <linux/virtio_config.h>
 
 #include "vhl.h"
 
@@ -36,8 +38,10 @@ struct vhl_dirty_log {
  * @features:	bits that it offers besides those of the rings and the device type
  * @no_such_queue: errno of requests about a queue that the device does not have
  * @enables:	a queue is used only when the client has enabled it
- * @takes_messages: clients change the memory map by IOTLB messages, with write()
- * @rings_are_iova: ring addresses go through the memory map; else they are the owner's
+ * @answers_misses: clients of a device with VIRTIO_F_ACCESS_PLATFORM are asked for translations
+ *	that are missing, by read(); else that is a fault
+ * @rings_are_iova: ring addresses always go through the memory map; else with
+ *	VIRTIO_F_ACCESS_PLATFORM, and they are the owner's without
  * @addr_fixed_while_started: ring addresses may be set only while the queue is not started; else
  *	they are for the next start
  * @attaches_devices: SET_BACKEND is about the whole device, which stands as queue 0
@@ -50,7 +54,7 @@ struct vhl_dialect {
 	u64 features;
 	int no_such_queue;
 	bool enables;
-	bool takes_messages;
+	bool answers_misses;
 	bool rings_are_iova;
 	bool addr_fixed_while_started;
 	bool attaches_devices;
@@ -59,7 +63,8 @@ struct vhl_dialect {
 /* Are ring addresses IOVAs? */
 static inline bool vhl_rings_are_iova(const struct vhl_dev *dev)
 {
-	return dev->node->dialect->rings_are_iova;
+	return dev->node->dialect->rings_are_iova ||
+	       vhl_has_feature(dev, VIRTIO_F_ACCESS_PLATFORM);
 }
 
 /* Queues that clients know of */
@@ -140,11 +145,21 @@ void vhl_share_attach(struct vhl_vq *vq, struct vhl_worker *worker);
 void vhl_share_rested(struct vhl_vq *vq, u64 ns);
 bool vhl_share_turn(struct vhl_vq *vq);
 
+/* miss.c APIs */
+void vhl_miss_init(struct vhl_dev *dev);
+bool vhl_miss_may_ask(const struct vhl_dev *dev);
+void vhl_miss_ask(struct vhl_vq *vq, u64 addr, u32 perm);	/* holding vq->mutex or dev->mutex */
+void vhl_miss_answer(struct vhl_dev *dev, u64 first, u64 last);	/* holding dev->mutex */
+void vhl_miss_forget(struct vhl_vq *vq);
+ssize_t vhl_miss_read(struct vhl_dev *dev, struct iov_iter *to, bool wait);
+__poll_t vhl_miss_poll(struct vhl_dev *dev, struct file *file, poll_table *table);
+
 /* umem.c APIs: holding dev->mutex */
 int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp);
 int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
 void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last);
 void vhl_umem_clear(struct vhl_dev *dev);
+void vhl_umem_set_iova(struct vhl_dev *dev, bool on);
 
 /* log.c APIs: holding dev->mutex; vhl_log_follow() all vq->mutex besides, with nothing in flight */
 int vhl_log_set_base(struct vhl_dev *dev, void __user *argp);
@@ -172,6 +187,7 @@ void vhl_vq_put_eventfds(struct vhl_vq *vq);
 int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg);
 void vhl_unpin_ring(struct vhl_vq *vq);
 bool vhl_ring_is_mapped(struct vhl_vq *vq);
+bool vhl_ring_missing(struct vhl_vq *vq, struct vhl_miss *miss);
 bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last);
 int vhl_pin_page(unsigned long hva, struct page **page);
 
@@ -189,6 +205,7 @@ int vhl_set_backend_features(struct vhl_dev *dev, u64 features, u64 offered);
 /* vq.c APIs: holding dev->mutex, but for vhl_vq_init() and vhl_vq_state_name() */
 void vhl_vq_init(struct vhl_vq *vq, struct vhl_dev *dev, unsigned int index);
 int vhl_vq_start(struct vhl_vq *vq);
+int vhl_vq_start_mapped(struct vhl_vq *vq);	/* or when its ring is mapped */
 int vhl_vq_prepare(struct vhl_vq *vq);		/* these two together are a start */
 void vhl_vq_run(struct vhl_vq *vq);
 void vhl_vq_stop(struct vhl_vq *vq);

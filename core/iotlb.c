@@ -25,6 +25,22 @@ static void iotlb_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
 	}
 }
 
+/* A client that answers is asked for them again at once, unless the batch is to bring them. */
+static void iotlb_ask_for_rings(struct vhl_dev *dev)
+{
+	struct vhl_miss miss;
+	unsigned int i;
+
+	if (!vhl_miss_may_ask(dev) || dev->in_batch)
+		return;
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		struct vhl_vq *vq = dev->vqs[i];
+
+		if (vq->state == VHL_VQ_UNMAPPED && vhl_ring_missing(vq, &miss))
+			vhl_miss_ask(vq, miss.addr, miss.perm);
+	}
+}
+
 /*
  * A ring that is not all there yet is no error. A queue that does not start although it is signals
  * its error eventfd, and fails the message that mapped any of it (@first to @last); every later
@@ -39,9 +55,11 @@ static int iotlb_restart_rings(struct vhl_dev *dev, u64 first, u64 last)
 		struct vhl_vq *vq = dev->vqs[i];
 		int err;
 
-		if (vq->state != VHL_VQ_UNMAPPED || !vhl_ring_is_mapped(vq))
+		if (vq->state != VHL_VQ_UNMAPPED)
 			continue;
-		err = vhl_vq_start(vq);
+		if (!vhl_miss_may_ask(dev) && !vhl_ring_is_mapped(vq))
+			continue;
+		err = vhl_vq_start_mapped(vq);
 		if (!err)
 			continue;
 		if (vq->err)
@@ -70,6 +88,8 @@ static int iotlb_map(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 	ret = iotlb_restart_rings(dev, msg->iova, last);
 	if (ret)
 		iotlb_unmap(dev, msg->iova, last);
+	else
+		vhl_miss_answer(dev, msg->iova, last);
 	return ret;
 }
 
@@ -101,6 +121,7 @@ static int iotlb_message(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 		if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
 			return -EINVAL;
 		iotlb_unmap(dev, msg->iova, msg->iova + (msg->size - 1));
+		iotlb_ask_for_rings(dev);
 		return 0;
 	case VHOST_IOTLB_BATCH_BEGIN:
 		return iotlb_set_batch(dev, true);
@@ -125,5 +146,8 @@ int vhl_iotlb_write(struct vhl_dev *dev, struct iov_iter *from)
 		return -EINVAL;
 	if (!vhl_is_owner(dev))
 		return -EPERM;
+	/* there the table says it all */
+	if (!vhl_rings_are_iova(dev))
+		return -EINVAL;
 	return iotlb_message(dev, &msg.iotlb);
 }

@@ -12,7 +12,12 @@
 
 const struct vhost_iotlb_map *vhl_mem_find(const struct vhl_mem *mem, u64 addr)
 {
-	return mem->iotlb ? vhost_iotlb_itree_first(mem->iotlb, addr, addr) : NULL;
+	return vhl_mem_first(mem, addr, addr);
+}
+
+const struct vhost_iotlb_map *vhl_mem_first(const struct vhl_mem *mem, u64 first, u64 last)
+{
+	return mem->iotlb ? vhost_iotlb_itree_first(mem->iotlb, first, last) : NULL;
 }
 
 unsigned int vhl_mem_regions(const struct vhl_mem *mem)

@@ -113,6 +113,9 @@ unsigned int vhl_mem_regions(const struct vhl_mem *mem);
  */
 const struct vhost_iotlb_map *vhl_mem_find(const struct vhl_mem *mem, u64 addr);
 
+/* Likewise, the first one that has any of @first to @last */
+const struct vhost_iotlb_map *vhl_mem_first(const struct vhl_mem *mem, u64 first, u64 last);
+
 /* region_cache.c APIs */
 
 /* An empty region; no address is in it */

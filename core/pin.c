@@ -264,11 +264,36 @@ bool vhl_ring_is_mapped(struct vhl_vq *vq)
 	return true;
 }
 
+/* Is a page of the ring not in the map at all? @miss: the first one, for all that is done there */
+bool vhl_ring_missing(struct vhl_vq *vq, struct vhl_miss *miss)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&vq->dev->mutex);
+
+	for (i = 0; i < VHL_RING_AREAS; i++) {
+		struct vhl_ring_extent extent = ring_extent(vq, i);
+		u64 pos = vq->area[i], end = pos + extent.size;
+
+		while (pos < end) {
+			if (!vhl_mem_find(&vq->dev->mem, pos)) {
+				*miss = (struct vhl_miss){ .addr = pos, .perm = extent.perm };
+				return true;
+			}
+			pos += piece_len(pos, end);
+		}
+	}
+	return false;
+}
+
 static bool area_touches(const struct vhl_dev *dev, u64 addr, size_t size, u64 first, u64 last)
 {
 	u64 pos = addr, end = addr + size;
 	const struct vhost_iotlb_map *region;
 
+	/* also of a region that was forgotten meanwhile, to make room for others */
+	if (size && pos <= last && end - 1 >= first)
+		return true;
 	while (pos < end) {
 		region = vhl_mem_find(&dev->mem, pos);
 		if (region && region->start <= last && region->last >= first)

@@ -99,6 +99,26 @@ TRACE_EVENT(vhl_complete,
 		  __entry->used)
 );
 
+/* A queue waits for a translation; perm is of VHL_MEM_* */
+TRACE_EVENT(vhl_miss,
+	TP_PROTO(const struct vhl_vq *vq, u64 addr, u32 perm),
+	TP_ARGS(vq, addr, perm),
+	TP_STRUCT__entry(
+		__field(u64, dev)
+		__field(u32, vq)
+		__field(u64, addr)
+		__field(u32, perm)
+	),
+	TP_fast_assign(
+		__entry->dev = vq->dev->id;
+		__entry->vq = vq->index;
+		__entry->addr = addr;
+		__entry->perm = perm;
+	),
+	TP_printk("dev=%llu vq=%u addr=%#llx perm=%u", __entry->dev, __entry->vq, __entry->addr,
+		  __entry->perm)
+);
+
 /* A queue broke; fault is enum vhl_ring_fault */
 TRACE_EVENT(vhl_break,
 	TP_PROTO(const struct vhl_vq *vq, u32 fault),

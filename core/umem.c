@@ -23,18 +23,19 @@ module_param(max_regions, uint, 0444);
 MODULE_PARM_DESC(max_regions, "Regions of guest memory that a device may have (default 4096)");
 
 /*
- * Put another map in the place of the present one. No turn runs meanwhile, and no request that
- * was translated with the old map is in flight when it goes. So does a log that has bits for it, if
- * that is another one.
+ * Put another map in the place of @map. No turn runs meanwhile, and no request that was translated
+ * with the old one is in flight when it goes. So does a log that has bits for it, if that is another
+ * one.
  */
-static void umem_replace(struct vhl_dev *dev, struct vhl_mem *mem, struct vhl_dirty_log *log)
+static void umem_replace(struct vhl_dev *dev, struct vhl_mem *map, struct vhl_mem *mem,
+			 struct vhl_dirty_log *log)
 {
 	unsigned int i;
 
 	vhl_lock_vqs(dev);
 	for (i = 0; i < dev->node->num_vqs; i++)
 		vhl_vq_drain(dev->vqs[i]);
-	vhl_mem_swap(&dev->mem, mem);
+	vhl_mem_swap(map, mem);
 	vhl_log_follow(dev, &log);
 	vhl_unlock_vqs(dev);
 	vhl_mem_free(mem);
@@ -74,7 +75,7 @@ int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp)
 	ret = vhl_log_prepare(dev, &mem, &log);
 	if (ret)
 		goto free_mem;
-	umem_replace(dev, &mem, log);
+	umem_replace(dev, vhl_guest_map(dev), &mem, log);
 	kvfree(regions);
 	return 0;
 
@@ -83,6 +84,38 @@ free_mem:
 free_regions:
 	kvfree(regions);
 	return ret;
+}
+
+/* The region that was added first */
+static const struct vhost_iotlb_map *umem_oldest(const struct vhl_dev *dev)
+{
+	if (!vhl_mem_takes_regions(&dev->mem))
+		return NULL;
+	return list_first_entry_or_null(&dev->mem.iotlb->list, struct vhost_iotlb_map, link);
+}
+
+/*
+ * A client that is asked may answer two queues with the same page, and knows of no limit: what is
+ * there already is none of its business, and the oldest is forgotten, for which it can be asked
+ * again. Return: false if there is nothing to map any more
+ */
+static bool umem_make_room(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
+{
+	const struct vhost_iotlb_map *old;
+	u64 last = iova + (size - 1);
+
+	if (!size || last < iova)
+		return true;
+	old = vhl_mem_first(&dev->mem, iova, last);
+	if (old && old->start <= iova && old->last >= last && !(perm & ~old->perm) &&
+	    old->addr + (iova - old->start) == uaddr)
+		return false;
+	if (old)
+		vhl_umem_unmap(dev, iova, last);
+	old = umem_oldest(dev);
+	if (old && vhl_mem_regions(&dev->mem) >= max_regions)
+		vhl_umem_unmap(dev, old->start, old->last);
+	return true;
 }
 
 int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
@@ -95,13 +128,15 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 
 	if (!perm || (perm & ~VHOST_MAP_RW))
 		return -EINVAL;
+	if (vhl_miss_may_ask(dev) && !umem_make_room(dev, iova, size, uaddr, perm))
+		return 0;
 	if (!vhl_mem_takes_regions(mem)) {
 		struct vhl_mem empty;
 
 		ret = vhl_mem_alloc(&empty, 0, max_regions);
 		if (ret)
 			return ret;
-		umem_replace(dev, &empty, NULL);
+		umem_replace(dev, &dev->mem, &empty, NULL);
 	}
 	ret = vhl_mem_reserve(mem, &more);
 	if (ret)
@@ -134,8 +169,31 @@ void vhl_umem_clear(struct vhl_dev *dev)
 {
 	struct vhl_mem none;
 
+	vhl_mem_free(&dev->table);
+	vhl_mem_init(&dev->table);
 	if (!vhl_mem_takes_regions(&dev->mem))
 		return;
 	vhl_mem_init(&none);
-	umem_replace(dev, &none, NULL);
+	umem_replace(dev, &dev->mem, &none, NULL);
+}
+
+/*
+ * From now on queues use a map of IOVAs, which the client fills by and by, or the table that it set
+ * (again). No queue runs.
+ */
+void vhl_umem_set_iova(struct vhl_dev *dev, bool on)
+{
+	struct vhl_mem none;
+
+	lockdep_assert_held(&dev->mutex);
+
+	vhl_mem_init(&none);
+	if (!on)
+		swap(none, dev->table);
+	vhl_lock_vqs(dev);
+	vhl_mem_swap(&dev->mem, &none);
+	vhl_unlock_vqs(dev);
+	if (on)
+		swap(none, dev->table);
+	vhl_mem_free(&none);
 }

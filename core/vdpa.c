@@ -311,7 +311,6 @@ const struct vhl_dialect vhl_dialect_vdpa = {
 	.features			= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
 	.no_such_queue			= -EINVAL,
 	.enables			= true,
-	.takes_messages			= true,
 	.rings_are_iova			= true,
 	.addr_fixed_while_started	= true,
 	.attaches_devices		= true,

@@ -65,8 +65,8 @@ extern const struct vhl_dialect vhl_dialect_vdpa;
 static inline bool vhl_vq_may_become(enum vhl_vq_state from, enum vhl_vq_state to)
 {
 	static const u8 next[VHL_VQ_STATES] = {
-		/* vhl_vq_prepare() */
-		[VHL_VQ_STOPPED]	= BIT(VHL_VQ_READY),
+		/* vhl_vq_prepare(); vhl_vq_start_mapped() */
+		[VHL_VQ_STOPPED]	= BIT(VHL_VQ_READY) | BIT(VHL_VQ_UNMAPPED),
 		/* likewise; vhl_vq_stop() */
 		[VHL_VQ_UNMAPPED]	= BIT(VHL_VQ_READY) | BIT(VHL_VQ_STOPPED),
 		/* vhl_vq_run(); vhl_vq_stop(); vhl_vq_unmap() */
@@ -86,6 +86,7 @@ enum vhl_run {
 	VHL_RUN_MORE,		/* budget used up: run again soon */
 	VHL_RUN_RING,		/* vhl_vq_take() found no (more) chain: run when the driver kicks */
 	VHL_RUN_BACKEND,	/* the backend is empty or full: run when it calls vhl_vq_kick() */
+	VHL_RUN_MAP,		/* the core's: a translation is missing: run when there is one */
 };
 
 /* What waits in a backend that has room for so much only */

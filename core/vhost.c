@@ -5,6 +5,7 @@
  */
 #include <linux/uaccess.h>
 #include <linux/vhost.h>
+#include <linux/virtio_config.h>
 
 #include "internal.h"
 #include "../compat/thread.h"
@@ -154,7 +155,8 @@ static long vhost_log(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 
 static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
-	u64 features = 0;
+	const u64 offered = BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2);
+	u64 features = offered;
 
 	switch (cmd) {
 	case VHOST_GET_FEATURES:
@@ -169,7 +171,7 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 	case VHOST_SET_BACKEND_FEATURES:
 		if (copy_from_user(&features, argp, sizeof(features)))
 			return -EFAULT;
-		return vhl_set_backend_features(dev, features, 0);
+		return vhl_set_backend_features(dev, features, offered);
 	case VHOST_GET_FORK_FROM_OWNER:
 		return vhost_get_fork(dev, argp);
 	case VHOST_SET_FORK_FROM_OWNER:
@@ -207,6 +209,8 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 
 const struct vhl_dialect vhl_dialect_vhost = {
 	.ioctl		= vhost_ioctl,
+	.features	= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
 	.no_such_queue	= -ENOBUFS,
+	.answers_misses	= true,
 };
 EXPORT_SYMBOL_GPL(vhl_dialect_vhost);

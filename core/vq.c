@@ -214,6 +214,28 @@ int vhl_vq_start(struct vhl_vq *vq)
 	return ret;
 }
 
+/*
+ * Where rings are named by IOVA, a client that answers may start a queue before it has told where
+ * the ring is.
+ */
+int vhl_vq_start_mapped(struct vhl_vq *vq)
+{
+	struct vhl_dev *dev = vq->dev;
+	struct vhl_miss miss;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (!vhl_miss_may_ask(dev) || !vq->have_addr || !vq->num || !vhl_ring_missing(vq, &miss))
+		return vhl_vq_start(vq);
+	if (vq->state != VHL_VQ_UNMAPPED) {
+		vhl_vq_lock(vq);
+		vq_become(vq, VHL_VQ_UNMAPPED);
+		vhl_vq_unlock(vq);
+	}
+	vhl_miss_ask(vq, miss.addr, miss.perm);
+	return 0;
+}
+
 /* All or none: no request is taken before it is certain that all of them start. */
 int vhl_vqs_start(struct vhl_dev *dev)
 {
@@ -253,6 +275,7 @@ static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 
 	vhl_poll_stop(&vq->kick_poll);
 	vhl_vq_lock(vq);
+	vhl_miss_forget(vq);
 	ran = vq->state != VHL_VQ_READY;
 	vq_become(vq, state);
 	vhl_idle_stop(vq);
@@ -283,6 +306,7 @@ void vhl_vq_stop(struct vhl_vq *vq)
 		vq_stop(vq, VHL_VQ_STOPPED);
 	} else if (vq->state == VHL_VQ_UNMAPPED) {
 		vhl_vq_lock(vq);
+		vhl_miss_forget(vq);
 		vq_become(vq, VHL_VQ_STOPPED);
 		vhl_vq_unlock(vq);
 	}
@@ -449,8 +473,14 @@ int vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 			return -ENOMEM;
 		ret = vq_take(vq, chain);
 	}
-	if (ret < 0)
+	if (ret >= 0)
+		return ret;
+	if (ret == -ENXIO && !vq->ring->miss.mapped && vhl_miss_may_ask(vq->dev)) {
+		vq->misses = true;
+		vhl_miss_ask(vq, vq->ring->miss.addr, vq->ring->miss.perm);
+	} else {
 		vhl_vq_break(vq, vq_fault(vq->ring, ret));
+	}
 	return ret;
 }
 EXPORT_SYMBOL_GPL(vhl_vq_take);
@@ -488,9 +518,12 @@ static void vq_turn(struct vhl_vq *vq)
 	vhl_idle_awake(vq);
 	mark = vhl_ring_mark(vq->ring);
 	vhl_ring_no_kicks(vq->ring);
+	vq->misses = false;
 	run = vq->dev->node->ops->run(vq);
 	if (vq->state == VHL_VQ_BROKEN)
 		goto unlock;
+	if (vq->misses)
+		run = VHL_RUN_MAP;
 	if (vhl_share_turn(vq))
 		run = VHL_RUN_MORE;
 	/* a turn of its own, so that others on this worker and clients come in between */

@@ -46,7 +46,7 @@ struct vhl_worker;
 /* What a queue is; fdinfo prints it */
 enum vhl_vq_state {
 	VHL_VQ_STOPPED,		/* has no ring */
-	VHL_VQ_UNMAPPED,	/* likewise, until the memory map has its ring again (vDPA) */
+	VHL_VQ_UNMAPPED,	/* likewise, until the memory map has its ring (again) */
 	VHL_VQ_READY,		/* the ring is mapped, the backend has started; no turns yet */
 	VHL_VQ_RUNNING,		/* has turns */
 	VHL_VQ_BROKEN,		/* the ring is bad: no more turns */
@@ -109,6 +109,25 @@ enum vhl_rest {
 	VHL_ASLEEP,		/* it wants a kick */
 };
 
+/* Whether a client knows that a queue wants a translation (miss.c) */
+enum vhl_asked {
+	VHL_NOT_ASKED,		/* it does not want any */
+	VHL_ASKED,		/* not yet */
+	VHL_TOLD,		/* it read that */
+};
+
+/**
+ * struct vhl_question - a translation that a queue cannot go on without
+ * @addr: of what
+ * @perm: for what: VHL_MEM_*
+ * @state: of the question
+ */
+struct vhl_question {
+	u64 addr;
+	u32 perm;
+	enum vhl_asked state;
+};
+
 /**
  * struct vhl_share - why a queue is with one worker or the other
  * @until: when that is looked at, in jiffies, as is
@@ -166,6 +185,9 @@ struct vhl_vq {
 	struct hrtimer nap;		/* ends a nap */
 	enum vhl_woke woke;		/* the timer's while it runs */
 
+	bool misses;			/* the turn ended with a question */
+	struct vhl_question question;	/* dev->miss_lock */
+
 	/* Who gives it its turns: share.c.  Mutex, worker is read without it */
 	struct vhl_worker *home;	/* from the first start on, or the client's choice: then it */
 	struct vhl_worker *own;		/* is both */
@@ -205,12 +227,18 @@ struct vhl_dev {
 	u64 features[VHL_FEATURE_WORDS];	/* acknowledged */
 	u64 backend_features;
 	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
+	struct vhl_mem table;		/* while @mem is of IOVAs: what SET_MEM_TABLE said */
 	struct vhl_dirty_log *dirty;	/* likewise, and nothing is in flight */
 	unsigned long log_charged;	/* pages of locked memory that it is charged for */
 	struct eventfd_ctx *log_call;	/* VHOST_SET_LOG_FD */
 	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
 	bool suspended;			/* vDPA */
 	bool in_batch;			/* vDPA: memory is being changed, no turns; as mem */
+
+	/* Translations that queues ask for: miss_lock */
+	spinlock_t miss_lock;
+	wait_queue_head_t miss_wait;
+	unsigned int miss_last;		/* the queue whose question was read last */
 
 	/* vDPA: config_lock; needs_reset is read without it */
 	spinlock_t config_lock;

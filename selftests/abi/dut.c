@@ -102,6 +102,8 @@ static int negotiate(struct dut *d)
 	offered &= ~d->opts.refuse;
 	if (d->kind == DUT_NET)
 		offered &= ~BIT(VHOST_NET_F_VIRTIO_NET_HDR) | d->opts.accept;
+	if (d->kind != DUT_VDPA)
+		offered &= ~BIT(VIRTIO_F_ACCESS_PLATFORM) | d->opts.accept;
 	return guest_set_features(d->g, offered);
 }
 

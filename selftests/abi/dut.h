@@ -42,7 +42,8 @@ unsigned long dut_backend(enum dut_kind kind);
  * struct dut_opts - what differs from the usual; all zero is usual
  * @num: ring size, 0 is 64
  * @refuse: features not to take
- * @accept: features to take that are not by themselves (VHOST_NET_F_VIRTIO_NET_HDR)
+ * @accept: features to take that are not by themselves (VHOST_NET_F_VIRTIO_NET_HDR, and but for vDPA
+ *	VIRTIO_F_ACCESS_PLATFORM)
  * @disk: file to attach instead of one of memory; the caller's, 0 for none
  * @tap_flags: more of them for TUNSETIFF
  * @macvtap: instead of a TAP; packets are sent to VETH_NAME then, and frames arrive there

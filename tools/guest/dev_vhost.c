@@ -48,15 +48,21 @@ static int vhost_forget(struct guest *g, struct guest_region *r)
 	return 0;
 }
 
-/* Rings are where they are in this process */
+/* Rings are where they are in this process, or where an IOMMU has them */
 static void vhost_ring_addr(struct guest_queue *q, uint64_t desc, uint64_t driver, uint64_t device)
 {
 	const struct guest *g = q->guest;
 
+	q->addr.log_guest_addr = device;
+	if (g->features & 1ULL << VIRTIO_F_ACCESS_PLATFORM) {
+		q->addr.desc_user_addr = desc;
+		q->addr.avail_user_addr = driver;
+		q->addr.used_user_addr = device;
+		return;
+	}
 	q->addr.desc_user_addr = (uintptr_t)guest_ptr(g, desc, 1);
 	q->addr.avail_user_addr = (uintptr_t)guest_ptr(g, driver, 1);
 	q->addr.used_user_addr = (uintptr_t)guest_ptr(g, device, 1);
-	q->addr.log_guest_addr = device;
 }
 
 static int vhost_start(struct guest *g, int fd)
