@@ -278,10 +278,8 @@ TEST_F_TIMEOUT(miss, taken_away_under_load, 120)
 		struct guest_region *r = &d->g->region[i % d->g->nregions];
 		uint64_t page = i * 7919 % (r->size / PAGE);
 
-		if (i % 10)
-			ASSERT_EQ(0, invalidate(self->fd, r->gpa + page * PAGE, PAGE));
-		else
-			ASSERT_EQ(0, invalidate(self->fd, r->gpa, r->size));
+		ASSERT_EQ(0, i % 10 ? invalidate(self->fd, r->gpa + page * PAGE, PAGE) :
+				      invalidate(self->fd, r->gpa, r->size));
 		if (!(i % 4))
 			sleep_ms(1);
 	}
