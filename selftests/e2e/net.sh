@@ -318,7 +318,7 @@ check "traffic before QEMU is killed" passes 0 100
 check "traffic between the guests, too" passes 8 100
 killed() {
 	[[ ! -e /proc/$a_pid ]] && same "references" 1 "$(<"/sys/module/vhost_netlite/refcnt")" &&
-		ip link show tap0 | grep -q NO-CARRIER && ! pgrep -f "vhl.*$a_pid"
+		ip link show tap0 | grep -q NO-CARRIER && ! pgrep "vhost-$a_pid"
 }
 guest_end a KILL
 traffic_stop
