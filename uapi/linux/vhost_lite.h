@@ -111,8 +111,8 @@
  *                           also: over RLIMIT_MEMLOCK (the kernel's log has the numbers); EAGAIN
  *                           no thread can be made (RLIMIT_NPROC, cgroup)
  *
- * Requests of the vhost-vDPA dialect alone
- * ----------------------------------------
+ * Requests of the vhost-vDPA dialect alone, and messages
+ * ------------------------------------------------------
  * VHOST_VDPA_GET_DEVICE_ID, GET_CONFIG_SIZE, GET_VQS_COUNT, GET_IOVA_RANGE
  * VHOST_VDPA_GET_STATUS     what was set, and VIRTIO_CONFIG_S_NEEDS_RESET from when a queue breaks
  *                           until the status is set to 0
@@ -141,6 +141,17 @@
  *                           completed its ring fails with the error of the start, and maps
  *                           nothing; BATCH_END fails with it, too, but the batch has ended and
  *                           what it has mapped is.  Each UPDATE and BATCH_END to come tries again
+ * write() [vhost]           likewise, with VIRTIO_F_ACCESS_PLATFORM acknowledged: EINVAL without.
+ *                           What is mapped already is no error, and gives way to what is
+ *                           mapped in its stead; with max_regions of them the oldest is
+ *                           forgotten.  An UPDATE gives queues a turn that wait for an address in it
+ * read() [vhost]            the next question: a VHOST_IOTLB_MISS with the address and, as perm, what
+ *                           it is needed for, in a struct vhost_msg_v2 or, without
+ *                           VHOST_BACKEND_F_IOTLB_MSG_V2, vhost_msg.  A queue has one at a time, and
+ *                           has no turns until an UPDATE answers it.  Waits for one, or EAGAIN with
+ *                           O_NONBLOCK; EINVAL less room than a message has, or no
+ *                           VIRTIO_F_ACCESS_PLATFORM; EINTR
+ * poll() [vhost]            EPOLLIN: there is a question
  * Errors of a start:        ENXIO no disk attached; EINVAL ring size missing; EFAULT a ring is not
  *                           mapped for its direction, not in the owner's memory, or mapped with
  *                           another offset in its page; EOPNOTSUPP, ENOMEM, EAGAIN as
