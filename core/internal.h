@@ -154,6 +154,12 @@ void vhl_miss_forget(struct vhl_vq *vq);
 ssize_t vhl_miss_read(struct vhl_dev *dev, struct iov_iter *to, bool wait);
 __poll_t vhl_miss_poll(struct vhl_dev *dev, struct file *file, poll_table *table);
 
+/* The map of guest addresses, which a dirty log is of: not that of queues where they have IOVAs */
+static inline struct vhl_mem *vhl_guest_map(struct vhl_dev *dev)
+{
+	return vhl_miss_may_ask(dev) ? &dev->table : &dev->mem;
+}
+
 /* umem.c APIs: holding dev->mutex */
 int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp);
 int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
@@ -190,6 +196,7 @@ bool vhl_ring_is_mapped(struct vhl_vq *vq);
 bool vhl_ring_missing(struct vhl_vq *vq, struct vhl_miss *miss);
 bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last);
 int vhl_pin_page(unsigned long hva, struct page **page);
+bool vhl_pinned_page(const struct vhl_vq *vq, unsigned int i, unsigned long *hva);
 
 /* pool.c APIs: holding dev->mutex, vhl_pool_start() with an owner */
 int vhl_pool_start(struct vhl_dev *dev);
@@ -227,6 +234,7 @@ long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
 struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index);
 
 /* vqlog.c APIs: holding dev->mutex */
+void vhl_vq_log_turn(struct vhl_vq *vq);		/* holding vq->mutex */
 int vhl_vq_set_log(struct vhl_vq *vq, bool on, u64 log_addr);
 bool vhl_vq_log_ok(const struct vhl_vq *vq, const struct vhl_dirty_log *log,
 		   const struct vhl_mem *mem);

@@ -256,11 +256,11 @@ int vhl_log_set_base(struct vhl_dev *dev, void __user *argp)
 	if (copy_from_user(&base, argp, sizeof(base)))
 		return -EFAULT;
 	if (base) {
-		log = log_new(dev, base, &dev->mem);
+		log = log_new(dev, base, vhl_guest_map(dev));
 		if (IS_ERR(log))
 			return PTR_ERR(log);
 	}
-	if (!log_fits(dev, log, &dev->mem)) {
+	if (!log_fits(dev, log, vhl_guest_map(dev))) {
 		vhl_log_discard(dev, log);
 		return -EFAULT;
 	}

@@ -19,10 +19,14 @@
  * @pages: pinned for writing
  * @num: of @pages
  * @map: where the first page is in the kernel
+ * @hva: where the owner has each page
+ * @written: the device writes to the area
  */
 struct vhl_area {
 	struct page **pages;
+	unsigned long *hva;
 	unsigned int num;
+	bool written;
 	void *map;
 };
 
@@ -138,6 +142,7 @@ static void unpin_area(struct vhl_area *area)
 {
 	vunmap(area->map);
 	unpin_user_pages_dirty_lock(area->pages, area->num, true);
+	kvfree(area->hva);
 	kvfree(area->pages);
 }
 
@@ -146,6 +151,7 @@ static void *pin_area(struct vhl_area *area, const struct vhl_dev *dev, u64 addr
 {
 	unsigned int num = area_pages(addr, extent.size);
 	u64 pos = addr, end = addr + extent.size;
+	unsigned long *hva;
 	struct page **pages;
 	unsigned int i;
 	int ret;
@@ -155,15 +161,19 @@ static void *pin_area(struct vhl_area *area, const struct vhl_dev *dev, u64 addr
 	pages = kvmalloc_array(num, sizeof(*pages), GFP_KERNEL_ACCOUNT);
 	if (!pages)
 		return ERR_PTR(-ENOMEM);
+	ret = -ENOMEM;
+	hva = kvmalloc_array(num, sizeof(*hva), GFP_KERNEL_ACCOUNT);
+	if (!hva)
+		goto free_pages;
 	for (i = 0; i < num; i++) {
 		size_t len = piece_len(pos, end);
-		unsigned long hva;
 
-		ret = ring_hva(dev, pos, len, extent.perm, &hva);
+		ret = ring_hva(dev, pos, len, extent.perm, &hva[i]);
 		if (!ret)
-			ret = vhl_pin_page(hva, &pages[i]);
+			ret = vhl_pin_page(hva[i], &pages[i]);
 		if (ret)
 			goto unpin;
+		hva[i] &= PAGE_MASK;
 		pos += len;
 	}
 	area->map = vmap(pages, num, VM_MAP, PAGE_KERNEL);
@@ -172,13 +182,35 @@ static void *pin_area(struct vhl_area *area, const struct vhl_dev *dev, u64 addr
 		goto unpin;
 	}
 	area->pages = pages;
+	area->hva = hva;
 	area->num = num;
+	area->written = extent.perm & VHL_MEM_WRITE;
 	return area->map + offset_in_page(addr);
 
 unpin:
 	unpin_user_pages(pages, i);
+	kvfree(hva);
+free_pages:
 	kvfree(pages);
 	return ERR_PTR(ret);
+}
+
+/* Where has the owner page @i of those that the device writes, in a turn? Return: false, no more */
+bool vhl_pinned_page(const struct vhl_vq *vq, unsigned int i, unsigned long *hva)
+{
+	const struct vhl_area *area = vq->pins->area;
+	unsigned int n;
+
+	for (n = 0; n < VHL_RING_AREAS; n++, area++) {
+		if (!area->written)
+			continue;
+		if (i < area->num) {
+			*hva = area->hva[i];
+			return true;
+		}
+		i -= area->num;
+	}
+	return false;
 }
 
 int vhl_pin_ring(struct vhl_vq *vq, struct vhl_ring_cfg *cfg)
@@ -306,12 +338,14 @@ static bool area_touches(const struct vhl_dev *dev, u64 addr, size_t size, u64 f
 /* Is any of the ring in a region that goes when @first to @last is unmapped? */
 bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last)
 {
+	/* what has been set meanwhile is for the next start */
+	const u64 *area = vhl_vq_started(vq) ? vq->ring_area : vq->area;
 	unsigned int i;
 
 	lockdep_assert_held(&vq->dev->mutex);
 
 	for (i = 0; i < VHL_RING_AREAS; i++)
-		if (area_touches(vq->dev, vq->area[i], ring_extent(vq, i).size, first, last))
+		if (area_touches(vq->dev, area[i], ring_extent(vq, i).size, first, last))
 			return true;
 	return false;
 }

@@ -110,7 +110,7 @@ static int vq_prepare(struct vhl_vq *vq)
 	if (!vq->have_addr || !vhl_ring_cfg_ok(cfg.features, cfg.num, cfg.base, vq->area))
 		return -EINVAL;
 	memcpy(vq->ring_area, vq->area, sizeof(vq->ring_area));
-	if (!vhl_vq_log_ok(vq, dev->dirty, &dev->mem))
+	if (!vhl_vq_log_ok(vq, dev->dirty, vhl_guest_map(dev)))
 		return -EFAULT;
 	ret = vhl_workers_get(vq);
 	if (ret)
@@ -521,7 +521,7 @@ static void vq_turn(struct vhl_vq *vq)
 	vq->misses = false;
 	run = vq->dev->node->ops->run(vq);
 	if (vq->state == VHL_VQ_BROKEN)
-		goto unlock;
+		goto log;
 	if (vq->misses)
 		run = VHL_RUN_MAP;
 	if (vhl_share_turn(vq))
@@ -529,6 +529,8 @@ static void vq_turn(struct vhl_vq *vq)
 	/* a turn of its own, so that others on this worker and clients come in between */
 	if (vhl_idle_rest(vq, run, vhl_ring_taken(vq->ring, mark)))
 		vhl_vq_kick(vq);
+log:
+	vhl_vq_log_turn(vq);
 	/* what was stored to ask for a kick, or written and not completed */
 	if (unlikely(READ_ONCE(vq->log_call))) {
 		spin_lock_irq(&vq->used_lock);

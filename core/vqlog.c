@@ -3,6 +3,11 @@
  * What a queue logs: buffers, as its backend says, and the areas of its ring, which the ring does
  * by itself. Where the device area is for the guest the client says (log_guest_addr). Other areas
  * that the device writes, the descriptors of a packed ring, are looked up in the table of memory.
+ *
+ * Where the driver names memory by IOVA, the log is of other addresses. The owner's are what both
+ * maps have in common, so those are looked up in the table. Areas of a ring are marked as a whole
+ * then, at the end of a turn: all that the device writes it writes in turns, and before the VMM
+ * copies memory for the last time it has stopped the queue.
  */
 #include <linux/minmax.h>
 #include <linux/vhost.h>
@@ -61,6 +66,8 @@ bool vhl_vq_log_ok(const struct vhl_vq *vq, const struct vhl_dirty_log *log,
 
 	if (!log)
 		return !vq->logs_ring && !vhl_has_feature(vq->dev, VHOST_F_LOG_ALL);
+	if (vhl_miss_may_ask(vq->dev))
+		return true;
 	return !vq->logs_ring || vqlog_ring(vq, log, mem, vq->log_addr, &ring_log);
 }
 
@@ -69,7 +76,7 @@ const struct vhl_ring_log *vhl_vq_ring_log(struct vhl_vq *vq)
 {
 	const struct vhl_dev *dev = vq->dev;
 
-	if (!dev->dirty || !vq->logs_ring ||
+	if (!dev->dirty || !vq->logs_ring || vhl_miss_may_ask(dev) ||
 	    !vqlog_ring(vq, dev->dirty, &dev->mem, vq->log_addr, &vq->ring_log))
 		return NULL;
 	return &vq->ring_log;
@@ -102,7 +109,10 @@ int vhl_vq_set_log(struct vhl_vq *vq, bool on, u64 log_addr)
 		vq->log_addr = log_addr;
 		return 0;
 	}
-	if (on && !(dev->dirty && vqlog_ring(vq, dev->dirty, &dev->mem, log_addr, &ring_log)))
+	if (on && !dev->dirty)
+		return -EINVAL;
+	if (on && !vhl_miss_may_ask(dev) &&
+	    !vqlog_ring(vq, dev->dirty, &dev->mem, log_addr, &ring_log))
 		return -EINVAL;
 	vhl_vq_lock(vq);
 	vq->logs_ring = on;
@@ -112,20 +122,76 @@ int vhl_vq_set_log(struct vhl_vq *vq, bool on, u64 log_addr)
 	return 0;
 }
 
+/* Mark what the owner has there, wherever that is for the guest */
+static void vqlog_mark_uaddr(struct vhl_dev *dev, u64 uaddr, u64 len)
+{
+	u64 last = uaddr + (len - 1);
+	const struct vhost_iotlb_map *region;
+
+	if (!vhl_mem_regions(&dev->table))
+		return;
+	list_for_each_entry(region, &dev->table.iotlb->list, link) {
+		u64 first = max(uaddr, region->addr);
+		u64 end = min(last, region->addr + (region->size - 1));
+
+		if (first <= end)
+			vhl_bitmap_mark(&dev->dirty->map, region->start + (first - region->addr),
+					end - first + 1);
+	}
+}
+
+static void vqlog_mark_iova(struct vhl_vq *vq, u64 iova, u32 len)
+{
+	const struct vhost_iotlb_map *region;
+	u64 part;
+
+	/* within the turn that wrote there the map does not change */
+	lockdep_assert_held(&vq->mutex);
+
+	while (len) {
+		region = vhl_mem_find(&vq->dev->mem, iova);
+		if (!region)
+			return;
+		part = min_t(u64, len, region->last - iova + 1);
+		vqlog_mark_uaddr(vq->dev, region->addr + (iova - region->start), part);
+		iova += part;
+		len -= part;
+	}
+}
+
 void vhl_vq_dirty(struct vhl_vq *vq, const struct vhl_log *log, unsigned int n, u32 len)
 {
 	const struct vhl_bitmap *map = &vq->dev->dirty->map;
+	bool iova = vhl_miss_may_ask(vq->dev);
 	unsigned int i;
 
 	for (i = 0; i < n && len; i++) {
 		u32 part = min(len, log[i].len);
 
-		vhl_bitmap_mark(map, log[i].addr, part);
+		if (iova)
+			vqlog_mark_iova(vq, log[i].addr, part);
+		else
+			vhl_bitmap_mark(map, log[i].addr, part);
 		len -= part;
 	}
 	WRITE_ONCE(vq->marked, true);
 }
 EXPORT_SYMBOL_GPL(vhl_vq_dirty);
+
+/* A turn ends, of a queue that has a ring */
+void vhl_vq_log_turn(struct vhl_vq *vq)
+{
+	unsigned long hva;
+	unsigned int i;
+
+	lockdep_assert_held(&vq->mutex);
+
+	if (likely(!vq->logs_ring) || !vq->dev->dirty || !vhl_miss_may_ask(vq->dev))
+		return;
+	for (i = 0; vhl_pinned_page(vq, i, &hva); i++)
+		vqlog_mark_uaddr(vq->dev, hva, PAGE_SIZE);
+	WRITE_ONCE(vq->marked, true);
+}
 
 /* Bits may have been set since the last time */
 void vhl_vq_tell_log(struct vhl_vq *vq)

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -401,6 +402,82 @@ TEST_F(miss, table_or_messages)
 	EXPECT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES, &without));
 	ASSERT_EQ(0, xioctl(self->fd, VHOST_RESET_OWNER, NULL));
 	EXPECT_EQ(0, regions_of(self->fd));
+}
+
+/* Where the table has guest memory: elsewhere than IOVAs */
+#define SHIFT	BIT(32)
+
+static int shifted_table(struct dut *d)
+{
+	struct {
+		struct vhost_memory head;
+		struct vhost_memory_region region[GUEST_MAX_REGIONS];
+	} t = { .head.nregions = d->g->nregions };
+
+	for (unsigned int i = 0; i < d->g->nregions; i++) {
+		t.region[i].guest_phys_addr = d->g->region[i].gpa + SHIFT;
+		t.region[i].memory_size = d->g->region[i].size;
+		t.region[i].userspace_addr = (uintptr_t)d->g->region[i].hva;
+	}
+	return xioctl(d->g->fd, VHOST_SET_MEM_TABLE, &t);
+}
+
+static bool is_marked(const unsigned char *map, uint64_t gpa)
+{
+	return map[gpa / PAGE / 8] & 1 << gpa / PAGE % 8;
+}
+
+/* The log is of guest addresses, whatever the driver calls them */
+TEST_F(miss, dirty_log)
+{
+	struct guest_region *last = &self->d.g->region[self->d.g->nregions - 1];
+	uint64_t end = SHIFT + last->gpa + last->size, rx, tx, used;
+	uint64_t features = self->d.g->features | BIT(VHOST_F_LOG_ALL);
+	unsigned char *map = calloc(1, end / PAGE / 8 + PAGE);
+	uint64_t base = (uintptr_t)map;
+	struct dut *d = &self->d;
+	unsigned int marked = 0;
+	struct vmm v;
+
+	if (variant->kind != DUT_NET) {
+		free(map);
+		SKIP(return, "disks log nothing");
+	}
+	ASSERT_NE(NULL, map);
+	ASSERT_EQ(0, shifted_table(d));
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_LOG_BASE, &base));
+	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES, &features));
+	for (unsigned int qi = 0; qi < 2; qi++)
+		d->q[qi]->addr.flags = BIT(VHOST_VRING_F_LOG);
+	ASSERT_EQ(0, vmm_start(&v, d));
+	ASSERT_EQ(0, dut_start(d));
+	ASSERT_EQ(0, dut_units(d, 1, 10));
+	ASSERT_EQ(0, dut_units(d, 0, 10));
+	/* all translations go: what was pinned still knows whose it is */
+	for (unsigned int i = 0; i < REGIONS_MAX; i++)
+		ASSERT_EQ(0, update(self->fd, BIT(40) + i * PAGE, PAGE, last->hva, VHOST_ACCESS_RW));
+	rx = SHIFT + d->scratch[0].gpa + SCRATCH_DATA;
+	tx = SHIFT + d->scratch[1].gpa + SCRATCH_DATA;
+	used = SHIFT + d->q[0]->addr.used_user_addr;
+	EXPECT_TRUE(is_marked(map, rx));
+	EXPECT_TRUE(is_marked(map, used));
+	EXPECT_TRUE(is_marked(map, SHIFT + d->q[1]->addr.used_user_addr));
+	/* read only */
+	EXPECT_FALSE(is_marked(map, tx));
+	for (uint64_t at = 0; at < end; at += PAGE)
+		marked += is_marked(map, at);
+	EXPECT_GE(10, marked);
+	for (uint64_t at = 0; at < SHIFT; at += PAGE)
+		ASSERT_FALSE(is_marked(map, at));
+
+	memset(map, 0, end / PAGE / 8);
+	ASSERT_EQ(0, dut_units(d, 0, 1));
+	sleep_ms(20);
+	EXPECT_TRUE(is_marked(map, rx));
+	EXPECT_TRUE(is_marked(map, used));
+	EXPECT_EQ(0, vmm_stop(&v));
+	ASSERT_EQ(0, dut_stop(d));
+	free(map);
 }
 
 TEST_F(miss, reads)
