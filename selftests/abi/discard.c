@@ -686,6 +686,7 @@ TEST_F(plain, no_discards)
 	struct dut *d = &self->d;
 
 	EXPECT_EQ(0, d->g->features & BIT(VIRTIO_BLK_F_DISCARD));
+	EXPECT_EQ(0, d->g->features & BIT(VIRTIO_BLK_F_SECURE_ERASE));
 	EXPECT_NE(0, d->g->features & BIT(VIRTIO_BLK_F_WRITE_ZEROES));
 	EXPECT_EQ(VIRTIO_BLK_S_UNSUPP, range(d, VIRTIO_BLK_T_DISCARD, 0, 64, 0));
 	memset(d->scratch[0].p + SCRATCH_FREE, 0x55, 4096);
