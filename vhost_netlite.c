@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vhost_netlite: the host side of virtio-net over a TAP or macvtap queue.
+ * vhost_netlite: the host side of virtio-net over a TAP or macvtap queue, or a packet socket.
  *
  * Queue 0 (RX) carries packets to the guest, queue 1 (TX) frames from it. Each has a file of its
  * own (the same TAP queue as a rule); they share nothing that changes.
@@ -11,7 +11,6 @@
  * Towards the guest it is made here as a rule, little-endian, as the TAP would make it.
  */
 #include <linux/module.h>
-#include <linux/ptr_ring.h>
 #include <linux/slab.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
@@ -33,7 +32,7 @@ static bool vhl_net_pending(struct vhl_vq *vq)
 
 	if (vq->index == VHL_NET_TX)
 		return sock_writeable(q->sock->sk);
-	return q->packet_next != q->packet_end || !ptr_ring_empty(q->ring);
+	return vhl_net_rx_pending(q);
 }
 
 /* Frames from the guest wait in its ring, where none is lost */
@@ -161,7 +160,7 @@ static void vhl_net_show(struct vhl_dev *dev, struct seq_file *m)
 		struct vhl_net_vq *q = to_net(dev->vqs[i]);
 
 		if (q->tap)
-			what = q->is_tun ? "tap" : "macvtap";
+			what = q->is_tun ? "tap" : q->ring ? "macvtap" : "packet";
 	}
 	seq_puts(m, what);
 }

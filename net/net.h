@@ -5,6 +5,7 @@
  *   vhost_netlite.c  the node and its operations: attach, start, stop
  *   queue.c   what both directions share: completions, faults, a line in the log
  *   tap.c     the file of a TAP
+ *   packet.c  a packet socket in its place
  *   tx.c      frames from the guest to the TAP
  *   rx.c      packets from the TAP to the guest
  *   netdev.c  the network device of a TAP
@@ -45,10 +46,10 @@
 #define VHL_NET_MAX_HEADS	1024
 
 /**
- * struct vhl_net_tap - a TAP or macvtap queue
+ * struct vhl_net_tap - a TAP or macvtap queue, or a packet socket
  * @file: referenced; keeps @sock and @ring
  * @sock: of @file
- * @ring: packets that wait in @file
+ * @ring: packets that wait in @file; NULL for a packet socket, which has them in a queue
  * @is_tun: @file is a TAP, not a macvtap
  * @poll: for packets (RX) or space for frames (TX), while a queue that uses it is running
  */
@@ -81,13 +82,13 @@ struct vhl_net_tap {
  * @errors: those that did not
  * @iov: VHL_IOV_MAX segments, for packets that take several chains; NULL before the first one (RX)
  * @log: the same of a log; NULL before the first one that is to be logged
- * @packets: taken from @ring, skbs or marked xdp_frames, VHL_NET_BATCH of them (RX). What a turn
- *	leaves, the next one begins with, and a stop gives back to @ring
+ * @packets: taken from @ring, skbs or marked xdp_frames, or from @sock, VHL_NET_BATCH of them (RX).
+ *	What a turn leaves, the next one begins with, and a stop gives back
  * @packet_next: first one that is not delivered
  * @packet_end: behind the last one
  * @packet_kept: first one that is delivered and not freed. NULL where the TAP has freed it
  * @copies_skbs: skbs are copied to the guest here and not by the TAP, which makes headers of the
- *	size that is wanted
+ *	size that is wanted; so does the packet socket
  * @netdev: the TAP's, where its counters are kept here; while it is set the queue is one of
  *	@netdev_users (RX; netdev.c)
  * @netdev_users: of all queues
@@ -151,6 +152,15 @@ void *vhl_tap_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
 void vhl_tap_discard(void *backing);
 int vhl_tap_poll(struct vhl_vq *vq, struct vhl_net_tap *tap);
 
+/* packet.c APIs: holding dev->mutex (the first two), the worker */
+struct socket *vhl_packet_get_socket(struct file *file);
+bool vhl_packet_is_bound(struct socket *sock);
+bool vhl_packet_pending(const struct sock *sk);
+enum vhl_backlog vhl_packet_backlog(const struct sock *sk);
+unsigned int vhl_packet_consume(struct vhl_net_vq *q);
+void vhl_packet_freed(struct vhl_net_vq *q);
+void vhl_packet_unconsume(struct vhl_net_vq *q);
+
 /* queue.c APIs: the worker, holding vq->mutex */
 void vhl_net_publish(struct vhl_net_vq *q);
 void vhl_net_complain(struct vhl_net_vq *q, int err);
@@ -161,6 +171,7 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq);
 
 /* rx.c APIs: likewise, and what stop() does to packets that were taken from the TAP */
 enum vhl_run vhl_net_rx(struct vhl_vq *vq);
+bool vhl_net_rx_pending(const struct vhl_net_vq *q);
 enum vhl_backlog vhl_net_rx_backlog(struct vhl_net_vq *q);
 void vhl_net_rx_unconsume(struct vhl_net_vq *q);
 

@@ -33,8 +33,8 @@ void vhl_net_complain(struct vhl_net_vq *q, int err)
 	if (q->complained || err == -EINVAL || err == -EFAULT)
 		return;
 	q->complained = true;
-	pr_warn_ratelimited("device %llu: queue %u: the TAP refuses packets, which are dropped: error %d\n",
-			    q->vq.dev->id, q->vq.index, err);
+	pr_warn_ratelimited("device %llu: queue %u: the %s refuses packets, which are dropped: error %d\n",
+			    q->vq.dev->id, q->vq.index, q->ring ? "TAP" : "packet socket", err);
 }
 
 /*

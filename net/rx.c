@@ -21,6 +21,12 @@
 #include "../compat/tun.h"
 #include "net.h"
 
+/* A virtio-net header of any length */
+union vhl_net_hdr {
+	struct virtio_net_hdr_mrg_rxbuf base;
+	u8 bytes[VHL_TUN_TUNNEL_HDR_SIZE];
+};
+
 static u32 vhl_net_rx_len(void *packet)
 {
 	if (tun_is_xdp_frame(packet))
@@ -238,7 +244,7 @@ static int vhl_net_rx_pieces(const struct sk_buff *skb, const void *hdr, unsigne
 static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 need,
 			  const struct vhl_net_bufs *bufs)
 {
-	struct virtio_net_hdr_mrg_rxbuf hdr = { };
+	union vhl_net_hdr hdr = { .bytes = { } };
 	struct vhl_net_tag tag, *has_tag = NULL;
 	unsigned int tag_len = 0;
 	int ret;
@@ -257,10 +263,10 @@ static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 n
 		if (skb_is_gso(skb) && skb_shinfo(skb)->gso_type &
 				       (SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM))
 			return -EINVAL;
-		if (virtio_net_hdr_from_skb(skb, &hdr.hdr, true, true, tag_len))
+		if (virtio_net_hdr_from_skb(skb, &hdr.base.hdr, true, true, tag_len))
 			return -EINVAL;
 	}
-	hdr.num_buffers = cpu_to_vhl16(bufs->heads);
+	hdr.base.num_buffers = cpu_to_vhl16(bufs->heads);
 
 	if (likely(!skb_is_nonlinear(skb)))
 		ret = vhl_net_rx_linear(skb, &hdr, q->hdr_len, has_tag, bufs);
@@ -281,10 +287,7 @@ static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 n
 static int vhl_net_rx_recv(struct vhl_net_vq *q, void *packet, u32 need,
 			   const struct vhl_net_bufs *bufs)
 {
-	union {
-		struct virtio_net_hdr_mrg_rxbuf base;
-		u8 bytes[VHL_TUN_TUNNEL_HDR_SIZE];
-	} hdr = { .bytes = { } };
+	union vhl_net_hdr hdr = { .bytes = { } };
 	struct msghdr msg = { .msg_control = packet };
 	struct iov_iter iter;
 	int want, len;
@@ -348,6 +351,12 @@ static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
 		return ret;
 	}
 
+	if (unlikely(!q->ring)) {
+		/* a packet socket whose headers are of another size */
+		kfree_skb(*packet);
+		*packet = NULL;
+		return -EMSGSIZE;
+	}
 	is_skb = !tun_is_xdp_frame(*packet);
 	if (is_skb)
 		dev = ((struct sk_buff *)*packet)->dev;
@@ -381,19 +390,41 @@ static void vhl_net_rx_publish(struct vhl_net_vq *q)
 {
 	vhl_net_publish(q);
 	vhl_net_rx_free(q);
+	if (unlikely(!q->ring))
+		vhl_packet_freed(q);
 }
 
-/* The next packet, which stays the next one. NULL when the TAP has none */
+/* Has the TAP or packet socket any? */
+static bool vhl_net_rx_waiting(const struct vhl_net_vq *q)
+{
+	if (likely(q->ring))
+		return !ptr_ring_empty(q->ring);
+	return vhl_packet_pending(q->sock->sk);
+}
+
+bool vhl_net_rx_pending(const struct vhl_net_vq *q)
+{
+	return q->packet_next != q->packet_end || vhl_net_rx_waiting(q);
+}
+
+static unsigned int vhl_net_rx_consume(struct vhl_net_vq *q)
+{
+	if (likely(q->ring))
+		return vhl_tun_consume(q->tap->file, q->ring, q->packets, VHL_NET_BATCH);
+	return vhl_packet_consume(q);
+}
+
+/* The next packet, which stays the next one. NULL when there is none */
 static void *vhl_net_rx_peek(struct vhl_net_vq *q)
 {
 	if (q->packet_next == q->packet_end) {
 		/* the driver need not wait for what is cleared up, if it is all that it gets */
-		if (ptr_ring_empty(q->ring))
+		if (!vhl_net_rx_waiting(q))
 			return NULL;
 		vhl_net_rx_free(q);
 		q->packet_next = 0;
 		q->packet_kept = 0;
-		q->packet_end = vhl_tun_consume(q->tap->file, q->ring, q->packets, VHL_NET_BATCH);
+		q->packet_end = vhl_net_rx_consume(q);
 		if (!q->packet_end)
 			return NULL;
 	}
@@ -423,6 +454,9 @@ enum vhl_backlog vhl_net_rx_backlog(struct vhl_net_vq *q)
 	unsigned long flags;
 	int filled;
 
+	/* a socket that is not the packet socket yet has room, too, as far as it goes */
+	if (!ring)
+		return vhl_packet_backlog(READ_ONCE(q->sock)->sk);
 	/*
 	 * against a change of its size; also called with irqs off, by a producer that just let go
 	 * of it
@@ -517,9 +551,13 @@ publish:
 /* First in line again for the next reader of the TAP */
 void vhl_net_rx_unconsume(struct vhl_net_vq *q)
 {
-	if (q->packet_next != q->packet_end)
-		ptr_ring_unconsume(q->ring, &q->packets[q->packet_next],
-				   q->packet_end - q->packet_next, vhl_tun_free);
+	if (q->packet_next != q->packet_end) {
+		if (q->ring)
+			ptr_ring_unconsume(q->ring, &q->packets[q->packet_next],
+					   q->packet_end - q->packet_next, vhl_tun_free);
+		else
+			vhl_packet_unconsume(q);
+	}
 	q->packet_next = 0;
 	q->packet_end = 0;
 	q->packet_kept = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The file of a TAP or macvtap queue.
+ * The file of a TAP or macvtap queue, or of a packet socket.
  */
 #include <linux/err.h>
 #include <linux/file.h>
@@ -13,6 +13,9 @@
 
 int vhl_tap_poll(struct vhl_vq *vq, struct vhl_net_tap *tap)
 {
+	/* a TAP without an interface cannot be waited for; a packet socket can */
+	if (!tap->ring && !vhl_packet_is_bound(tap->sock))
+		return -EINVAL;
 	return vhl_poll_start(&tap->poll, vq, tap->file,
 			      vq->index == VHL_NET_RX ? EPOLLIN : EPOLLOUT);
 }
@@ -43,6 +46,10 @@ void *vhl_tap_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
 	if (!tap->is_tun) {
 		tap->sock = tap_get_socket(file);
 		tap->ring = tap_get_ptr_ring(file);
+	}
+	if (IS_ERR(tap->sock)) {
+		tap->sock = vhl_packet_get_socket(file);
+		tap->ring = NULL;
 	}
 	if (IS_ERR(tap->sock) || IS_ERR(tap->ring)) {
 		kfree(tap);

@@ -175,7 +175,8 @@ static int vhl_net_tx_full(struct vhl_net_vq *q, int err)
 {
 	__poll_t ready = vfs_poll(q->tap->file, NULL);
 
-	if (ready & EPOLLERR)
+	/* it is gone. A packet socket's error is of the past */
+	if ((ready & EPOLLERR) && q->ring)
 		return err;
 	if (!(ready & EPOLLOUT))
 		return VHL_RUN_BACKEND;
@@ -214,13 +215,17 @@ enum vhl_run vhl_net_tx(struct vhl_vq *vq)
 	/*
 	 * batches are not charged to the socket buffer: where that is limited, frames are to wait
 	 */
-	bool batch = READ_ONCE(q->sock->sk->sk_sndbuf) == INT_MAX;
+	bool batch = q->ring && READ_ONCE(q->sock->sk->sk_sndbuf) == INT_MAX;
 	enum vhl_run run = VHL_RUN_MORE;
 	unsigned int packets = 0;
 	struct vhl_chain chain;
 	u64 bytes = 0;
 	u32 mark;
 	int ret;
+
+	/* of a link that was down, or the first frame would be refused for that */
+	if (!q->ring)
+		sock_error(q->sock->sk);
 
 	while (packets < VHL_NET_BUDGET_CHAINS && bytes < VHL_NET_BUDGET_BYTES) {
 		mark = vhl_vq_mark(vq);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dut.h"
+#include "frames.h"
 #include "links.h"
 
 /* Local experimental protocols (IEEE 802), one for each direction */
@@ -55,16 +56,19 @@ static int open_raw(struct dut *d)
 
 static int open_backend(struct dut *d)
 {
-	if (d->opts.macvtap) {
-		d->backend = make_macvtap(NET_HDR);
+	int hdr = d->opts.accept & BIT(VHOST_NET_F_VIRTIO_NET_HDR) ? 0 : NET_HDR;
+
+	if (d->opts.packet && hdr && d->opts.refuse & BIT(VIRTIO_F_VERSION_1) &&
+	    d->opts.refuse & BIT(VIRTIO_NET_F_MRG_RXBUF))
+		hdr = OLD_HDR;
+	if (d->opts.macvtap || d->opts.packet) {
+		d->backend = d->opts.packet ? make_packet(hdr) : make_macvtap(NET_HDR);
 		d->owns_backend = true;
 		strcpy(d->ifname, VETH_NAME);
 		return d->backend < 0 ? d->backend : open_raw(d);
 	}
 	if (d->kind == DUT_NET) {
-		d->backend = make_tap_with(d->ifname,
-					   d->opts.accept & BIT(VHOST_NET_F_VIRTIO_NET_HDR) ?
-					   0 : NET_HDR, d->opts.tap_flags);
+		d->backend = make_tap_with(d->ifname, hdr, d->opts.tap_flags);
 		d->owns_backend = true;
 		return d->backend < 0 ? d->backend : open_raw(d);
 	}
@@ -187,7 +191,7 @@ void dut_close(struct dut *d)
 		close(d->backend);
 	if (d->raw >= 0)
 		close(d->raw);
-	if (d->opts.macvtap)
+	if (d->opts.macvtap || d->opts.packet)
 		del_veth();
 	d->g = NULL;
 }

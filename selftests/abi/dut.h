@@ -47,6 +47,7 @@ unsigned long dut_backend(enum dut_kind kind);
  * @disk: file to attach instead of one of memory; the caller's, 0 for none
  * @tap_flags: more of them for TUNSETIFF
  * @macvtap: instead of a TAP; packets are sent to VETH_NAME then, and frames arrive there
+ * @packet: the same with a packet socket
  * @regions: pieces of memory, 0 is 4
  * @memory: bytes of memory, 0 is 8 MiB
  * @block_size: of VHL_BLK_SET_OPTS
@@ -62,6 +63,7 @@ struct dut_opts {
 	int disk;
 	unsigned int tap_flags;
 	bool macvtap;
+	bool packet;
 	unsigned int regions;
 	uint64_t memory;
 	unsigned int block_size, flags;

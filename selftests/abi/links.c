@@ -1,19 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Network devices and programs.  See links.h */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "frames.h"
 #include "links.h"
+
+/* Linux 6.5 */
+#ifndef PACKET_VNET_HDR_SZ
+#define PACKET_VNET_HDR_SZ	24
+#endif
 
 int load_bpf(unsigned int type, const struct bpf_insn *prog, unsigned int n)
 {
@@ -105,5 +114,42 @@ int make_macvtap(int hdr)
 	close(fd);
 del:
 	del_veth();
+	return ret;
+}
+
+int packet_socket(const char *ifname, int hdr)
+{
+	struct sockaddr_ll addr = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_ALL),
+		.sll_ifindex = if_nametoindex(ifname),
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (hdr == OLD_HDR)
+		ret = setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one));
+	else if (hdr)
+		ret = setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR_SZ, &hdr, sizeof(hdr));
+	if (ret)
+		ret = errno == ENOPROTOOPT ? -EOPNOTSUPP : -errno;
+	else if (bind(fd, (void *)&addr, sizeof(addr)))
+		ret = -errno;
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+int make_packet(int hdr)
+{
+	int ret = make_veth();
+
+	if (ret)
+		return ret;
+	ret = packet_socket(VETH_PEER, hdr);
+	if (ret < 0)
+		del_veth();
 	return ret;
 }

@@ -20,6 +20,17 @@ void del_veth(void);
  */
 int make_macvtap(int hdr);
 
+/*
+ * packet_socket() - one that is bound to an interface, non-blocking, with headers of @hdr bytes or,
+ * for 0, none.  -errno, -EOPNOTSUPP where the kernel makes none of that size
+ */
+int packet_socket(const char *ifname, int hdr);
+
+/*
+ * make_packet() - a packet socket on VETH_PEER: as make_macvtap()
+ */
+int make_packet(int hdr);
+
 /* load_bpf() - a program's fd, or -errno */
 int load_bpf(unsigned int type, const struct bpf_insn *prog, unsigned int n);
 

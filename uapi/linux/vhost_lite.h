@@ -100,12 +100,14 @@
  * VHOST_GET_FORK_FROM_OWNER [vhost] which it is
  * All that name a queue:    ENOBUFS [vDPA: EINVAL] no such queue
  *
- * VHOST_NET_SET_BACKEND     fd of a TAP or macvtap queue starts the queue, -1 stops it (and
+ * VHOST_NET_SET_BACKEND     fd of a TAP or macvtap queue, or of a packet socket (AF_PACKET,
+ *                           SOCK_RAW, bound to an interface), starts the queue, -1 stops it (and
  *                           never fails).  A queue that runs goes over to the file; that is no
  *                           start: its ring stays where it is.  Where it is refused, what was
- *                           attached stays so and runs on.  EBADF no such file; ENOTSOCK neither
- *                           TAP nor macvtap; EINVAL ring size or addresses are missing, or the
- *                           file is not attached to an interface; EFAULT a ring is not in the
+ *                           attached stays so and runs on.  EBADF no such file; ENOTSOCK none
+ *                           of these, also sockets of another family or type; EINVAL ring size or
+ *                           addresses are missing, or the file is not attached (the socket not
+ *                           bound) to an interface; EFAULT a ring is not in the
  *                           owner's memory; EOPNOTSUPP a ring is in memory that cannot be pinned
  *                           (a file mapping of a disk file system, from Linux 6.5 on); ENOMEM
  *                           also: over RLIMIT_MEMLOCK (the kernel's log has the numbers); EAGAIN
