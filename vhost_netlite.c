@@ -62,6 +62,8 @@ static void vhl_net_forget(struct vhl_net_vq *q)
 	atomic_set(&q->dropped, 0);
 	q->complained = false;
 	q->copies_skbs = false;
+	q->copies_xdp = false;
+	q->searched = false;
 }
 
 static void *vhl_net_attach(struct vhl_vq *vq, void *backing)

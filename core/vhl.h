@@ -24,7 +24,7 @@
  *
  * Locks that a backend takes in ->run() come after vq->mutex, and it must not wait for what holders
  * of vq->mutex may wait for: net only tries RTNL, under which it takes a lock of its own
- * (net/netdev.c).
+ * (net/netdev.c), and waits for it in ->prepare() alone.
  *
  * Who runs what
  * -------------

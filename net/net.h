@@ -14,6 +14,7 @@
 #define VHL_NET_H
 
 #include <linux/atomic.h>
+#include <linux/if.h>
 #include <linux/list.h>
 #include <linux/mm_types_task.h>
 #include <linux/vhost_lite.h>
@@ -51,6 +52,7 @@
  * @sock: of @file
  * @ring: packets that wait in @file; NULL for a packet socket, which has them in a queue
  * @is_tun: @file is a TAP, not a macvtap
+ * @ifname: what its device was called, or empty
  * @poll: for packets (RX) or space for frames (TX), while a queue that uses it is running
  */
 struct vhl_net_tap {
@@ -58,6 +60,7 @@ struct vhl_net_tap {
 	struct socket *sock;
 	struct ptr_ring *ring;
 	bool is_tun;
+	char ifname[IFNAMSIZ];
 	struct vhl_poll poll;
 };
 
@@ -89,6 +92,8 @@ struct vhl_net_tap {
  * @packet_kept: first one that is delivered and not freed. NULL where the TAP has freed it
  * @copies_skbs: skbs are copied to the guest here and not by the TAP, which makes headers of the
  *	size that is wanted; so does the packet socket
+ * @copies_xdp: same of frames of XDP
+ * @searched: the TAP's device was searched for by its name
  * @netdev: the TAP's, where its counters are kept here; while it is set the queue is one of
  *	@netdev_users (RX; netdev.c)
  * @netdev_users: of all queues
@@ -129,6 +134,8 @@ struct vhl_net_vq {
 	unsigned int packet_end;
 	unsigned int packet_kept;
 	bool copies_skbs;
+	bool copies_xdp;
+	bool searched;
 
 	struct net_device __rcu *netdev;
 	struct list_head netdev_users;
@@ -177,6 +184,7 @@ void vhl_net_rx_unconsume(struct vhl_net_vq *q);
 
 /* netdev.c APIs: the worker, forget() and count() also the client, holding vq->mutex */
 void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev);
+void vhl_netdev_find_named(struct vhl_net_vq *q);
 void vhl_netdev_forget(struct vhl_net_vq *q);
 void vhl_netdev_count(struct vhl_net_vq *q);
 int vhl_netdev_init(void);

@@ -3,10 +3,11 @@
  * The network device of a TAP or macvtap, whose counters are ours to keep for the packets that the
  * TAP does not copy itself, and for those that are dropped here.
  *
- * Nothing tells which device a file belongs to but the packets that come out of it, and one that
+ * What tells which device a file belongs to are the packets that come out of it, and one that
  * waits may outlive the device that it was sent to: what skb->dev points to is only ever compared.
  * It is used once it was found among the devices that exist, until that one goes. Frames from the
- * guest that are dropped before that wait to be counted. Frames of XDP say nothing either.
+ * guest that are dropped before that wait to be counted. Frames of XDP say nothing; where there are
+ * no others, the device is the TAP that has the name which the file's had.
  */
 #include <linux/netdevice.h>
 #include <linux/rculist.h>
@@ -15,6 +16,7 @@
 #include <linux/string.h>
 #include <net/net_namespace.h>
 #include <net/rtnetlink.h>
+#include <net/sock.h>
 
 #include "net.h"
 
@@ -75,10 +77,25 @@ static void vhl_netdev_count_dropped(struct vhl_net_vq *q, struct net_device *de
 	}
 }
 
+/* From now on the queue's is @dev, which exists */
+static void vhl_netdev_use(struct vhl_net_vq *q, struct net_device *dev)
+{
+	struct vhl_net_vq *tx = to_net(q->vq.dev->vqs[VHL_NET_TX]);
+
+	ASSERT_RTNL();
+
+	spin_lock(&vhl_net_users_lock);
+	rcu_assign_pointer(q->netdev, dev);
+	list_add(&q->netdev_users, &vhl_net_users);
+	spin_unlock(&vhl_net_users_lock);
+	/* it may have nothing to say for a long time */
+	if (vhl_netdev_knower(tx) == q)
+		vhl_netdev_count_dropped(tx, dev);
+}
+
 /* Under RTNL a device that exists goes later, and is said to. Not waited for: more packets come. */
 void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev)
 {
-	struct vhl_net_vq *tx = to_net(q->vq.dev->vqs[VHL_NET_TX]);
 	bool exists;
 
 	if (!rtnl_trylock())
@@ -89,15 +106,49 @@ void vhl_netdev_find(struct vhl_net_vq *q, struct net_device *dev)
 	/* what was counted so far is the other device's */
 	vhl_netdev_count(q);
 	vhl_netdev_forget(q);
-	if (exists) {
-		spin_lock(&vhl_net_users_lock);
-		rcu_assign_pointer(q->netdev, dev);
-		list_add(&q->netdev_users, &vhl_net_users);
-		spin_unlock(&vhl_net_users_lock);
-		/* it may have nothing to say for a long time */
-		if (vhl_netdev_knower(tx) == q)
-			vhl_netdev_count_dropped(tx, dev);
+	if (exists)
+		vhl_netdev_use(q, dev);
+	rtnl_unlock();
+}
+
+/*
+ * The TAP of that name in the namespace of the file, where it was when the file became one of its
+ * queues; else the only one of that name, wherever it went; NULL where there are several
+ */
+static struct net_device *vhl_netdev_named(const char *name, struct net *home)
+{
+	struct net_device *dev, *found = NULL;
+	struct net *net;
+
+	ASSERT_RTNL();
+
+	dev = dev_get_by_name_rcu(home, name);
+	if (dev && vhl_netdev_is_kind(dev, true))
+		return dev;
+	for_each_net_rcu(net) {
+		dev = dev_get_by_name_rcu(net, name);
+		if (!dev || !vhl_netdev_is_kind(dev, true))
+			continue;
+		if (found)
+			return NULL;
+		found = dev;
 	}
+	return found;
+}
+
+/* For a queue whose device no packet has told of. Once: names may be those of others later */
+void vhl_netdev_find_named(struct vhl_net_vq *q)
+{
+	struct net_device *dev;
+
+	if (q->searched || !q->tap->ifname[0] || rcu_access_pointer(q->netdev) || !rtnl_trylock())
+		return;
+	q->searched = true;
+	rcu_read_lock();
+	dev = vhl_netdev_named(q->tap->ifname, sock_net(q->sock->sk));
+	rcu_read_unlock();
+	if (dev)
+		vhl_netdev_use(q, dev);
 	rtnl_unlock();
 }
 

@@ -189,10 +189,10 @@ fault:
 }
 
 /*
- * Copy a header, and an skb that is in one piece. Not by an iov_iter, which has the source checked
- * by the rules of hardened usercopy for each piece: what an skb has of linear data it says itself.
+ * Copy a header, and a packet in one piece. Not by an iov_iter, which has the source checked by the
+ * rules of hardened usercopy for each piece: what a packet has of linear data it says itself.
  */
-static int vhl_net_rx_linear(const struct sk_buff *skb, const void *hdr, unsigned int hdr_len,
+static int vhl_net_rx_linear(const void *data, u32 len, const void *hdr, unsigned int hdr_len,
 			     const struct vhl_net_tag *tag, const struct vhl_net_bufs *bufs)
 {
 	struct vhl_net_cursor to = { .iov = bufs->iov };
@@ -209,11 +209,11 @@ static int vhl_net_rx_linear(const struct sk_buff *skb, const void *hdr, unsigne
 		return -EFAULT;
 	if (unlikely(tag)) {
 		offset = 2 * ETH_ALEN;
-		if (vhl_net_rx_put(&to, skb->data, offset) ||
+		if (vhl_net_rx_put(&to, data, offset) ||
 		    vhl_net_rx_put(&to, tag, sizeof(*tag)))
 			return -EFAULT;
 	}
-	return vhl_net_rx_put(&to, skb->data + offset, skb->len - offset);
+	return vhl_net_rx_put(&to, data + offset, len - offset);
 }
 
 /* The same of an skb that is in several pieces */
@@ -269,12 +269,28 @@ static int vhl_net_rx_skb(struct vhl_net_vq *q, const struct sk_buff *skb, u32 n
 	hdr.base.num_buffers = cpu_to_vhl16(bufs->heads);
 
 	if (likely(!skb_is_nonlinear(skb)))
-		ret = vhl_net_rx_linear(skb, &hdr, q->hdr_len, has_tag, bufs);
+		ret = vhl_net_rx_linear(skb->data, skb->len, &hdr, q->hdr_len, has_tag, bufs);
 	else
 		ret = vhl_net_rx_pieces(skb, &hdr, q->hdr_len, has_tag, bufs, need);
 	if (!ret && q->is_tun) {
 		q->counted++;
 		q->counted_bytes += skb->len + tag_len;
+	}
+	return ret;
+}
+
+/* The same of a frame of XDP, of which the header says nothing */
+static int vhl_net_rx_xdp(struct vhl_net_vq *q, const struct xdp_frame *frame,
+			  const struct vhl_net_bufs *bufs)
+{
+	union vhl_net_hdr hdr = { .bytes = { } };
+	int ret;
+
+	hdr.base.num_buffers = cpu_to_vhl16(bufs->heads);
+	ret = vhl_net_rx_linear(frame->data, frame->len, &hdr, q->hdr_len, NULL, bufs);
+	if (!ret) {
+		q->counted++;
+		q->counted_bytes += frame->len;
 	}
 	return ret;
 }
@@ -326,26 +342,29 @@ static int vhl_net_rx_recv(struct vhl_net_vq *q, void *packet, u32 need,
  * What the TAP delivered once with a header of the right size it need not copy any more. It may be
  * told to make others later: then they are of the size that was wanted still.
  */
-static bool vhl_net_rx_copies_it(const struct vhl_net_vq *q, void *packet)
+static bool vhl_net_rx_copies_skb(const struct vhl_net_vq *q, const struct sk_buff *skb)
 {
-	struct sk_buff *skb = packet;
-
-	return q->copies_skbs && !tun_is_xdp_frame(packet) &&
-	       (!q->is_tun || skb->dev == rcu_access_pointer(q->netdev));
+	return q->copies_skbs && (!q->is_tun || skb->dev == rcu_access_pointer(q->netdev));
 }
 
-/* Copy a packet to the guest. It is freed, or kept for vhl_net_rx_free(). Return: as above. */
-static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
-			   const struct vhl_net_bufs *bufs)
+/* It does not say which device it was sent to: it has to be known, for it counts */
+static bool vhl_net_rx_copies_xdp(const struct vhl_net_vq *q, struct xdp_frame *frame)
 {
+	return q->copies_xdp && rcu_access_pointer(q->netdev) && !xdp_frame_has_frags(frame);
+}
+
+/* What is no skb, or one that is not to be copied here. Apart: few devices have any */
+static noinline int vhl_net_rx_other(struct vhl_net_vq *q, void **packet, u32 need,
+				     const struct vhl_net_bufs *bufs)
+{
+	bool is_skb = !tun_is_xdp_frame(*packet);
 	struct net_device *dev = NULL;
-	bool is_skb;
 	int ret;
 
-	if (likely(vhl_net_rx_copies_it(q, *packet))) {
-		ret = vhl_net_rx_skb(q, *packet, need, bufs);
+	if (!is_skb && vhl_net_rx_copies_xdp(q, tun_ptr_to_xdp(*packet))) {
+		ret = vhl_net_rx_xdp(q, tun_ptr_to_xdp(*packet), bufs);
 		if (unlikely(ret)) {
-			kfree_skb(*packet);
+			xdp_return_frame(tun_ptr_to_xdp(*packet));
 			*packet = NULL;
 		}
 		return ret;
@@ -357,14 +376,33 @@ static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
 		*packet = NULL;
 		return -EMSGSIZE;
 	}
-	is_skb = !tun_is_xdp_frame(*packet);
 	if (is_skb)
 		dev = ((struct sk_buff *)*packet)->dev;
 	ret = vhl_net_rx_recv(q, *packet, need, bufs);
 	*packet = NULL;
-	if (!ret && is_skb && q->hdr_len <= sizeof(struct virtio_net_hdr_mrg_rxbuf)) {
-		q->copies_skbs = true;
+	if (ret)
+		return ret;
+	q->copies_xdp = q->is_tun;
+	q->copies_skbs = q->hdr_len <= sizeof(struct virtio_net_hdr_mrg_rxbuf);
+	if (!is_skb)
+		vhl_netdev_find_named(q);
+	else if (dev != rcu_access_pointer(q->netdev))
 		vhl_netdev_find(q, dev);
+	return 0;
+}
+
+/* Copy a packet to the guest. It is freed, or kept for vhl_net_rx_free(). Return: as above. */
+static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
+			   const struct vhl_net_bufs *bufs)
+{
+	int ret;
+
+	if (unlikely(tun_is_xdp_frame(*packet)) || unlikely(!vhl_net_rx_copies_skb(q, *packet)))
+		return vhl_net_rx_other(q, packet, need, bufs);
+	ret = vhl_net_rx_skb(q, *packet, need, bufs);
+	if (unlikely(ret)) {
+		kfree_skb(*packet);
+		*packet = NULL;
 	}
 	return ret;
 }
@@ -372,16 +410,24 @@ static int vhl_net_rx_copy(struct vhl_net_vq *q, void **packet, u32 need,
 /* Free what was delivered */
 static void vhl_net_rx_free(struct vhl_net_vq *q)
 {
+	struct xdp_frame_bulk frames;
+
 	if (q->packet_kept == q->packet_next)
 		return;
 	/* together: they go back to where they were allocated in bulk */
+	xdp_frame_bulk_init(&frames);
 	local_bh_disable();
+	rcu_read_lock();
 	do {
-		struct sk_buff *skb = q->packets[q->packet_kept++];
+		void *packet = q->packets[q->packet_kept++];
 
-		if (skb)
-			napi_consume_skb(skb, 1);
+		if (unlikely(tun_is_xdp_frame(packet)))
+			xdp_return_frame_bulk(tun_ptr_to_xdp(packet), &frames);
+		else if (packet)
+			napi_consume_skb(packet, 1);
 	} while (q->packet_kept != q->packet_next);
+	xdp_flush_frame_bulk(&frames);
+	rcu_read_unlock();
 	local_bh_enable();
 }
 

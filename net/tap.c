@@ -6,7 +6,9 @@
 #include <linux/file.h>
 #include <linux/if_tap.h>
 #include <linux/if_tun.h>
+#include <linux/kernel.h>
 #include <linux/poll.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 
 #include "net.h"
@@ -29,6 +31,18 @@ void vhl_tap_discard(void *backing)
 	vhl_poll_stop(&tap->poll);
 	fput(tap->file);
 	kfree(tap);
+}
+
+/* The name of its device is what a TAP tells of it, to those who read its fdinfo. */
+static void vhl_tap_name(struct vhl_net_tap *tap, struct file *file)
+{
+	char line[sizeof("iff:\t\n") + IFNAMSIZ] = "";
+	struct seq_file m = { .buf = line, .size = sizeof(line) - 1 };
+
+	if (file->f_op->show_fdinfo)
+		file->f_op->show_fdinfo(&m, file);
+	if (sscanf(line, "iff: %15s", tap->ifname) != 1)
+		tap->ifname[0] = '\0';
 }
 
 /* A TAP that goes away under its file stays safe to use: its socket and ring are the file's. */
@@ -56,6 +70,8 @@ void *vhl_tap_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file *file)
 		return ERR_PTR(-ENOTSOCK);
 	}
 	tap->file = get_file(file);
+	if (tap->is_tun)
+		vhl_tap_name(tap, file);
 
 	/* a queue that goes over to it must not find out then that there is no interface */
 	if (vhl_vq_started(vq)) {

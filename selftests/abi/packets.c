@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Packets to the guest of all kinds: what the header says of them, VLAN tags, socket buffers in
- * pieces, XDP frames, frames cut off by a filter; and buffers of odd sizes for them.
+ * pieces, frames cut off by a filter; and buffers of odd sizes for them.
  */
 #include <endian.h>
 #include <errno.h>
@@ -303,43 +303,6 @@ TEST_F(packets, cut_off)
 	EXPECT_EQ(3, dut_counter(d, RX, "errors"));
 	EXPECT_EQ(0, dut_counter(d, RX, "breaks"));
 	close(fd);
-}
-
-/* Frames that XDP sent here have no socket buffer; between others that have one */
-TEST_F(packets, xdp_frames)
-{
-	struct virtio_net_hdr hdr = { 0 };
-	struct dut *d = &self->d;
-	int64_t packets;
-	int link;
-
-	if (make_veth())
-		SKIP(return, "this kernel has no veth devices");
-	link = xdp_redirect(VETH_PEER, d->ifname);
-	if (link == -ENOSYS) {
-		run("ip link del " VETH_NAME);
-		SKIP(return, "this kernel has no BPF");
-	}
-	EXPECT_LE(0, link);
-	packets = tap_counter(d->ifname, "tx_packets");
-	for (unsigned int i = 0; i < 20 && link >= 0; i++) {
-		unsigned int len = 60 + i * 70;
-
-		make_tcp(self->frame, len, i);
-		EXPECT_EQ(0, send_with_hdr(i % 3 ? VETH_NAME : d->ifname, &hdr, self->frame, len));
-		EXPECT_EQ(0, receive(d, &one_buffer, self->got, self->hdr + len))
-			TH_LOG("frame %u", i);
-		EXPECT_EQ(0, memcmp(self->frame, self->got + self->hdr, len))
-			TH_LOG("frame %u", i);
-	}
-	EXPECT_EQ(packets + 20, tap_counter(d->ifname, "tx_packets"));
-	EXPECT_EQ(0, dut_counter(d, RX, "errors"));
-	/* some that nobody will take, for the stop */
-	for (unsigned int i = 0; i < 20; i++)
-		EXPECT_EQ(0, send_with_hdr(VETH_NAME, &hdr, self->frame, 200));
-	if (link >= 0)
-		close(link);
-	run("ip link del " VETH_NAME);
 }
 
 TEST_HARNESS_MAIN
