@@ -96,6 +96,8 @@ static int set_up(struct net *net)
 		return -1;
 	if (o->what == NET_RX && net->npairs > 1 && tap_spread(b, &net->tap, FRAME_LOW_BYTE))
 		return -1;
+	if (o->xdp && xdp_open(b, &net->xdp, net->tap.index))
+		return -1;
 	if (!o->drop) {
 		/* What a frame is charged with is up to twice its size, and a page */
 		net->sock = tap_socket(b, &net->tap, o->gso ? 0x0800 : FRAME_PROTO,
@@ -127,6 +129,7 @@ static int tear_down(struct net *net)
 	}
 	if (net->sock >= 0)
 		close(net->sock);
+	xdp_close(&net->xdp);
 	tap_close(&net->tap);
 	return ret;
 }

@@ -5,6 +5,7 @@
 
 #include "frame.h"
 #include "tap.h"
+#include "xdp.h"
 
 #define NET_HDR_LEN	sizeof(struct virtio_net_hdr_v1)
 
@@ -58,6 +59,7 @@ struct net_pair {
  * @b: the run
  * @tap: the host's side
  * @sock: packet socket on it, -1 without
+ * @xdp: program that sends to it
  * @pair: queue pairs
  * @npairs: how many
  * @warmup: frames before the measured part, of all pairs
@@ -73,6 +75,7 @@ struct net {
 	struct bench *b;
 	struct tap tap;
 	int sock;
+	struct xdp xdp;
 	struct net_pair pair[GUEST_MAX_QUEUES];
 	unsigned int npairs;
 	uint64_t warmup, count, total;

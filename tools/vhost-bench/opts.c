@@ -17,7 +17,6 @@
 #define FRAME_MIN	14
 #define GSO_MIN		64
 #define FRAME_MAX	65535
-
 /* Of a request, so that an odd framing of it still fits a chain */
 #define BLOCK_MAX	(4U << 20)
 
@@ -65,6 +64,7 @@ static const char usage_text[] =
 "  --window N           frames on the way, at most (256)\n"
 "  --sink read|drop     net-tx: drop reads nothing back, only the TAP's counters are compared\n"
 "  --gso                net-tx: TCP segmentation offload frames\n"
+"  --xdp                net-rx: frames come to the TAP by XDP, without a socket\n"
 "block:\n"
 "  --file FILE          disk: a regular file or a block device\n"
 "  --direct on|off      open it with O_DIRECT (off)\n"
@@ -87,7 +87,7 @@ enum {
 	O_WARMUP, O_SIZE, O_BATCH, O_SEGMENTS, O_SEED, O_TAP, O_MERGEABLE, O_RXBUF, O_WINDOW,
 	O_SINK, O_GSO, O_FILE, O_DIRECT_, O_SPAN, O_QD, O_RANDOM, O_SEQ, O_FILL, O_ODD, O_VERIFY,
 	O_TIMEOUT, O_JSON, O_CORRUPT, O_HELP, O_VERSION, O_ROUNDS, O_STEP,
-	O_STRADDLE, O_FORMAT, O_ORDER,
+	O_STRADDLE, O_FORMAT, O_ORDER, O_XDP,
 };
 
 static const struct option options[] = {
@@ -117,6 +117,7 @@ static const struct option options[] = {
 	{ "window", 1, NULL, O_WINDOW },
 	{ "sink", 1, NULL, O_SINK },
 	{ "gso", 0, NULL, O_GSO },
+	{ "xdp", 0, NULL, O_XDP },
 	{ "file", 1, NULL, O_FILE },
 	{ "direct", 1, NULL, O_DIRECT_ },
 	{ "span", 1, NULL, O_SPAN },
@@ -309,6 +310,9 @@ static int one(struct opts *o, int c, const char *name, const char *arg)
 	case O_GSO:
 		o->gso = true;
 		return 0;
+	case O_XDP:
+		o->xdp = true;
+		return 0;
 	case O_JSON:
 		o->json = true;
 		return 0;
@@ -325,6 +329,10 @@ static int check_net(struct opts *o)
 		return wrong("--file is for blk-* cases");
 	if ((o->gso || o->drop) && o->what != NET_TX)
 		return wrong("--gso and --sink are for net-tx");
+	if (o->xdp && (o->what != NET_RX || o->queues > 1))
+		return wrong("--xdp is for net-rx with one queue pair");
+	if (o->xdp && o->size_max > XDP_MAX)
+		return wrong("--xdp: a frame has %u bytes at most", XDP_MAX);
 	if (o->what == NET_PINGPONG && o->queues > 1)
 		return wrong("net-pingpong uses one queue pair");
 	if (!o->size_max) {
@@ -355,8 +363,8 @@ static int check_blk(struct opts *o)
 	if (!o->file)
 		return wrong("%s needs --file FILE, a regular file or block device to use as disk",
 			     o->name);
-	if (o->tap || o->gso || o->drop)
-		return wrong("--tap, --gso and --sink are for net-* cases");
+	if (o->tap || o->gso || o->drop || o->xdp)
+		return wrong("--tap, --gso, --xdp and --sink are for net-* cases");
 	if (o->fill && o->what != BLK_READ)
 		return wrong("--fill is for blk-read");
 	if (o->size_min != o->size_max)

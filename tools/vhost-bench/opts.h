@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What XDP has in one page, with room to spare */
+#define XDP_MAX		3000
+
 enum bench_case {
 	NET_TX,
 	NET_RX,
@@ -34,7 +37,7 @@ struct opts {
 	unsigned int size_min, size_max, batch, qd, queues, ring_size, regions, segments;
 	unsigned int rx_buf, window, timeout, rounds;
 	bool packed, in_order, event_idx, indirect, mergeable, direct, irq, json, random, gso, drop, verify, odd;
-	bool fill, shared, step, straddle;
+	bool fill, shared, step, straddle, xdp;
 };
 
 static inline bool opts_is_net(const struct opts *o)

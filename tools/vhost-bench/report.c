@@ -77,9 +77,10 @@ static void json_options(const struct opts *o)
 	       o->segments, o->event_idx ? "true" : "false", o->indirect ? "true" : "false",
 	       o->irq ? "true" : "false", (unsigned long long)o->seed);
 	if (opts_is_net(o))
-		printf("\"mergeable\":%s,\"rx_buf\":%u,\"window\":%u,\"sink\":\"%s\",\"gso\":%s",
+		printf("\"mergeable\":%s,\"rx_buf\":%u,\"window\":%u,\"sink\":\"%s\",\"gso\":%s,\"xdp\":%s",
 		       o->mergeable ? "true" : "false", o->rx_buf, o->window,
-		       o->drop ? "drop" : "read", o->gso ? "true" : "false");
+		       o->drop ? "drop" : "read", o->gso ? "true" : "false",
+		       o->xdp ? "true" : "false");
 	else
 		printf("\"qd\":%u,\"direct\":%s,\"random\":%s,\"odd\":%s", o->qd,
 		       o->direct ? "true" : "false", o->random ? "true" : "false",
