@@ -30,6 +30,24 @@ static void vhl_put_owner(struct vhl_dev *dev)
 	dev->mm = NULL;
 }
 
+/*
+ * It can reset nothing any more: who has the file may own the device as if it had. What its threads
+ * on a kernel without vhost_task still serve is of use to nobody.
+ */
+bool vhl_owner_is_dead(const struct vhl_dev *dev)
+{
+	bool dead;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (!dev->mm)
+		return false;
+	rcu_read_lock();
+	dead = !pid_task(dev->owner, PIDTYPE_TGID);
+	rcu_read_unlock();
+	return dead;
+}
+
 /* The threads of the device inherit from the calling one, whichever starts the queues later. */
 int vhl_set_owner(struct vhl_dev *dev)
 {

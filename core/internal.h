@@ -205,6 +205,7 @@ void vhl_pool_stop(struct vhl_dev *dev);
 /* vhost_core.c APIs: holding dev->mutex */
 void vhl_dev_reset(struct vhl_dev *dev);
 int vhl_set_owner(struct vhl_dev *dev);
+bool vhl_owner_is_dead(const struct vhl_dev *dev);
 int vhl_get_features(struct vhl_dev *dev, u64 *features);
 int vhl_set_features(struct vhl_dev *dev, const u64 *features);
 int vhl_set_backend_features(struct vhl_dev *dev, u64 features, u64 offered);

@@ -62,6 +62,18 @@ static void vdpa_reset(struct vhl_dev *dev)
 		vhl_umem_clear(dev);
 }
 
+/*
+ * For another process to go on with the device: the kernel's vhost-vDPA knows no such request. What
+ * stays is the disk, and the driver's that is in its memory.
+ */
+static void vdpa_reset_owner(struct vhl_dev *dev)
+{
+	vdpa_reset(dev);
+	/* -1 cannot fail */
+	(void)vhl_set_config_call(dev, VHOST_FILE_UNBIND);
+	vhl_dev_reset(dev);
+}
+
 /* A queue may break at any time, in a worker: what the device adds to the status is kept apart */
 static u8 vdpa_status(const struct vhl_dev *dev)
 {
@@ -239,7 +251,11 @@ static long vdpa_set_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 
 	switch (cmd) {
 	case VHOST_SET_OWNER:
-		return vhl_is_owner(dev) ? 0 : vhl_set_owner(dev);
+		if (vhl_is_owner(dev))
+			return 0;
+		if (vhl_owner_is_dead(dev))
+			vdpa_reset_owner(dev);
+		return vhl_set_owner(dev);
 	case VHOST_VDPA_SET_STATUS:
 		if (get_user(status, (u8 __user *)argp))
 			return -EFAULT;
@@ -271,6 +287,9 @@ static long vdpa_owner_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user 
 		return vdpa_suspend(dev);
 	case VHOST_VDPA_RESUME:
 		return vdpa_resume(dev);
+	case VHOST_RESET_OWNER:
+		vdpa_reset_owner(dev);
+		return 0;
 	}
 	return vhl_vring_ioctl(dev, cmd, argp);
 }

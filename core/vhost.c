@@ -177,6 +177,8 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 	case VHOST_SET_FORK_FROM_OWNER:
 		return vhost_set_fork(dev, argp);
 	case VHOST_SET_OWNER:
+		if (vhl_owner_is_dead(dev))
+			vhl_dev_reset(dev);
 		return vhl_set_owner(dev);
 	}
 

@@ -158,6 +158,7 @@ int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 	if (!ret) {
 		d->g->packed = dut_packed();
 		d->g->in_order = ring_is("in-order");
+		d->g->shared = d->opts.shared;
 		ret = attach(d);
 	}
 	if (!ret && d->opts.kthreads)

@@ -50,6 +50,7 @@ unsigned long dut_backend(enum dut_kind kind);
  * @packet: the same with a packet socket
  * @regions: pieces of memory, 0 is 4
  * @memory: bytes of memory, 0 is 8 MiB
+ * @shared: memory is shared with children
  * @block_size: of VHL_BLK_SET_OPTS
  * @flags: of VHL_BLK_SET_OPTS, with @early in the vhost dialect
  * @kthreads: threads of the kernel, not of this process
@@ -66,6 +67,7 @@ struct dut_opts {
 	bool packet;
 	unsigned int regions;
 	uint64_t memory;
+	bool shared;
 	unsigned int block_size, flags;
 	bool kthreads;
 	bool early, stopped;

@@ -65,6 +65,10 @@ void sleep_ms(unsigned int ms);
  */
 int in_child(int (*fn)(void *arg), void *arg);
 
+/* send_fd(), receive_fd() - a file through a UNIX socket: 0, or its new number; -errno */
+int send_fd(int socket, int fd);
+int receive_fd(int socket);
+
 /* ---- fdinfo ---- */
 
 struct queue_info {

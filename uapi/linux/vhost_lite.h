@@ -44,11 +44,13 @@
  *                           EOPNOTSUPP a bit that was not offered
  * VHOST_SET_OWNER           makes the device's first thread, which is like the caller (affinity,
  *                           policy, nice, memory policy, cgroups), as are all that follow.  EBUSY
- *                           has an owner [vDPA: another owner; the same again is a no-op]; EAGAIN
- *                           no thread can be made (RLIMIT_NPROC, cgroup); ENOMEM
- * VHOST_RESET_OWNER         [vhost] stops all queues, forgets everything and lets go of what is
- *                           attached to queues, then the device can be owned anew.  A disk that
- *                           was attached while there was no owner stays
+ *                           has an owner that lives [vDPA: another one; the same again is a
+ *                           no-op]; EAGAIN no thread can be made (RLIMIT_NPROC, cgroup); ENOMEM.
+ *                           One that is dead is reset first, as it could not any more
+ * VHOST_RESET_OWNER         stops all queues, forgets everything and lets go of what is
+ *                           attached to queues, then the device can be owned anew, by any process
+ *                           that has the file.  A disk that was attached while there was no owner
+ *                           stays [vDPA: the disk]
  * VHOST_SET_MEM_TABLE       [vhost] replaced at once, also while queues run.  EOPNOTSUPP
  *                           padding is not 0; E2BIG more regions than the module parameter
  *                           max_regions; EINVAL a region that is empty, wraps around or is not
