@@ -58,8 +58,9 @@ static struct vhl_blk_disk *vhl_blk_running_disk(struct vhl_blk_dev *blk,
 	for (i = 0; i < blk->dev.node->num_vqs; i++) {
 		struct vhl_vq *vq = blk->dev.vqs[i];
 
-		if (vq != except && vhl_vq_started(vq))
-			return to_blk_vq(vq)->disk;
+		/* one that waits for its ring has none yet, but is going to */
+		if (vq != except && vhl_vq_in_use(vq))
+			return to_blk_vq(vq)->disk ?: to_blk_vq(vq)->attached;
 	}
 	return NULL;
 }

@@ -78,7 +78,7 @@ static bool vhl_is_running(struct vhl_dev *dev)
 	unsigned int i;
 
 	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_started(dev->vqs[i]) || dev->vqs[i]->state == VHL_VQ_UNMAPPED)
+		if (vhl_vq_in_use(dev->vqs[i]))
 			return true;
 	return false;
 }
@@ -126,6 +126,9 @@ int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 	memcpy(dev->features, features, sizeof(dev->features));
 	if (vhl_rings_are_iova(dev) != iova)
 		vhl_umem_set_iova(dev, !iova);
+	else if (vhl_miss_may_ask(dev) && !vhl_is_running(dev))
+		/* another driver, perhaps, and its client has not told what was unmapped meanwhile */
+		vhl_umem_forget(dev);
 	return 0;
 }
 
@@ -180,6 +183,7 @@ void vhl_dev_reset(struct vhl_dev *dev)
 	vhl_umem_clear(dev);
 	memset(dev->features, 0, sizeof(dev->features));
 	dev->backend_features = 0;
+	vhl_miss_end(dev);
 	vhl_put_owner(dev);
 }
 

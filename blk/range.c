@@ -265,8 +265,8 @@ static int range_discard_one(const struct vhl_blk_req *req, const struct vhl_blk
 
 		if (fatal_signal_pending(current))
 			return -EIO;
-		/* a client waits for it to stop: what was not discarded yet may stay as it is */
-		if (!erase && !vhl_vq_started(&req->q->vq))
+		/* a client waits for it: what was not discarded yet may stay as it is */
+		if (!erase && READ_ONCE(req->q->vq.awaited))
 			return 0;
 		ret = range_discard_piece(disk, pos, next, erase);
 		if (!ret)

@@ -60,7 +60,7 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 		seq_putc(m, '-');
 	seq_putc(m, '\n');
 	for (i = 0; i < dev->node->num_vqs; i++)
-		if (dev->vqs[i]->ever_started)
+		if (dev->vqs[i]->ever_started || vhl_vq_in_use(dev->vqs[i]))
 			show_vq(m, dev->vqs[i]);
 	mutex_unlock(&dev->mutex);
 }

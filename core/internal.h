@@ -151,6 +151,7 @@ bool vhl_miss_may_ask(const struct vhl_dev *dev);
 void vhl_miss_ask(struct vhl_vq *vq, u64 addr, u32 perm);	/* holding vq->mutex or dev->mutex */
 void vhl_miss_answer(struct vhl_dev *dev, u64 first, u64 last);	/* holding dev->mutex */
 void vhl_miss_forget(struct vhl_vq *vq);
+void vhl_miss_end(struct vhl_dev *dev);		/* nobody may ask any more */
 ssize_t vhl_miss_read(struct vhl_dev *dev, struct iov_iter *to, bool wait);
 __poll_t vhl_miss_poll(struct vhl_dev *dev, struct file *file, poll_table *table);
 
@@ -165,7 +166,10 @@ int vhl_umem_set_table(struct vhl_dev *dev, void __user *argp);
 int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm);
 void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last);
 void vhl_umem_clear(struct vhl_dev *dev);
+void vhl_umem_forget(struct vhl_dev *dev);
 void vhl_umem_set_iova(struct vhl_dev *dev, bool on);
+void vhl_umem_make_room(struct vhl_dev *dev);
+bool vhl_umem_region_ok(u64 iova, u64 size, u64 uaddr, u32 perm);	/* holding nothing */
 
 /* log.c APIs: holding dev->mutex; vhl_log_follow() all vq->mutex besides, with nothing in flight */
 int vhl_log_set_base(struct vhl_dev *dev, void __user *argp);

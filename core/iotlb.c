@@ -88,8 +88,37 @@ static int iotlb_map(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 	ret = iotlb_restart_rings(dev, msg->iova, last);
 	if (ret)
 		iotlb_unmap(dev, msg->iova, last);
-	else
-		vhl_miss_answer(dev, msg->iova, last);
+	return ret;
+}
+
+/*
+ * The same by a client that answers. It may answer two queues with the same page, and knows of no
+ * limit: what is there already is none of its business, what is there otherwise gives way, and the
+ * oldest is forgotten, for which it can be asked again. What is mapped stays so, whatever queue
+ * does not start with it: others may have waited for it.
+ */
+static int iotlb_answer(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
+{
+	const struct vhost_iotlb_map *old;
+	u64 last = msg->iova + (msg->size - 1);
+	int ret;
+
+	if (!vhl_umem_region_ok(msg->iova, msg->size, msg->uaddr, msg->perm))
+		return -EINVAL;
+	old = vhl_mem_first(&dev->mem, msg->iova, last);
+	if (!old || old->start > msg->iova || old->last < last || old->perm != msg->perm ||
+	    old->addr + (msg->iova - old->start) != msg->uaddr) {
+		if (old)
+			iotlb_unmap(dev, msg->iova, last);
+		vhl_umem_make_room(dev);
+		ret = vhl_umem_map(dev, msg->iova, msg->size, msg->uaddr, msg->perm);
+		if (ret)
+			return ret;
+	}
+	if (dev->in_batch)
+		return 0;
+	ret = iotlb_restart_rings(dev, msg->iova, last);
+	vhl_miss_answer(dev, msg->iova, last);
 	return ret;
 }
 
@@ -106,6 +135,7 @@ static int iotlb_set_batch(struct vhl_dev *dev, bool on)
 		return 0;
 
 	ret = iotlb_restart_rings(dev, 0, U64_MAX);
+	vhl_miss_answer(dev, 0, U64_MAX);
 	for (i = 0; i < dev->node->num_vqs; i++)
 		if (vhl_vq_started(dev->vqs[i]))
 			vhl_vq_kick(dev->vqs[i]);
@@ -116,7 +146,7 @@ static int iotlb_message(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 {
 	switch (msg->type) {
 	case VHOST_IOTLB_UPDATE:
-		return iotlb_map(dev, msg);
+		return vhl_miss_may_ask(dev) ? iotlb_answer(dev, msg) : iotlb_map(dev, msg);
 	case VHOST_IOTLB_INVALIDATE:
 		if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
 			return -EINVAL;

@@ -26,12 +26,12 @@
 /* Pages of a bitmap at most: it reaches to 128 TiB of guest memory then */
 #define LOG_PAGES_MAX	(1U << 20)
 
-static bool log_any_started(struct vhl_dev *dev)
+static bool log_any_in_use(struct vhl_dev *dev)
 {
 	unsigned int i;
 
 	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_started(dev->vqs[i]))
+		if (vhl_vq_in_use(dev->vqs[i]))
 			return true;
 	return false;
 }
@@ -287,6 +287,13 @@ int vhl_log_prepare(struct vhl_dev *dev, const struct vhl_mem *mem, struct vhl_d
 		return 0;
 	if (!log_covers_all(&dev->dirty->map, mem)) {
 		more = log_new(dev, dev->dirty->base, mem);
+		/* a VMM may have freed it with the stop; it sets another before the next start */
+		if (IS_ERR(more) && !log_any_in_use(dev)) {
+			more = dev->dirty;
+			dev->dirty = NULL;
+			vhl_log_discard(dev, more);
+			return 0;
+		}
 		if (IS_ERR(more))
 			return PTR_ERR(more);
 	}
@@ -311,7 +318,7 @@ int vhl_log_switch(struct vhl_dev *dev, bool on)
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (on && !dev->dirty && log_any_started(dev))
+	if (on && !dev->dirty && log_any_in_use(dev))
 		return -EFAULT;
 	for (i = 0; on && i < n; i++) {
 		if (!vhl_vq_started(dev->vqs[i]))

@@ -74,15 +74,20 @@ void vhl_mem_unreserve(struct vhl_region_cache *more)
 	vhl_cache_free(more);
 }
 
+bool vhl_mem_region_ok(u64 start, u64 size, u64 uaddr)
+{
+	return size && start + (size - 1) >= start && uaddr + (size - 1) >= uaddr &&
+	       uaddr == (unsigned long)uaddr && size == (unsigned long)size &&
+	       access_ok((void __user *)(unsigned long)uaddr, size);
+}
+
 int vhl_mem_add(struct vhl_mem *mem, u64 start, u64 size, u64 uaddr, u32 perm,
 		struct vhl_region_cache *more)
 {
 	u64 last = start + (size - 1);
 	int ret;
 
-	if (!size || last < start || uaddr + (size - 1) < uaddr ||
-	    uaddr != (unsigned long)uaddr || size != (unsigned long)size ||
-	    !access_ok((void __user *)(unsigned long)uaddr, size))
+	if (!vhl_mem_region_ok(start, size, uaddr))
 		return -EINVAL;
 	if (vhost_iotlb_itree_first(mem->iotlb, start, last))
 		return -EEXIST;

@@ -78,6 +78,9 @@ void vhl_mem_swap(struct vhl_mem *mem, struct vhl_mem *other);
 int __must_check vhl_mem_reserve(const struct vhl_mem *mem, struct vhl_region_cache *more);
 void vhl_mem_unreserve(struct vhl_region_cache *more);
 
+/* Is it not empty, does it not wrap around, and can it be the owner's? */
+bool vhl_mem_region_ok(u64 start, u64 size, u64 uaddr);
+
 /**
  * vhl_mem_add() - add a region
  * @mem: the map, which takes regions

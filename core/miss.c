@@ -29,6 +29,11 @@ bool vhl_miss_may_ask(const struct vhl_dev *dev)
 	return dev->node->dialect->answers_misses && vhl_rings_are_iova(dev);
 }
 
+static void miss_wake(struct vhl_dev *dev)
+{
+	wake_up_interruptible_poll(&dev->miss_wait, EPOLLIN | EPOLLRDNORM);
+}
+
 /* The same once more, before it was read, is the same question */
 void vhl_miss_ask(struct vhl_vq *vq, u64 addr, u32 perm)
 {
@@ -45,7 +50,7 @@ void vhl_miss_ask(struct vhl_vq *vq, u64 addr, u32 perm)
 	if (same)
 		return;
 	trace_vhl_miss(vq, addr, perm);
-	wake_up_interruptible_poll(&dev->miss_wait, EPOLLIN | EPOLLRDNORM);
+	miss_wake(dev);
 }
 
 /* Something is mapped from @first to @last: queues that asked for any of it go on. */
@@ -78,6 +83,12 @@ void vhl_miss_forget(struct vhl_vq *vq)
 	spin_unlock(&vq->dev->miss_lock);
 }
 
+/* Whoever waits for a question is told that there will be none */
+void vhl_miss_end(struct vhl_dev *dev)
+{
+	wake_up_interruptible_all(&dev->miss_wait);
+}
+
 /* The next question that was not read, of the queues in turn; NULL for none */
 static struct vhl_vq *miss_next(struct vhl_dev *dev)
 {
@@ -94,19 +105,15 @@ static struct vhl_vq *miss_next(struct vhl_dev *dev)
 	return NULL;
 }
 
-/* Return: whose question it is, now that it is in @msg, or NULL */
-static struct vhl_vq *miss_take(struct vhl_dev *dev, struct vhost_iotlb_msg *msg)
+/* Return: whose question it is, now that it is in @q, or NULL */
+static struct vhl_vq *miss_take(struct vhl_dev *dev, struct vhl_question *q)
 {
 	struct vhl_vq *vq;
 
 	spin_lock(&dev->miss_lock);
 	vq = miss_next(dev);
 	if (vq) {
-		*msg = (struct vhost_iotlb_msg){
-			.iova	= vq->question.addr,
-			.perm	= vq->question.perm,
-			.type	= VHOST_IOTLB_MISS,
-		};
+		*q = vq->question;
 		vq->question.state = VHL_TOLD;
 		dev->miss_last = vq->index;
 	}
@@ -114,44 +121,53 @@ static struct vhl_vq *miss_take(struct vhl_dev *dev, struct vhost_iotlb_msg *msg
 	return vq;
 }
 
-/* It could not be told: it is to be read again */
-static void miss_untake(struct vhl_vq *vq, const struct vhost_iotlb_msg *msg)
+/* It could not be told: it is to be read again, perhaps by somebody who waits */
+static void miss_untake(struct vhl_vq *vq, const struct vhl_question *q)
 {
 	spin_lock(&vq->dev->miss_lock);
-	if (vq->question.state == VHL_TOLD && vq->question.addr == msg->iova)
+	if (vq->question.state == VHL_TOLD && vq->question.addr == q->addr)
 		vq->question.state = VHL_ASKED;
 	spin_unlock(&vq->dev->miss_lock);
+	miss_wake(vq->dev);
 }
 
-static int miss_copy(const struct vhl_dev *dev, const struct vhost_iotlb_msg *iotlb,
-		     struct iov_iter *to)
+static int miss_copy(const struct vhl_dev *dev, const struct vhl_question *q, struct iov_iter *to)
 {
-	struct vhost_msg_v2 v2 = { .type = VHOST_IOTLB_MSG_V2, .iotlb = *iotlb };
-	struct vhost_msg v1 = { .type = VHOST_IOTLB_MSG, .iotlb = *iotlb };
+	bool v2 = READ_ONCE(dev->backend_features) & BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2);
+	struct vhost_msg_v2 msg;
 
-	if (READ_ONCE(dev->backend_features) & BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2))
-		return copy_to_iter(&v2, sizeof(v2), to) == sizeof(v2) ? 0 : -EFAULT;
-	return copy_to_iter(&v1, sizeof(v1), to) == sizeof(v1) ? 0 : -EFAULT;
+	/* all of it goes to the client, with what is between fields; both versions have one shape */
+	memset(&msg, 0, sizeof(msg));
+	msg.type = v2 ? VHOST_IOTLB_MSG_V2 : VHOST_IOTLB_MSG;
+	msg.iotlb.type = VHOST_IOTLB_MISS;
+	msg.iotlb.iova = q->addr;
+	msg.iotlb.perm = q->perm;
+	return copy_to_iter(&msg, sizeof(msg), to) == sizeof(msg) ? 0 : -EFAULT;
 }
 
 /* One message, of the version that was acknowledged. Holding nothing: others answer meanwhile */
 ssize_t vhl_miss_read(struct vhl_dev *dev, struct iov_iter *to, bool wait)
 {
-	struct vhost_iotlb_msg msg;
+	struct vhl_question q;
 	struct vhl_vq *vq;
 	int ret;
 
 	if (!vhl_miss_may_ask(dev) || iov_iter_count(to) < sizeof(struct vhost_msg))
 		return -EINVAL;
-	vq = miss_take(dev, &msg);
+	vq = miss_take(dev, &q);
 	if (!vq && !wait)
 		return -EAGAIN;
-	ret = vq ? 0 : wait_event_interruptible(dev->miss_wait, (vq = miss_take(dev, &msg)));
+	if (!vq) {
+		ret = wait_event_interruptible(dev->miss_wait, (vq = miss_take(dev, &q)) ||
+							       !vhl_miss_may_ask(dev));
+		if (ret)
+			return ret;
+		if (!vq)
+			return -EINVAL;
+	}
+	ret = miss_copy(dev, &q, to);
 	if (ret)
-		return ret;
-	ret = miss_copy(dev, &msg, to);
-	if (ret)
-		miss_untake(vq, &msg);
+		miss_untake(vq, &q);
 	return ret ?: sizeof(struct vhost_msg);
 }
 

@@ -86,36 +86,23 @@ free_regions:
 	return ret;
 }
 
-/* The region that was added first */
-static const struct vhost_iotlb_map *umem_oldest(const struct vhl_dev *dev)
+/* Can there be such a region? */
+bool vhl_umem_region_ok(u64 iova, u64 size, u64 uaddr, u32 perm)
 {
-	if (!vhl_mem_takes_regions(&dev->mem))
-		return NULL;
-	return list_first_entry_or_null(&dev->mem.iotlb->list, struct vhost_iotlb_map, link);
+	return perm && !(perm & ~VHOST_MAP_RW) && vhl_mem_region_ok(iova, size, uaddr);
 }
 
-/*
- * A client that is asked may answer two queues with the same page, and knows of no limit: what is
- * there already is none of its business, and the oldest is forgotten, for which it can be asked
- * again. Return: false if there is nothing to map any more
- */
-static bool umem_make_room(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
+/* Forget the region that was added first, if there are as many as there may be */
+void vhl_umem_make_room(struct vhl_dev *dev)
 {
-	const struct vhost_iotlb_map *old;
-	u64 last = iova + (size - 1);
+	const struct vhost_iotlb_map *oldest;
 
-	if (!size || last < iova)
-		return true;
-	old = vhl_mem_first(&dev->mem, iova, last);
-	if (old && old->start <= iova && old->last >= last && !(perm & ~old->perm) &&
-	    old->addr + (iova - old->start) == uaddr)
-		return false;
-	if (old)
-		vhl_umem_unmap(dev, iova, last);
-	old = umem_oldest(dev);
-	if (old && vhl_mem_regions(&dev->mem) >= max_regions)
-		vhl_umem_unmap(dev, old->start, old->last);
-	return true;
+	lockdep_assert_held(&dev->mutex);
+
+	if (!vhl_mem_regions(&dev->mem) || vhl_mem_regions(&dev->mem) < max_regions)
+		return;
+	oldest = list_first_entry(&dev->mem.iotlb->list, struct vhost_iotlb_map, link);
+	vhl_umem_unmap(dev, oldest->start, oldest->last);
 }
 
 int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
@@ -126,10 +113,8 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (!perm || (perm & ~VHOST_MAP_RW))
+	if (!vhl_umem_region_ok(iova, size, uaddr, perm))
 		return -EINVAL;
-	if (vhl_miss_may_ask(dev) && !umem_make_room(dev, iova, size, uaddr, perm))
-		return 0;
 	if (!vhl_mem_takes_regions(mem)) {
 		struct vhl_mem empty;
 
@@ -155,7 +140,8 @@ void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last)
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (!vhl_mem_takes_regions(&dev->mem))
+	/* nothing in flight is of what is not there */
+	if (!vhl_mem_first(&dev->mem, first, last))
 		return;
 	vhl_lock_vqs(dev);
 	for (i = 0; i < dev->node->num_vqs; i++)
@@ -165,16 +151,25 @@ void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last)
 	vhl_unlock_vqs(dev);
 }
 
-void vhl_umem_clear(struct vhl_dev *dev)
+/* The map of queues is empty from now on. No queue runs */
+void vhl_umem_forget(struct vhl_dev *dev)
 {
 	struct vhl_mem none;
 
-	vhl_mem_free(&dev->table);
-	vhl_mem_init(&dev->table);
+	lockdep_assert_held(&dev->mutex);
+
+	dev->in_batch = false;
 	if (!vhl_mem_takes_regions(&dev->mem))
 		return;
 	vhl_mem_init(&none);
 	umem_replace(dev, &dev->mem, &none, NULL);
+}
+
+void vhl_umem_clear(struct vhl_dev *dev)
+{
+	vhl_umem_forget(dev);
+	vhl_mem_free(&dev->table);
+	vhl_mem_init(&dev->table);
 }
 
 /*
@@ -192,7 +187,9 @@ void vhl_umem_set_iova(struct vhl_dev *dev, bool on)
 		swap(none, dev->table);
 	vhl_lock_vqs(dev);
 	vhl_mem_swap(&dev->mem, &none);
+	dev->in_batch = false;
 	vhl_unlock_vqs(dev);
+	vhl_miss_end(dev);
 	if (on)
 		swap(none, dev->table);
 	vhl_mem_free(&none);

@@ -238,6 +238,12 @@ static inline bool vhl_vq_started(const struct vhl_vq *vq)
 	       (BIT(VHL_VQ_READY) | BIT(VHL_VQ_RUNNING) | BIT(VHL_VQ_BROKEN));
 }
 
+/* Will it be used, if only when its ring is mapped? Context: same */
+static inline bool vhl_vq_in_use(const struct vhl_vq *vq)
+{
+	return vhl_vq_started(vq) || READ_ONCE(vq->state) == VHL_VQ_UNMAPPED;
+}
+
 /* Does the calling process own the device? Context: holding dev->mutex */
 static inline bool vhl_is_owner(const struct vhl_dev *dev)
 {

@@ -70,7 +70,9 @@ static void vq_wait_for_chains(struct vhl_vq *vq)
 {
 	lockdep_assert_held(&vq->mutex);
 
+	WRITE_ONCE(vq->awaited, true);
 	wait_event(vq->drained, vq_is_drained(vq));
+	WRITE_ONCE(vq->awaited, false);
 }
 
 /* Wait for the chains in flight, if there can be any */
@@ -509,7 +511,7 @@ static void vq_turn(struct vhl_vq *vq)
 		return;
 	if (vq->state != VHL_VQ_RUNNING || vq->dev->in_batch)
 		goto unlock;
-	/* a kick from before the queue changed its worker; only a turn, or a start, does that */
+	/* a kick from before the queue changed its worker, which takes its mutex */
 	if (unlikely(!vhl_worker_is_current(vq->worker))) {
 		vhl_vq_kick(vq);
 		goto unlock;

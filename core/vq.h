@@ -208,6 +208,7 @@ struct vhl_vq {
 	bool marked;			/* bits were set: read and cleared under the lock */
 	struct eventfd_ctx *log_call;	/* the device's */
 	wait_queue_head_t drained;
+	bool awaited;			/* a client waits for what is in flight: READ_ONCE() */
 
 	struct vhl_stats stats;
 };
@@ -233,7 +234,7 @@ struct vhl_dev {
 	struct eventfd_ctx *log_call;	/* VHOST_SET_LOG_FD */
 	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
 	bool suspended;			/* vDPA */
-	bool in_batch;			/* vDPA: memory is being changed, no turns; as mem */
+	bool in_batch;			/* memory is being changed, no turns; as mem */
 
 	/* Translations that queues ask for: miss_lock */
 	spinlock_t miss_lock;

@@ -566,6 +566,9 @@ enum vhl_run vhl_net_rx(struct vhl_vq *vq)
 			run = VHL_RUN_RING;
 			goto publish;
 		case VHL_NET_AGAIN:
+			/* nor does it until a translation is there that is missing */
+			if (vq->misses)
+				vhl_poll_mute(&q->tap->poll);
 			goto publish;
 		}
 		q->packet_next++;

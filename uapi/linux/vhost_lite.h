@@ -33,7 +33,11 @@
  * --------------------------------------------------------
  * VHOST_GET_FEATURES        [vDPA: ENXIO no disk attached]
  * VHOST_SET_FEATURES        EOPNOTSUPP a bit that was not offered; EBUSY a queue runs [vDPA:
- *                           after FEATURES_OK; ENXIO no disk attached].  Clears bits 64 and up
+ *                           after FEATURES_OK; ENXIO no disk attached].  Clears bits 64 and up.
+ *                           VHOST_F_LOG_ALL alone may change while queues run: EFAULT there is no
+ *                           bitmap (VHOST_SET_LOG_BASE), which goes when the bit does; ENOMEM.
+ *                           With VIRTIO_F_ACCESS_PLATFORM, while no queue runs, translations are
+ *                           forgotten
  * VHOST_GET_FEATURES_ARRAY, VHOST_SET_FEATURES_ARRAY
  *                           [vhost] the same for any number of words of 64 bits, which stands in
  *                           front of them (struct vhost_features_array of Linux 6.17; the
@@ -54,14 +58,20 @@
  * VHOST_SET_MEM_TABLE       [vhost] replaced at once, also while queues run.  EOPNOTSUPP
  *                           padding is not 0; E2BIG more regions than the module parameter
  *                           max_regions; EINVAL a region that is empty, wraps around or is not
- *                           user memory; EEXIST regions overlap; ENOMEM
+ *                           user memory; EEXIST regions overlap; ENOMEM; while there is a bitmap
+ *                           of dirty memory, also the errors of VHOST_SET_LOG_BASE, but one that
+ *                           cannot be pinned any more is forgotten where no queue runs
  * VHOST_SET_VRING_NUM       EINVAL not in 1..32768, or no power of two unless the features that were
  *                           set last have VIRTIO_F_RING_PACKED; EBUSY the queue runs
- * VHOST_SET_VRING_ADDR      EOPNOTSUPP flags (dirty logging is not offered); EINVAL an area
- *                           misaligned (16, 2 and 4 bytes: descriptor table, avail, used; packed:
- *                           16, 4 and 4: descriptors, event suppression of driver and device) or
- *                           [vhost] not in user memory.  While a queue runs new addresses are
- *                           kept for its next start [vDPA: EINVAL]
+ * VHOST_SET_VRING_ADDR      EOPNOTSUPP flags other than, of a node that logs, VHOST_VRING_F_LOG;
+ *                           EINVAL an area misaligned (16, 2 and 4 bytes: descriptor table, avail,
+ *                           used; packed: 16, 4 and 4: descriptors, event suppression of driver
+ *                           and device) or [vhost] not in user memory; with the flag
+ *                           log_guest_addr misaligned (4), or the device's area wraps around there
+ *                           or, while the queue runs, has no bits in the bitmap.  While a queue
+ *                           runs flag and log_guest_addr count at once, and are those of the ring
+ *                           in use; new addresses are kept for its next start [vDPA: EINVAL].
+ *                           With VIRTIO_F_ACCESS_PLATFORM log_guest_addr is not looked at
  * VHOST_SET_VRING_BASE      EINVAL above 65535, unless rings are packed: then the next available
  *                           descriptor in the lower 16 bits and the next used one in the upper
  *                           16, each an index with the wrap counter in its bit 15; 0x00008000 is
@@ -78,6 +88,14 @@
  *                           NEEDS_RESET; but a call without VIRTIO_F_EVENT_IDX, or a config
  *                           call, is not if it comes back after one other and there was nothing
  *                           new meanwhile.  EBADF no such file; EINVAL not an eventfd
+ * VHOST_SET_LOG_BASE        [vhost, a node that logs: vhost-netlite] address of the bitmap of dirty
+ *                           memory, 0 for none, also while queues run.  EFAULT it is not writable
+ *                           user memory up to the bits of the end of guest memory, or is none, or
+ *                           has none of a used ring, while a queue that runs logs; EOPNOTSUPP it
+ *                           cannot be pinned; E2BIG it would be larger than 4 GiB; ENOMEM also:
+ *                           over RLIMIT_MEMLOCK (the kernel's log has the numbers); EINTR killed
+ * VHOST_SET_LOG_FD          [vhost, a node that logs] eventfd that is signalled when bits were set,
+ *                           -1 for none.  EBADF no such file; EINVAL not an eventfd
  * VHOST_SET_VRING_ENDIAN    [vhost] EINVAL other than VHOST_VRING_LITTLE_ENDIAN; EBUSY runs
  * VHOST_GET_VRING_ENDIAN    [vhost]
  * VHOST_SET_VRING_BUSYLOOP_TIMEOUT, VHOST_GET_VRING_BUSYLOOP_TIMEOUT
@@ -148,7 +166,8 @@
  * write() [vhost]           likewise, with VIRTIO_F_ACCESS_PLATFORM acknowledged: EINVAL without.
  *                           What is mapped already is no error, and gives way to what is
  *                           mapped in its stead; with max_regions of them the oldest is
- *                           forgotten.  An UPDATE gives queues a turn that wait for an address in it
+ *                           forgotten.  An UPDATE gives queues a turn that wait for an address in
+ *                           it; one that fails with the error of a start has mapped it all the same
  * read() [vhost]            the next question: a VHOST_IOTLB_MISS with the address and, as perm, what
  *                           it is needed for, in a struct vhost_msg_v2 or, without
  *                           VHOST_BACKEND_F_IOTLB_MSG_V2, vhost_msg.  A queue has one at a time, and
