@@ -2,8 +2,8 @@
 /*
  * A thread that works on behalf of a process, with its memory: a vhost_task (a thread of the
  * process itself) where the kernel has them, or a kernel thread. It is like the one that made it,
- * which may be such a thread, too, and makes its own kind then: affinity, scheduling policy, nice, memory policy, cgroups,
- * credentials.
+ * which may be such a thread, too, and makes its own kind then: affinity, scheduling policy, nice,
+ * memory policy, cgroups, credentials.
  */
 #ifndef VHL_THREAD_H
 #define VHL_THREAD_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The log of dirty guest memory: a bitmap of the VMM's, one bit for each 4096 bytes of guest memory,
- * as VHOST_SET_LOG_BASE and the vhost-user specification have it. Plain C, also compiled in
- * userspace; where it comes from is log.c's concern.
+ * The log of dirty guest memory: a bitmap of the VMM's, one bit for each 4096 bytes of guest
+ * memory, as VHOST_SET_LOG_BASE and the vhost-user specification have it. Plain C, also compiled
+ * in userspace; where it comes from is log.c's concern.
  */
 #ifndef VHL_BITMAP_H
 #define VHL_BITMAP_H

@@ -2,17 +2,17 @@
 /*
  * Dirty logging: where the VMM's bitmap comes from, and when it is used.
  *
- * The VMM migrates the guest while the device writes to its memory, and copies again what the device
- * marks in the bitmap. Buffers are marked by the backend (vhl_vq_dirty()), areas of the ring by the
- * ring, the former with VHOST_F_LOG_ALL, the latter with VHOST_VRING_F_LOG.
+ * The VMM migrates the guest while the device writes to its memory, and copies again what the
+ * device marks in the bitmap. Buffers are marked by the backend (vhl_vq_dirty()), areas of the
+ * ring by the ring, the former with VHOST_F_LOG_ALL, the latter with VHOST_VRING_F_LOG.
  *
  * The bitmap is pinned, for the sake of marks in interrupts: of its pages those that have bits of
  * guest memory, so large holes in the guest's address space cost nothing. The ABI does not say how
- * large it is: it reaches to the end of guest memory. When a table of memory is set that wants more,
- * more of what is there is pinned.
+ * large it is: it reaches to the end of guest memory. When a table of memory is set that wants
+ * more, more of what is there is pinned.
  *
- * A change waits for turns to end and for what is in flight, with the mutexes of all queues held: what
- * is taken afterwards is marked as it says, so nothing falls in between.
+ * A change waits for turns to end and for what is in flight, with the mutexes of all queues held:
+ * what is taken afterwards is marked as it says, so nothing falls in between.
  */
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -166,8 +166,10 @@ static struct vhl_dirty_log *log_new(struct vhl_dev *dev, u64 base, const struct
 	if (!log->map.page)
 		goto free;
 
-	for (i = 0; i < log->map.num; i++)
+	for (i = 0; i < log->map.num; i++) {
 		log->pinned += log_wants_page(&log->map, mem, i);
+		cond_resched();
+	}
 	if (log->pinned > dev->log_charged) {
 		ret = log_charge(dev, log->pinned);
 		if (ret) {
@@ -273,8 +275,8 @@ int vhl_log_set_base(struct vhl_dev *dev, void __user *argp)
 }
 
 /*
- * The bitmap for a table of memory that is about to be set. Return: 0 with NULL where the present one
- * will do, or what VHOST_SET_LOG_BASE would give.
+ * The bitmap for a table of memory that is about to be set. Return: 0 with NULL where the present
+ * one will do, or what VHOST_SET_LOG_BASE would give.
  */
 int vhl_log_prepare(struct vhl_dev *dev, const struct vhl_mem *mem, struct vhl_dirty_log **log)
 {
@@ -306,8 +308,8 @@ int vhl_log_prepare(struct vhl_dev *dev, const struct vhl_mem *mem, struct vhl_d
 }
 
 /*
- * VHOST_F_LOG_ALL is set or cleared. With it goes the bitmap: VMMs free theirs then, and one that is
- * refused another one later must not have that memory written to.
+ * VHOST_F_LOG_ALL is set or cleared. With it goes the bitmap: VMMs free theirs then, and one that
+ * is refused another one later must not have that memory written to.
  */
 int vhl_log_switch(struct vhl_dev *dev, bool on)
 {

@@ -426,7 +426,7 @@ static inline u16 vhl_ring_pushed(const struct vhl_ring *ring)
 
 /* Both sides */
 
-/* Log stores to the areas as @log says, the caller's. NULL: no more. Context: both sides are held still */
+/* Log stores to the areas as @log says, the caller's; NULL: no more. Both sides are held still */
 static inline void vhl_ring_set_log(struct vhl_ring *ring, const struct vhl_ring_log *log)
 {
 	ring->log = log;

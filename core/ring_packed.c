@@ -388,9 +388,8 @@ bool vhl_packed_empty(const struct vhl_ring *ring)
 
 bool vhl_packed_ask_kick(struct vhl_ring *ring)
 {
-	struct packed *s = to_packed(ring);
-
 	u16 place = vhl_ring_awaited(ring) >> 16;
+	struct packed *s = to_packed(ring);
 
 	s->kicks_on = true;
 	if (s->event_idx)

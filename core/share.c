@@ -16,8 +16,7 @@
  *	either -> (the client has named a worker) -> there, and stays
  *
  * A queue changes its worker in a turn, or when the client says so, and the kick after that is for
- * the new one. A worker that
- * comes to it because of a kick from before passes that on.
+ * the new one. A worker that comes to it because of a kick from before passes that on.
  */
 #include <linux/cpumask.h>
 #include <linux/jiffies.h>

@@ -24,8 +24,8 @@ MODULE_PARM_DESC(max_regions, "Regions of guest memory that a device may have (d
 
 /*
  * Put another map in the place of @map. No turn runs meanwhile, and no request that was translated
- * with the old one is in flight when it goes. So does a log that has bits for it, if that is another
- * one.
+ * with the old one is in flight when it goes. So does a log that has bits for it, if that is
+ * another one.
  */
 static void umem_replace(struct vhl_dev *dev, struct vhl_mem *map, struct vhl_mem *mem,
 			 struct vhl_dirty_log *log)

@@ -228,10 +228,7 @@ static inline bool vhl_has_feature(const struct vhl_dev *dev, unsigned int bit)
 	return dev->features[bit / 64] & BIT_ULL(bit % 64);
 }
 
-/*
- * Has a queue a ring and a backend that was started? Context: holding dev->mutex or vq->mutex; or for
- * a chain in flight, where it means that nobody waits for it to stop the queue
- */
+/* Has a queue a ring and a backend that was started? Context: holding dev->mutex or vq->mutex */
 static inline bool vhl_vq_started(const struct vhl_vq *vq)
 {
 	return BIT(READ_ONCE(vq->state)) &
@@ -332,8 +329,8 @@ void vhl_vq_reject(struct vhl_vq *vq, u32 mark, enum vhl_ring_fault fault);
  * @vq: the queue
  *
  * Context: ->run().
- * Return: entries for the device-writable segments of the chain that was taken last, to be copied for
- * longer use; NULL where nothing is to be logged, which changes only with nothing in flight.
+ * Return: entries for the device-writable segments of the chain that was taken last, to be copied
+ * for longer use; NULL where nothing is to be logged, which changes only with nothing in flight.
  */
 static inline const struct vhl_log *vhl_vq_log(const struct vhl_vq *vq)
 {

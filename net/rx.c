@@ -57,7 +57,7 @@ enum vhl_net_gather {
 	VHL_NET_AGAIN,		/* not in this turn, or the queue is broken */
 };
 
-/* Add the segments of a chain to those of a packet, for which there is room. Return: false without memory */
+/* Add the segments of a chain to those of a packet. Return: false when there is no memory */
 static bool vhl_net_rx_collect(struct vhl_net_vq *q, const struct vhl_chain *chain,
 			       struct vhl_net_bufs *bufs)
 {

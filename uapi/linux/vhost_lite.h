@@ -18,10 +18,10 @@
  * All ioctls return 0, or -1 with errno.  Errors that any of them can give:
  *   EPERM    the device has no owner yet (VHOST_SET_OWNER), or the owner is a process with
  *            another address space.  Exempt are GET/SET_FEATURES, GET/SET_FEATURES_ARRAY,
- *            GET/SET_BACKEND_FEATURES, GET/SET_FORK_FROM_OWNER and, because management attaches a disk before it hands
- *            the file to the VMM, VHOST_BLK_SET_BACKEND and VHL_BLK_SET_OPTS while there is no
- *            owner; in the vhost-vDPA dialect also the calls that only report and
- *            VHOST_VDPA_SET_STATUS
+ *            GET/SET_BACKEND_FEATURES, GET/SET_FORK_FROM_OWNER and, because management attaches
+ *            a disk before it hands the file to the VMM, VHOST_BLK_SET_BACKEND and
+ *            VHL_BLK_SET_OPTS while there is no owner; in the vhost-vDPA dialect also the calls
+ *            that only report and VHOST_VDPA_SET_STATUS
  *   EFAULT   the argument does not point to readable (writable) memory
  *   ENOTTY   this node does not know the request
  * All may sleep, and are serialised per device.  A request that fails has changed nothing, but for
@@ -127,8 +127,9 @@
  *                           attached stays so and runs on.  EBADF no such file; ENOTSOCK none
  *                           of these, also sockets of another family or type; EINVAL ring size or
  *                           addresses are missing, or the file is not attached (the socket not
- *                           bound) to an interface; EFAULT a ring is not in the
- *                           owner's memory; EOPNOTSUPP a ring is in memory that cannot be pinned
+ *                           bound) to an interface; EFAULT a ring is not in the owner's memory, or
+ *                           the queue is to log and there is no bitmap, or none with bits of its
+ *                           ring; EOPNOTSUPP a ring is in memory that cannot be pinned
  *                           (a file mapping of a disk file system, from Linux 6.5 on); ENOMEM
  *                           also: over RLIMIT_MEMLOCK (the kernel's log has the numbers); EAGAIN
  *                           no thread can be made (RLIMIT_NPROC, cgroup)
