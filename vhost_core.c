@@ -73,16 +73,6 @@ bool vhl_attaches_devices(const struct vhl_dev *dev)
 }
 EXPORT_SYMBOL_GPL(vhl_attaches_devices);
 
-static bool vhl_is_running(struct vhl_dev *dev)
-{
-	unsigned int i;
-
-	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_in_use(dev->vqs[i]))
-			return true;
-	return false;
-}
-
 /* What is offered, in VHL_FEATURE_WORDS words */
 int vhl_get_features(struct vhl_dev *dev, u64 *features)
 {
@@ -115,7 +105,7 @@ int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 	/* the VMM's own, not the driver's */
 	log &= changed[0];
 	changed[0] &= ~log;
-	if (memchr_inv(changed, 0, sizeof(changed)) && vhl_is_running(dev))
+	if (memchr_inv(changed, 0, sizeof(changed)) && vhl_any_vq_in_use(dev))
 		return -EBUSY;
 	if (log) {
 		ret = vhl_log_switch(dev, features[0] & log);
@@ -126,7 +116,7 @@ int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 	memcpy(dev->features, features, sizeof(dev->features));
 	if (vhl_rings_are_iova(dev) != iova)
 		vhl_umem_set_iova(dev, !iova);
-	else if (vhl_miss_may_ask(dev) && !vhl_is_running(dev))
+	else if (vhl_miss_may_ask(dev) && !vhl_any_vq_in_use(dev))
 		/* another driver, perhaps, and its client has not told what was unmapped meanwhile */
 		vhl_umem_forget(dev);
 	return 0;
@@ -225,7 +215,7 @@ static int vhl_attach_dev(struct vhl_dev *dev, struct file *file)
 	const struct vhl_ops *ops = dev->node->ops;
 	void *backing = NULL;
 
-	if (vhl_is_running(dev) || (dialect->in_use && dialect->in_use(dev)))
+	if (vhl_any_vq_in_use(dev) || (dialect->in_use && dialect->in_use(dev)))
 		return -EBUSY;
 	if (file) {
 		backing = ops->prepare(dev, NULL, file);

@@ -129,6 +129,23 @@ static inline void vhl_unlock_vqs(struct vhl_dev *dev)
 		vhl_vq_unlock(dev->vqs[i]);
 }
 
+/* Of pages, for complaints of limits */
+static inline unsigned long vhl_kib(unsigned long pages)
+{
+	return pages << (PAGE_SHIFT - 10);
+}
+
+/* Is any queue used, if only when its ring is mapped? Holding dev->mutex */
+static inline bool vhl_any_vq_in_use(const struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (vhl_vq_in_use(dev->vqs[i]))
+			return true;
+	return false;
+}
+
 /* fdinfo.c */
 void vhl_show_fdinfo(struct seq_file *m, struct file *file);
 
@@ -149,7 +166,8 @@ bool vhl_share_turn(struct vhl_vq *vq);
 void vhl_miss_init(struct vhl_dev *dev);
 bool vhl_miss_may_ask(const struct vhl_dev *dev);
 void vhl_miss_ask(struct vhl_vq *vq, u64 addr, u32 perm);	/* holding vq->mutex or dev->mutex */
-void vhl_miss_answer(struct vhl_dev *dev, u64 first, u64 last);	/* holding dev->mutex */
+bool vhl_miss_ask_ring(struct vhl_vq *vq);	/* holding dev->mutex, as does */
+void vhl_miss_answer(struct vhl_dev *dev, u64 first, u64 last);
 void vhl_miss_forget(struct vhl_vq *vq);
 void vhl_miss_end(struct vhl_dev *dev);		/* nobody may ask any more */
 ssize_t vhl_miss_read(struct vhl_dev *dev, struct iov_iter *to, bool wait);
@@ -224,6 +242,7 @@ void vhl_vq_stop(struct vhl_vq *vq);
 void vhl_vq_unmap(struct vhl_vq *vq);		/* stop, until its ring is mapped again */
 const char *vhl_vq_state_name(const struct vhl_vq *vq);
 void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides */
+void vhl_lock_drained_vqs(struct vhl_dev *dev);	/* vhl_lock_vqs() with nothing in flight */
 
 /* As struct vhl_ops says of its backlog() */
 static inline enum vhl_backlog vhl_vq_backlog(struct vhl_vq *vq)

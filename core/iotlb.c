@@ -28,17 +28,13 @@ static void iotlb_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
 /* A client that answers is asked for them again at once, unless the batch is to bring them. */
 static void iotlb_ask_for_rings(struct vhl_dev *dev)
 {
-	struct vhl_miss miss;
 	unsigned int i;
 
 	if (!vhl_miss_may_ask(dev) || dev->in_batch)
 		return;
-	for (i = 0; i < dev->node->num_vqs; i++) {
-		struct vhl_vq *vq = dev->vqs[i];
-
-		if (vq->state == VHL_VQ_UNMAPPED && vhl_ring_missing(vq, &miss))
-			vhl_miss_ask(vq, miss.addr, miss.perm);
-	}
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (dev->vqs[i]->state == VHL_VQ_UNMAPPED)
+			(void)vhl_miss_ask_ring(dev->vqs[i]);
 }
 
 /*
@@ -103,8 +99,6 @@ static int iotlb_answer(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 	u64 last = msg->iova + (msg->size - 1);
 	int ret;
 
-	if (!vhl_umem_region_ok(msg->iova, msg->size, msg->uaddr, msg->perm))
-		return -EINVAL;
 	old = vhl_mem_first(&dev->mem, msg->iova, last);
 	if (!old || old->start > msg->iova || old->last < last || old->perm != msg->perm ||
 	    old->addr + (msg->iova - old->start) != msg->uaddr) {
@@ -146,6 +140,8 @@ static int iotlb_message(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 {
 	switch (msg->type) {
 	case VHOST_IOTLB_UPDATE:
+		if (!vhl_umem_region_ok(msg->iova, msg->size, msg->uaddr, msg->perm))
+			return -EINVAL;
 		return vhl_miss_may_ask(dev) ? iotlb_answer(dev, msg) : iotlb_map(dev, msg);
 	case VHOST_IOTLB_INVALIDATE:
 		if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)

@@ -26,16 +26,6 @@
 /* Pages of a bitmap at most: it reaches to 128 TiB of guest memory then */
 #define LOG_PAGES_MAX	(1U << 20)
 
-static bool log_any_in_use(struct vhl_dev *dev)
-{
-	unsigned int i;
-
-	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_in_use(dev->vqs[i]))
-			return true;
-	return false;
-}
-
 /* Is there guest memory that has bits in a page of the bitmap? */
 static bool log_wants_page(const struct vhl_bitmap *map, const struct vhl_mem *mem, u64 i)
 {
@@ -135,8 +125,8 @@ static int log_pin(struct vhl_dirty_log *log, const struct vhl_mem *mem)
 static void log_complain_of_limit(const struct vhl_dev *dev, unsigned long pages)
 {
 	pr_notice_ratelimited("%s %llu: the log of dirty memory needs %lu KiB of locked memory; its process has locked %lu KiB and RLIMIT_MEMLOCK allows %lu KiB: the guest cannot be migrated\n",
-			      dev->node->name, dev->id, pages << (PAGE_SHIFT - 10),
-			      READ_ONCE(dev->mm->locked_vm) << (PAGE_SHIFT - 10),
+			      dev->node->name, dev->id, vhl_kib(pages),
+			      vhl_kib(READ_ONCE(dev->mm->locked_vm)),
 			      rlimit(RLIMIT_MEMLOCK) >> 10);
 }
 
@@ -239,15 +229,6 @@ static bool log_fits(struct vhl_dev *dev, const struct vhl_dirty_log *log,
 	return true;
 }
 
-static void log_lock(struct vhl_dev *dev)
-{
-	unsigned int i;
-
-	vhl_lock_vqs(dev);
-	for (i = 0; i < dev->node->num_vqs; i++)
-		vhl_vq_drain(dev->vqs[i]);
-}
-
 int vhl_log_set_base(struct vhl_dev *dev, void __user *argp)
 {
 	struct vhl_dirty_log *log = NULL;
@@ -266,7 +247,7 @@ int vhl_log_set_base(struct vhl_dev *dev, void __user *argp)
 		vhl_log_discard(dev, log);
 		return -EFAULT;
 	}
-	log_lock(dev);
+	vhl_lock_drained_vqs(dev);
 	log_swap(dev, &log);
 	vhl_unlock_vqs(dev);
 	vhl_log_discard(dev, log);
@@ -290,7 +271,7 @@ int vhl_log_prepare(struct vhl_dev *dev, const struct vhl_mem *mem, struct vhl_d
 	if (!log_covers_all(&dev->dirty->map, mem)) {
 		more = log_new(dev, dev->dirty->base, mem);
 		/* a VMM may have freed it with the stop; it sets another before the next start */
-		if (IS_ERR(more) && !log_any_in_use(dev)) {
+		if (IS_ERR(more) && !vhl_any_vq_in_use(dev)) {
 			more = dev->dirty;
 			dev->dirty = NULL;
 			vhl_log_discard(dev, more);
@@ -320,7 +301,7 @@ int vhl_log_switch(struct vhl_dev *dev, bool on)
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (on && !dev->dirty && log_any_in_use(dev))
+	if (on && !dev->dirty && vhl_any_vq_in_use(dev))
 		return -EFAULT;
 	for (i = 0; on && i < n; i++) {
 		if (!vhl_vq_started(dev->vqs[i]))
@@ -331,7 +312,7 @@ int vhl_log_switch(struct vhl_dev *dev, bool on)
 			goto free_room;
 	}
 
-	log_lock(dev);
+	vhl_lock_drained_vqs(dev);
 	for (i = 0; i < n; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
 

@@ -53,6 +53,17 @@ void vhl_miss_ask(struct vhl_vq *vq, u64 addr, u32 perm)
 	miss_wake(dev);
 }
 
+/* For the first page of its ring that is not in the map. Return: false if all of it is */
+bool vhl_miss_ask_ring(struct vhl_vq *vq)
+{
+	struct vhl_miss miss;
+
+	if (!vhl_ring_missing(vq, &miss))
+		return false;
+	vhl_miss_ask(vq, miss.addr, miss.perm);
+	return true;
+}
+
 /* Something is mapped from @first to @last: queues that asked for any of it go on. */
 void vhl_miss_answer(struct vhl_dev *dev, u64 first, u64 last)
 {

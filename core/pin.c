@@ -114,11 +114,6 @@ static unsigned long ring_pages(const struct vhl_vq *vq)
 	return pages;
 }
 
-static unsigned long kib(unsigned long pages)
-{
-	return pages << (PAGE_SHIFT - 10);
-}
-
 /* The limit was set without rings in mind: say what it takes, for all queues at once. */
 static void complain_of_limit(const struct vhl_vq *vq)
 {
@@ -134,8 +129,8 @@ static void complain_of_limit(const struct vhl_vq *vq)
 			all += ring_pages(other);
 	}
 	pr_notice_ratelimited("%s %llu: queue %u needs %lu KiB of locked memory for its ring; its process has locked %lu KiB and RLIMIT_MEMLOCK allows %lu KiB. Raise that to %lu KiB or more (ulimit -l, prlimit --memlock, LimitMEMLOCK= of a service); until then the guest's requests are not answered\n",
-			      dev->node->name, dev->id, vq->index, kib(ring_pages(vq)), kib(locked),
-			      rlimit(RLIMIT_MEMLOCK) >> 10, kib(locked + all));
+			      dev->node->name, dev->id, vq->index, vhl_kib(ring_pages(vq)), vhl_kib(locked),
+			      rlimit(RLIMIT_MEMLOCK) >> 10, vhl_kib(locked + all));
 }
 
 static void unpin_area(struct vhl_area *area)

@@ -30,11 +30,7 @@ MODULE_PARM_DESC(max_regions, "Regions of guest memory that a device may have (d
 static void umem_replace(struct vhl_dev *dev, struct vhl_mem *map, struct vhl_mem *mem,
 			 struct vhl_dirty_log *log)
 {
-	unsigned int i;
-
-	vhl_lock_vqs(dev);
-	for (i = 0; i < dev->node->num_vqs; i++)
-		vhl_vq_drain(dev->vqs[i]);
+	vhl_lock_drained_vqs(dev);
 	vhl_mem_swap(map, mem);
 	vhl_log_follow(dev, &log);
 	vhl_unlock_vqs(dev);
@@ -113,8 +109,6 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 
 	lockdep_assert_held(&dev->mutex);
 
-	if (!vhl_umem_region_ok(iova, size, uaddr, perm))
-		return -EINVAL;
 	if (!vhl_mem_takes_regions(mem)) {
 		struct vhl_mem empty;
 
@@ -136,16 +130,12 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 
 void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last)
 {
-	unsigned int i;
-
 	lockdep_assert_held(&dev->mutex);
 
 	/* nothing in flight is of what is not there */
 	if (!vhl_mem_first(&dev->mem, first, last))
 		return;
-	vhl_lock_vqs(dev);
-	for (i = 0; i < dev->node->num_vqs; i++)
-		vhl_vq_drain(dev->vqs[i]);
+	vhl_lock_drained_vqs(dev);
 	vhl_mem_del(&dev->mem, first, last);
 	vhl_mem_changed(&dev->mem);
 	vhl_unlock_vqs(dev);

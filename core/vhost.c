@@ -105,41 +105,6 @@ static int vhost_free_worker(struct vhl_dev *dev, const struct vhost_worker_stat
 	return vhl_worker_free(dev, index);
 }
 
-static int vhost_attach_worker(struct vhl_vq *vq, u32 index)
-{
-	struct vhl_worker *worker = vhl_worker_get(vq->dev, index);
-
-	if (!worker)
-		return -ENODEV;
-	vhl_vq_lock(vq);
-	vhl_share_attach(vq, worker);
-	vhl_vq_unlock(vq);
-	/* the one that had it may not come to it any more */
-	if (vhl_vq_started(vq))
-		vhl_vq_kick(vq);
-	return 0;
-}
-
-static int vhost_vring_worker(struct vhl_dev *dev, unsigned int cmd,
-			      struct vhost_vring_worker __user *argp)
-{
-	struct vhost_vring_worker state;
-	struct vhl_worker *worker;
-	struct vhl_vq *vq;
-
-	if (copy_from_user(&state, argp, sizeof(state)))
-		return -EFAULT;
-	vq = vhl_vq_get(dev, state.index);
-	if (IS_ERR(vq))
-		return PTR_ERR(vq);
-	if (cmd == VHOST_ATTACH_VRING_WORKER)
-		return vhost_attach_worker(vq, state.worker_id);
-	worker = READ_ONCE(vq->worker);
-	/* before its first start, the one that it is going to be with */
-	state.worker_id = worker ? vhl_worker_index(worker) : 0;
-	return copy_to_user(argp, &state, sizeof(state)) ? -EFAULT : 0;
-}
-
 static long vhost_log(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	int fd;
@@ -199,7 +164,6 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 		return vhost_free_worker(dev, argp);
 	case VHOST_ATTACH_VRING_WORKER:
 	case VHOST_GET_VRING_WORKER:
-		return vhost_vring_worker(dev, cmd, argp);
 	case VHOST_SET_VRING_ENDIAN:
 	case VHOST_GET_VRING_ENDIAN:
 	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:

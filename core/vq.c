@@ -82,6 +82,15 @@ void vhl_vq_drain(struct vhl_vq *vq)
 		vq_wait_for_chains(vq);
 }
 
+void vhl_lock_drained_vqs(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	vhl_lock_vqs(dev);
+	for (i = 0; i < dev->node->num_vqs; i++)
+		vhl_vq_drain(dev->vqs[i]);
+}
+
 static int vq_start_backend(struct vhl_vq *vq)
 {
 	const struct vhl_ops *ops = vq->dev->node->ops;
@@ -222,19 +231,15 @@ int vhl_vq_start(struct vhl_vq *vq)
  */
 int vhl_vq_start_mapped(struct vhl_vq *vq)
 {
-	struct vhl_dev *dev = vq->dev;
-	struct vhl_miss miss;
+	lockdep_assert_held(&vq->dev->mutex);
 
-	lockdep_assert_held(&dev->mutex);
-
-	if (!vhl_miss_may_ask(dev) || !vq->have_addr || !vq->num || !vhl_ring_missing(vq, &miss))
+	if (!vhl_miss_may_ask(vq->dev) || !vq->have_addr || !vq->num || !vhl_miss_ask_ring(vq))
 		return vhl_vq_start(vq);
 	if (vq->state != VHL_VQ_UNMAPPED) {
 		vhl_vq_lock(vq);
 		vq_become(vq, VHL_VQ_UNMAPPED);
 		vhl_vq_unlock(vq);
 	}
-	vhl_miss_ask(vq, miss.addr, miss.perm);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <linux/vhost.h>
 
 #include "internal.h"
+#include "../compat/vhost_uapi.h"
 
 /* Polling longer than a second is a mistake in units */
 #define VHL_BUSYLOOP_MAX_US	USEC_PER_SEC
@@ -89,6 +90,34 @@ static int set_busyloop(struct vhl_vq *vq, u32 us)
 	return 0;
 }
 
+static int attach_worker(struct vhl_vq *vq, u32 index)
+{
+	struct vhl_worker *worker = vhl_worker_get(vq->dev, index);
+
+	if (!worker)
+		return -ENODEV;
+	vhl_vq_lock(vq);
+	vhl_share_attach(vq, worker);
+	vhl_vq_unlock(vq);
+	/* the one that had it may not come to it any more */
+	if (vhl_vq_started(vq))
+		vhl_vq_kick(vq);
+	return 0;
+}
+
+/* Before its first start, the one that it is going to be with */
+static u32 worker_of(const struct vhl_vq *vq)
+{
+	const struct vhl_worker *worker = READ_ONCE(vq->worker);
+
+	return worker ? vhl_worker_index(worker) : 0;
+}
+
+/* A worker is a number that goes with a queue, too */
+static_assert(sizeof(struct vhost_vring_worker) == sizeof(struct vhost_vring_state));
+static_assert(offsetof(struct vhost_vring_worker, worker_id) ==
+	      offsetof(struct vhost_vring_state, num));
+
 /* What goes with a number */
 long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
@@ -108,6 +137,8 @@ long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 		return set_base(vq, state.num);
 	case VHOST_SET_VRING_ENDIAN:
 		return set_endian(vq, state.num);
+	case VHOST_ATTACH_VRING_WORKER:
+		return attach_worker(vq, state.num);
 	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:
 		return set_busyloop(vq, state.num);
 	case VHOST_GET_VRING_BASE:
@@ -119,6 +150,9 @@ long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 		break;
 	case VHOST_GET_VRING_ENDIAN:
 		state.num = VHOST_VRING_LITTLE_ENDIAN;
+		break;
+	case VHOST_GET_VRING_WORKER:
+		state.num = worker_of(vq);
 		break;
 	case VHOST_GET_VRING_BUSYLOOP_TIMEOUT:
 		state.num = vq->busyloop_us;
