@@ -17,12 +17,6 @@
 #define DISCARDED	0xdd
 #define ERASED		0xee
 
-/* Newer than the oldest headers */
-#ifndef VIRTIO_BLK_F_SECURE_ERASE
-#define VIRTIO_BLK_F_SECURE_ERASE	16
-#define VIRTIO_BLK_T_SECURE_ERASE	14
-#endif
-
 #define CONFIG_SIZE	72
 #define SECTORS		(8U << 11)
 #define SEGS		32
