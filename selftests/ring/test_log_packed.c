@@ -1,55 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The log of what the device writes to a packed ring: which parts of it, and when */
-#include <stdlib.h>
-#include <string.h>
-
 #include <linux/kernel.h>
 #include <asm/barrier.h>
-#include <asm/page.h>
 
 #include "driver_packed.h"
+#include "logged.h"
 
 /* Descriptors are in four pages, those of the event in one */
 #define NUM	1024
 #define DESC	0x10000ULL
 #define EVENT	0x20000ULL
 
-struct logged {
-	struct rig *r;
-	void *page;
-	struct vhl_bitmap bitmap;
-	struct vhl_ring_log log;
-};
-
-static void logged_new(struct logged *l, u16 base, unsigned int flags)
-{
-	l->r = rig_new(NUM, base, flags);
-	l->page = calloc(1, PAGE_SIZE);
-	l->bitmap = (struct vhl_bitmap){ .page = &l->page, .num = 1 };
-	l->log = (struct vhl_ring_log){
-		.bitmap = &l->bitmap,
-		.addr = { [VHL_RING_DESC] = DESC, [VHL_RING_DEVICE] = EVENT },
-	};
-	vhl_ring_set_log(l->r->ring, &l->log);
-}
-
-static void logged_free(struct logged *l)
-{
-	rig_free(l->r);
-	free(l->page);
-}
-
 /* Take all bits: those of descriptors from bit 0 on, that of the event in bit 8 */
 static unsigned int taken(struct logged *l)
 {
-	static const unsigned char none[PAGE_SIZE];
-	unsigned char *desc = (unsigned char *)l->page + DESC / 0x1000 / 8;
-	unsigned char *event = (unsigned char *)l->page + EVENT / 0x1000 / 8;
-	unsigned int bits = *desc | *event << 8;
+	unsigned int bits = logged_take(l, DESC, 4) | logged_take(l, EVENT, 1) << 8;
 
-	*desc = 0;
-	*event = 0;
-	CHECK(!memcmp(l->page, none, PAGE_SIZE));
+	CHECK(logged_is_empty(l));
 	return bits;
 }
 
@@ -71,7 +38,7 @@ TEST(log_descriptors)
 		unsigned int others = 0;
 		struct logged l;
 
-		logged_new(&l, t[i].base, 0);
+		logged_new(&l, NUM, t[i].base, 0, DESC, EVENT);
 		taken(&l);
 		drv_add(l.r, t[i].n);
 		for (k = 0; k < t[i].n; k++) {
@@ -97,7 +64,7 @@ TEST(log_in_order)
 	struct logged l;
 	unsigned int k;
 
-	logged_new(&l, 100, RIG_IN_ORDER);
+	logged_new(&l, NUM, 100, RIG_IN_ORDER, DESC, EVENT);
 	taken(&l);
 	drv_add(l.r, 1000);
 	for (k = 0; k < 1000; k++) {
@@ -119,7 +86,7 @@ TEST(log_events)
 	for (event_idx = 0; event_idx < 2; event_idx++) {
 		struct logged l;
 
-		logged_new(&l, 7, event_idx ? RIG_EVENT_IDX : 0);
+		logged_new(&l, NUM, 7, event_idx ? RIG_EVENT_IDX : 0, DESC, EVENT);
 		CHECK_EQ(taken(&l), 0);
 		again = vhl_ring_ask_kick(l.r->ring);
 		CHECK(!again);
@@ -142,7 +109,7 @@ TEST(log_from_the_beginning)
 {
 	struct logged l;
 
-	logged_new(&l, 0, 0);
+	logged_new(&l, NUM, 0, 0, DESC, EVENT);
 	l.r->cfg.log = &l.log;
 	rig_restart(l.r, vhl_ring_base(l.r->ring));
 	CHECK_EQ(taken(&l), 0x100);

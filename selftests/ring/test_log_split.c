@@ -1,52 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The log of what the device writes to the used ring: which parts of it, and when */
-#include <stdlib.h>
-#include <string.h>
-
 #include <linux/kernel.h>
 #include <asm/barrier.h>
-#include <asm/page.h>
 
 #include "driver_split.h"
+#include "logged.h"
 
 /* Used entries 0 to 510 are in the first page of the used ring, the last ones and the event in the third */
 #define NUM	1024
 #define EVENT	(4 + NUM * 8)
 #define AT	0x7ff000ULL
 
-struct logged {
-	struct rig *r;
-	void *page;
-	struct vhl_bitmap bitmap;
-	struct vhl_ring_log log;
-};
-
-static void logged_new(struct logged *l, u16 base, unsigned int flags)
-{
-	l->r = rig_new(NUM, base, flags);
-	l->page = calloc(1, PAGE_SIZE);
-	l->bitmap = (struct vhl_bitmap){ .page = &l->page, .num = 1 };
-	l->log = (struct vhl_ring_log){
-		.bitmap = &l->bitmap, .addr = { [VHL_RING_DEVICE] = AT },
-	};
-	vhl_ring_set_log(l->r->ring, &l->log);
-}
-
-static void logged_free(struct logged *l)
-{
-	rig_free(l->r);
-	free(l->page);
-}
-
 /* Take the bits of the pages of the used ring, the first one in bit 0. No other page has any */
 static unsigned int taken(struct logged *l)
 {
-	static const unsigned char none[PAGE_SIZE];
-	unsigned char *p = (unsigned char *)l->page + AT / 0x1000 / 8;
-	unsigned int bits = (p[0] | p[1] << 8) >> AT / 0x1000 % 8;
+	unsigned int bits = logged_take(l, AT, 3);
 
-	p[0] = p[1] = 0;
-	CHECK(!memcmp(l->page, none, PAGE_SIZE));
+	CHECK(logged_is_empty(l));
 	return bits;
 }
 
@@ -71,7 +41,7 @@ TEST(log_entries)
 	struct logged l;
 	unsigned int i;
 
-	logged_new(&l, 0, RIG_EVENT_IDX);
+	logged_new(&l, NUM, 0, RIG_EVENT_IDX, 0, AT);
 	taken(&l);
 	for (i = 0; i < NUM + 5; i++) {
 		u32 at = 4 + i % NUM * 8;
@@ -106,7 +76,7 @@ TEST(log_batches)
 		struct vhl_done done[NUM] = { };
 		struct logged l;
 
-		logged_new(&l, t[i].base, 0);
+		logged_new(&l, NUM, t[i].base, 0, 0, AT);
 		taken(&l);
 		drv_add(l.r, t[i].n);
 		for (k = 0; k < t[i].n; k++) {
@@ -130,7 +100,7 @@ TEST(log_notifications)
 	for (event_idx = 0; event_idx < 2; event_idx++) {
 		struct logged l;
 
-		logged_new(&l, 7, event_idx ? RIG_EVENT_IDX : 0);
+		logged_new(&l, NUM, 7, event_idx ? RIG_EVENT_IDX : 0, 0, AT);
 		CHECK_EQ(taken(&l), 0);
 		ask_kick(&l);
 		CHECK_EQ(taken(&l), event_idx ? 1U << EVENT / 4096 : 1);
@@ -151,7 +121,7 @@ TEST(log_begins_and_ends)
 {
 	struct logged l;
 
-	logged_new(&l, 0, 0);
+	logged_new(&l, NUM, 0, 0, 0, AT);
 	l.r->cfg.log = &l.log;
 	CHECK_EQ(taken(&l), 0);
 	rig_restart(l.r, 0);
@@ -185,7 +155,7 @@ TEST(log_before_the_index)
 {
 	struct logged l;
 
-	logged_new(&l, 512, 0);
+	logged_new(&l, NUM, 512, 0, 0, AT);
 	drv_add(l.r, 1);
 	REQUIRE_EQ(rig_take(l.r), 1);
 	taken(&l);
