@@ -26,14 +26,7 @@ LOG_ALL=$((1 << 26))
 modules_load vhost-netlite
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
-ip link add vhl-br type bridge && LINKS+=(vhl-br)
-ip addr add 10.77.8.1/24 dev vhl-br
-ip link set vhl-br up
-for n in 8 9; do
-	tap "$n"
-	ip addr flush dev "tap$n"
-	ip link set "tap$n" master vhl-br
-done
+bridged 8 9
 
 # host NAME NUMBER [ARGUMENT…]: a QEMU for the guest; the TAPs take turns
 host() {

@@ -47,14 +47,7 @@ for n in "${!properties[@]}"; do
 done
 ip link set tap3 mtu 9000
 tap 6 multi_queue
-ip link add vhl-br type bridge && LINKS+=(vhl-br)
-ip addr add 10.77.8.1/24 dev vhl-br
-ip link set vhl-br up
-for n in 8 9; do
-	tap "$n"
-	ip addr flush dev "tap$n"
-	ip link set "tap$n" master vhl-br
-done
+bridged 8 9
 ip link add vhl-low type veth peer name vhl-peer && LINKS+=(vhl-low)
 ip addr add 10.77.7.1/24 dev vhl-peer
 ip link set vhl-low up

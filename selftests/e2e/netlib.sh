@@ -22,6 +22,20 @@ tap() {
 	ip link set "tap$n" up
 }
 
+# bridged N…: TAPs for these cards, on a bridge that is 10.77.8.1
+bridged() {
+	local n
+
+	ip link add vhl-br type bridge && LINKS+=(vhl-br)
+	ip addr add 10.77.8.1/24 dev vhl-br
+	ip link set vhl-br up
+	for n; do
+		tap "$n"
+		ip addr flush dev "tap$n"
+		ip link set "tap$n" master vhl-br
+	done
+}
+
 # What a guest runs to name its cards and give them addresses. No neighbour is asked for while frames are counted.
 # shellcheck disable=SC2016 # expanded in the guest
 GUEST_NET='
