@@ -340,6 +340,7 @@ static int vhl_open(struct inode *inode, struct file *file)
 	vhl_mem_init(&dev->mem);
 	vhl_mem_init(&dev->table);
 	vhl_miss_init(dev);
+	init_waitqueue_head(&dev->unclaimed);
 	for (i = 0; i < node->num_vqs; i++) {
 		dev->vqs[i] = kzalloc(node->vq_size, GFP_KERNEL_ACCOUNT);
 		if (!dev->vqs[i]) {

@@ -10,8 +10,7 @@
 void vhl_ring_forget(struct vhl_ring *ring)
 {
 	ring->region = &vhl_no_region;
-	ring->cache = ring->mem->cache;
-	ring->map_gen = ring->mem->gen;
+	ring->map_gen = vhl_mem_share_cache(ring->mem, &ring->cache);
 }
 
 /* The region of an address; NULL where nothing is mapped. */
@@ -25,10 +24,9 @@ static const struct vhost_iotlb_map *ring_find(struct vhl_ring *ring, u64 addr)
 	if (!vhl_region_has(region, addr))
 		region = vhl_cache_second(&ring->cache, addr);
 	if (!vhl_region_has(region, addr)) {
-		region = vhl_mem_find(ring->mem, addr);
+		region = vhl_mem_lookup(ring->mem, addr);
 		if (unlikely(!region))
 			return NULL;
-		vhl_cache_add(&ring->cache, addr, region);
 	}
 	ring->region = region;
 	return region;
@@ -43,6 +41,7 @@ static int ring_miss(struct vhl_ring *ring, u64 addr, u32 perm, bool mapped)
 int vhl_ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, struct iovec *iov)
 {
 	const struct vhost_iotlb_map *region;
+	u32 allowed;
 	u64 left;
 
 	/* no map will ever have that */
@@ -51,8 +50,10 @@ int vhl_ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, struc
 	region = ring_find(ring, addr);
 	if (unlikely(!region))
 		return ring_miss(ring, addr, perm, false);
-	if (unlikely(!(region->perm & perm)))
-		return ring_miss(ring, addr, perm, true);
+	/* nothing, where the region retires in this turn: as if it were not there */
+	allowed = READ_ONCE(region->perm);
+	if (unlikely(!(allowed & perm)))
+		return ring_miss(ring, addr, perm, allowed);
 
 	/* one less than the bytes left */
 	left = region->last - addr;
@@ -80,6 +81,8 @@ int vhl_chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
 		ret = vhl_ring_translate(ring, addr, len, perm, iov);
 		if (unlikely(ret))
 			return ret;
+		if (ring->segs.region)
+			ring->segs.region[n] = ring->region;
 		if (write && ring->segs.log) {
 			ring->segs.log[chain->in_num].addr = addr;
 			ring->segs.log[chain->in_num].len = iov->iov_len;

@@ -146,6 +146,18 @@ static inline bool vhl_any_vq_in_use(const struct vhl_dev *dev)
 	return false;
 }
 
+/*
+ * claim.c APIs: holding vq->mutex. To begin nothing is in flight; to end, too, and the queue has no
+ * ring to take from any more. Return: 0 or -ENOMEM
+ */
+int vhl_claims_begin(struct vhl_vq *vq);
+void vhl_claims_end(struct vhl_vq *vq);
+/* of a chain that was taken just now. Return: 0, -ENOMEM, or -EBUSY for an id in flight */
+int vhl_claim(struct vhl_vq *vq, const struct vhl_chain *chain);
+void vhl_claims_rewind(struct vhl_vq *vq, u32 mark);	/* of those that are given back now */
+/* of those that are completed now; holding vq->used_lock instead */
+void vhl_claims_drop(struct vhl_vq *vq, const struct vhl_done *done, unsigned int n);
+
 /* fdinfo.c */
 void vhl_show_fdinfo(struct seq_file *m, struct file *file);
 
@@ -241,7 +253,8 @@ void vhl_vq_run(struct vhl_vq *vq);
 void vhl_vq_stop(struct vhl_vq *vq);
 void vhl_vq_unmap(struct vhl_vq *vq);		/* stop, until its ring is mapped again */
 const char *vhl_vq_state_name(const struct vhl_vq *vq);
-void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides */
+void vhl_vq_drain(struct vhl_vq *vq);		/* holding vq->mutex besides, as for the next one */
+bool vhl_vq_is_drained(struct vhl_vq *vq);	/* of one that has started */
 void vhl_lock_drained_vqs(struct vhl_dev *dev);	/* vhl_lock_vqs() with nothing in flight */
 
 /* As struct vhl_ops says of its backlog() */

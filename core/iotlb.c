@@ -17,6 +17,8 @@ static void iotlb_stop_rings(struct vhl_dev *dev, u64 first, u64 last)
 {
 	unsigned int i;
 
+	/* what is mapped goes whole */
+	vhl_mem_extend(&dev->mem, &first, &last);
 	for (i = 0; i < dev->node->num_vqs; i++) {
 		struct vhl_vq *vq = dev->vqs[i];
 

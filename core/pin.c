@@ -313,24 +313,7 @@ bool vhl_ring_missing(struct vhl_vq *vq, struct vhl_miss *miss)
 	return false;
 }
 
-static bool area_touches(const struct vhl_dev *dev, u64 addr, size_t size, u64 first, u64 last)
-{
-	u64 pos = addr, end = addr + size;
-	const struct vhost_iotlb_map *region;
-
-	/* also of a region that was forgotten meanwhile, to make room for others */
-	if (size && pos <= last && end - 1 >= first)
-		return true;
-	while (pos < end) {
-		region = vhl_mem_find(&dev->mem, pos);
-		if (region && region->start <= last && region->last >= first)
-			return true;
-		pos += piece_len(pos, end);
-	}
-	return false;
-}
-
-/* Is any of the ring in a region that goes when @first to @last is unmapped? */
+/* Is any of the ring in @first to @last? */
 bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last)
 {
 	/* what has been set meanwhile is for the next start */
@@ -339,8 +322,11 @@ bool vhl_ring_touches(struct vhl_vq *vq, u64 first, u64 last)
 
 	lockdep_assert_held(&vq->dev->mutex);
 
-	for (i = 0; i < VHL_RING_AREAS; i++)
-		if (area_touches(vq->dev, area[i], ring_extent(vq, i).size, first, last))
+	for (i = 0; i < VHL_RING_AREAS; i++) {
+		size_t size = ring_extent(vq, i).size;
+
+		if (size && area[i] <= last && area[i] + (size - 1) >= first)
 			return true;
+	}
 	return false;
 }

@@ -30,6 +30,11 @@ static unsigned int cache_bits(unsigned int regions)
 		     VHL_CACHE_MAX_BITS);
 }
 
+bool vhl_cache_is_allocated(const struct vhl_region_cache *cache)
+{
+	return cache->slot != no_cache;
+}
+
 bool vhl_cache_suffices(const struct vhl_region_cache *cache, unsigned int regions)
 {
 	return cache->down <= 32 - cache_bits(regions);
@@ -51,7 +56,7 @@ int vhl_cache_init(struct vhl_region_cache *cache, unsigned int regions)
 
 void vhl_cache_free(struct vhl_region_cache *cache)
 {
-	if (cache->slot != no_cache)
+	if (vhl_cache_is_allocated(cache))
 		kvfree(cache->slot);
 }
 
@@ -60,10 +65,10 @@ void vhl_cache_clear(struct vhl_region_cache *cache, unsigned int shift)
 	u32 i, last = U32_MAX >> cache->down;
 
 	cache->shift = shift;
-	if (cache->slot == no_cache)
+	if (!vhl_cache_is_allocated(cache))
 		return;
 	for (i = 0; i <= last; i++)
-		cache->slot[i] = &vhl_no_region;
+		WRITE_ONCE(cache->slot[i], &vhl_no_region);
 }
 
 void vhl_cache_add(const struct vhl_region_cache *cache, u64 addr,
@@ -72,11 +77,39 @@ void vhl_cache_add(const struct vhl_region_cache *cache, u64 addr,
 	const struct vhost_iotlb_map *first;
 	u32 i = vhl_cache_index(cache, addr);
 
-	if (cache->slot == no_cache)
+	if (!vhl_cache_is_allocated(cache))
 		return;
 	/* what was there moves to the neighbour; of a slot that was free nothing does */
 	first = READ_ONCE(cache->slot[i]);
 	if (first != &vhl_no_region)
 		WRITE_ONCE(cache->slot[i ^ 1], first);
-	WRITE_ONCE(cache->slot[i], map);
+	/* after what is in there; readers depend on the address */
+	smp_store_release(&cache->slot[i], map);
+}
+
+static void cache_forget_at(const struct vhl_region_cache *cache, u32 i,
+			    const struct vhost_iotlb_map *map)
+{
+	if (cache->slot[i] == map)
+		WRITE_ONCE(cache->slot[i], &vhl_no_region);
+}
+
+void vhl_cache_forget(const struct vhl_region_cache *cache, const struct vhost_iotlb_map *map)
+{
+	u64 piece = map->start >> cache->shift, end = map->last >> cache->shift;
+	u32 i, last = U32_MAX >> cache->down;
+
+	if (!vhl_cache_is_allocated(cache))
+		return;
+	if (end - piece >= last) {
+		for (i = 0; i <= last; i++)
+			cache_forget_at(cache, i, map);
+		return;
+	}
+	/* where vhl_cache_add() has put it, or moved it to */
+	for (; piece <= end; piece++) {
+		i = vhl_cache_index(cache, piece << cache->shift);
+		cache_forget_at(cache, i, map);
+		cache_forget_at(cache, i ^ 1, map);
+	}
 }

@@ -89,6 +89,13 @@ int vhl_segs_alloc(struct vhl_segs *segs, unsigned int max, bool log)
 	return -ENOMEM;
 }
 
+int vhl_segs_add_regions(struct vhl_segs *segs)
+{
+	segs->region = kvmalloc_array(segs->max, sizeof(*segs->region),
+				      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	return segs->region ? 0 : -ENOMEM;
+}
+
 int vhl_segs_grow(struct vhl_segs *segs, unsigned int max)
 {
 	struct vhl_segs more;
@@ -97,6 +104,13 @@ int vhl_segs_grow(struct vhl_segs *segs, unsigned int max)
 	ret = vhl_segs_alloc(&more, max, segs->log);
 	if (ret)
 		return ret;
+	if (segs->region) {
+		ret = vhl_segs_add_regions(&more);
+		if (ret) {
+			vhl_segs_free(&more);
+			return ret;
+		}
+	}
 	vhl_segs_free(segs);
 	*segs = more;
 	return 0;
@@ -106,13 +120,14 @@ void vhl_segs_free(struct vhl_segs *segs)
 {
 	kvfree(segs->iov);
 	kvfree(segs->log);
+	kvfree(segs->region);
 	*segs = (struct vhl_segs){};
 }
 
 void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs)
 {
 	ring->segs = *segs;
-	ring->quick = segs->log ? 0 : segs->max;
+	ring->quick = segs->log || segs->region ? 0 : segs->max;
 }
 
 struct vhl_ring *vhl_ring_new(const struct vhl_ring_cfg *cfg)

@@ -94,11 +94,13 @@ struct vhl_log {
  * @iov: segments
  * @log: for those that the device writes: entry i is of the segment @iov[out_num + i]; NULL where
  *	 nothing logs
+ * @region: for each, where it was found; NULL where nobody wants to know
  * @max: how many of each, at most VHL_IOV_MAX
  */
 struct vhl_segs {
 	struct iovec *iov;
 	struct vhl_log *log;
+	const struct vhost_iotlb_map **region;
 	unsigned int max;
 };
 
@@ -129,7 +131,7 @@ struct vhl_ring_cfg {
 	u32 num;
 	u32 base;
 	void *area[VHL_RING_AREAS];
-	const struct vhl_mem *mem;
+	struct vhl_mem *mem;
 	struct vhl_segs segs;
 	const struct vhl_ring_log *log;
 };
@@ -154,7 +156,7 @@ struct vhl_miss {
  * @log: for stores of both sides to the areas, NULL where they are not logged
  * @segs: for the segments of the chain that is taken last
  * @quick: so many segments of a chain are added the short way, which asks for nothing else; none
- *	   if the ring logs
+ *	   if the ring logs or regions are wanted
  * @pos: where the next chain is taken from. The low 16 bits count chains, from any start; the rest
  *	 is the format's
  * @dry_pos: @pos when the last take found no chain
@@ -172,7 +174,7 @@ struct vhl_miss {
  */
 struct vhl_ring {
 	const struct vhl_ring_format *format;
-	const struct vhl_mem *mem;
+	struct vhl_mem *mem;
 	u32 num;
 	const struct vhl_ring_log *log;
 
@@ -274,12 +276,15 @@ struct vhl_ring *vhl_ring_new(const struct vhl_ring_cfg *cfg);
 /* Stop that; the segments are the caller's again */
 void vhl_ring_free(struct vhl_ring *ring);
 
-/* Allocate @max of each, or no log. Return: 0 or -ENOMEM */
+/* Allocate @max of each, or no log, and no regions. Return: 0 or -ENOMEM */
 int __must_check vhl_segs_alloc(struct vhl_segs *segs, unsigned int max, bool log);
 
+/* Allocate regions, too. Return: likewise */
+int __must_check vhl_segs_add_regions(struct vhl_segs *segs);
+
 /*
- * Replace them by @max new ones, with a log if they have one. Return: 0; -ENOMEM, and they are as
- * before
+ * Replace them by @max new ones, with a log and regions if they have such. Return: 0; -ENOMEM, and
+ * they are as before
  */
 int __must_check vhl_segs_grow(struct vhl_segs *segs, unsigned int max);
 void vhl_segs_free(struct vhl_segs *segs);

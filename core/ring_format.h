@@ -137,10 +137,10 @@ static __always_inline bool vhl_ring_translate_known(struct vhl_ring *ring, u64 
 	return true;
 }
 
-/* A chain begins: the map will stay as it is meanwhile, but may not be that of the last chain */
+/* A chain begins: what is found in the map stays meanwhile, but what the last one found may be gone */
 static __always_inline void vhl_chain_begin(struct vhl_ring *ring, struct vhl_chain *chain)
 {
-	if (unlikely(ring->map_gen != ring->mem->gen))
+	if (unlikely(ring->map_gen != READ_ONCE(ring->mem->gen)))
 		vhl_ring_forget(ring);
 	chain->iov = ring->segs.iov;
 	chain->out_num = 0;

@@ -2,9 +2,11 @@
 /*
  * A device's memory: what clients make of its map, while queues use it.
  *
- * The map changes with the mutexes of all queues held. Where a translation goes away, the queues
- * are drained first: after an invalidation or a new table nothing is read from or written to memory
- * that is no longer the guest's.
+ * What comes to the map is simply there. What goes is hidden first; then a turn that may have
+ * found it is waited for, one queue at a time, and the chains that use it, and no others. After
+ * an invalidation nothing is read from or written to memory that is no longer the guest's. Where
+ * a whole map comes in the place of another one, the mutexes of all queues are held, and they are
+ * drained.
  */
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
@@ -16,11 +18,14 @@
 
 /*
  * A region costs some 100 bytes and its part of the cache up to 64. VMMs keep tens; those that
- * hot-plug memory in small pieces some hundreds.
+ * hot-plug memory in small pieces some hundreds. Behind a guest's IOMMU each page that a request
+ * uses is one, and a guest whose map is full loses its disk: there is room for a ring of 1024
+ * requests with header, status, table and as many segments each as a disk tells its driver of
+ * (126), and some more.
  */
-static unsigned int max_regions = 4096;
+static unsigned int max_regions = 135168;
 module_param(max_regions, uint, 0444);
-MODULE_PARM_DESC(max_regions, "Regions of guest memory that a device may have (default 4096)");
+MODULE_PARM_DESC(max_regions, "Regions of guest memory that a device may have (default 135168)");
 
 /*
  * Put another map in the place of @map. No turn runs meanwhile, and no request that was translated
@@ -101,6 +106,19 @@ void vhl_umem_make_room(struct vhl_dev *dev)
 	vhl_umem_unmap(dev, oldest->start, oldest->last);
 }
 
+/* Turns that run now are over when this returns */
+static void umem_end_turns(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		if (!vhl_vq_started(dev->vqs[i]))
+			continue;
+		vhl_vq_lock(dev->vqs[i]);
+		vhl_vq_unlock(dev->vqs[i]);
+	}
+}
+
 int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 {
 	struct vhl_mem *mem = &dev->mem;
@@ -120,25 +138,54 @@ int vhl_umem_map(struct vhl_dev *dev, u64 iova, u64 size, u64 uaddr, u32 perm)
 	ret = vhl_mem_reserve(mem, &more);
 	if (ret)
 		return ret;
-	vhl_lock_vqs(dev);
 	ret = vhl_mem_add(mem, iova, size, uaddr, perm, &more);
-	vhl_mem_changed(mem);
-	vhl_unlock_vqs(dev);
+	if (!ret)
+		dev->map_stats.updates++;
+	if (vhl_mem_leaves_cache(&more))
+		umem_end_turns(dev);
 	vhl_mem_unreserve(&more);
 	return ret;
 }
 
+/*
+ * A turn of the queue that may have found what goes is over, and chains that use it are known by
+ * their claims from now on, or there are none. Only what was taken before there were claims has
+ * to be waited for here. In a batch memory goes that is not an IOMMU's: it seldom does.
+ */
+static void umem_retire_vq(struct vhl_vq *vq)
+{
+	struct vhl_dev *dev = vq->dev;
+
+	vhl_vq_lock(vq);
+	if (!vq->claims && !vhl_vq_is_drained(vq)) {
+		dev->map_stats.drains++;
+		vhl_vq_drain(vq);
+		/* without memory for them it is drained again the next time */
+		if (!dev->in_batch)
+			(void)vhl_claims_begin(vq);
+	}
+	vhl_vq_unlock(vq);
+}
+
 void vhl_umem_unmap(struct vhl_dev *dev, u64 first, u64 last)
 {
+	unsigned int i;
+
 	lockdep_assert_held(&dev->mutex);
 
 	/* nothing in flight is of what is not there */
 	if (!vhl_mem_first(&dev->mem, first, last))
 		return;
-	vhl_lock_drained_vqs(dev);
+	dev->map_stats.invalidates++;
+	vhl_mem_retire(&dev->mem, first, last);
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (vhl_vq_started(dev->vqs[i]))
+			umem_retire_vq(dev->vqs[i]);
+	if (vhl_mem_is_used(&dev->mem, first, last)) {
+		dev->map_stats.waits++;
+		wait_event(dev->unclaimed, !vhl_mem_is_used(&dev->mem, first, last));
+	}
 	vhl_mem_del(&dev->mem, first, last);
-	vhl_mem_changed(&dev->mem);
-	vhl_unlock_vqs(dev);
 }
 
 /* The map of queues is empty from now on. No queue runs */

@@ -10,9 +10,11 @@
  * ----------------------------------
  *   dev->mutex      all that a client does: ioctl, write, release.  May be held for long (I/O
  *                   in flight is waited for), never by a worker.
- *   vq->mutex       the taking side of a queue and its memory map.  Held by the worker for a
+ *   vq->mutex       the taking side of a queue.  Held by the worker for a
  *                   turn, by clients to change anything a turn looks at.  Several at once only
  *                   under dev->mutex.  May sleep (page faults of guest memory).
+ *   lock of a map   a search of guest memory by a turn, and a change under that: vhl_mem.  Process
+ *                   context.
  *   vq->used_lock   the completing side of a queue and its call eventfd.  Any context, irqs
  *                   off; held for the few stores of a batch and the signal.
  *   dev->config_lock

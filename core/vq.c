@@ -42,7 +42,7 @@ static bool vq_become(struct vhl_vq *vq, enum vhl_vq_state state)
 	return true;
 }
 
-static bool vq_is_drained(struct vhl_vq *vq)
+bool vhl_vq_is_drained(struct vhl_vq *vq)
 {
 	bool drained;
 
@@ -71,7 +71,7 @@ static void vq_wait_for_chains(struct vhl_vq *vq)
 	lockdep_assert_held(&vq->mutex);
 
 	WRITE_ONCE(vq->awaited, true);
-	wait_event(vq->drained, vq_is_drained(vq));
+	wait_event(vq->drained, vhl_vq_is_drained(vq));
 	WRITE_ONCE(vq->awaited, false);
 }
 
@@ -293,6 +293,7 @@ static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 		vq->have_base = true;
 	}
 	vq_stop_backend(vq);
+	vhl_claims_end(vq);
 	vhl_vq_unlock(vq);
 
 	vhl_ring_free(vq->ring);
@@ -366,6 +367,8 @@ void vhl_vq_complete(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
 	WRITE_ONCE(stats->out, stats->out + count->out);
 	WRITE_ONCE(stats->errors, stats->errors + count->errors);
 	if (n) {
+		if (unlikely(vq->claims))
+			vhl_claims_drop(vq, done, n);
 		vhl_ring_push(vq->ring, done, n);
 		vq->unpublished += n;
 		/* a worker that sleeps, or waits for a CPU, must not keep them back */
@@ -466,13 +469,19 @@ static int vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 	return ret;
 }
 
-int vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
+/* The client knows it, perhaps, or has told meanwhile, when nobody had asked yet */
+static void vq_ask(struct vhl_vq *vq)
 {
-	int ret;
+	const struct vhl_miss *miss = &vq->ring->miss;
 
-	lockdep_assert_held(&vq->mutex);
+	vhl_miss_ask(vq, miss->addr, miss->perm);
+	vq->misses = !vhl_mem_lookup(&vq->dev->mem, miss->addr);
+}
 
-	ret = vq_take(vq, chain);
+static int vq_take_checked(struct vhl_vq *vq, struct vhl_chain *chain)
+{
+	int ret = vq_take(vq, chain);
+
 	if (likely(ret >= 0))
 		return ret;
 	if (ret == -ENOSPC) {
@@ -482,13 +491,40 @@ int vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 	}
 	if (ret >= 0)
 		return ret;
-	if (ret == -ENXIO && !vq->ring->miss.mapped && vhl_miss_may_ask(vq->dev)) {
-		vq->misses = true;
-		vhl_miss_ask(vq, vq->ring->miss.addr, vq->ring->miss.perm);
-	} else {
+	if (ret == -ENXIO && !vq->ring->miss.mapped && vhl_miss_may_ask(vq->dev))
+		vq_ask(vq);
+	else
 		vhl_vq_break(vq, vq_fault(vq->ring, ret));
-	}
 	return ret;
+}
+
+/* For a queue with claims: the chain has one, or it is not taken */
+static noinline int vq_take_claimed(struct vhl_vq *vq, struct vhl_chain *chain)
+{
+	u32 mark = vhl_vq_mark(vq);
+	int ret = vq_take_checked(vq, chain);
+
+	if (ret <= 0)
+		return ret;
+	ret = vhl_claim(vq, chain);
+	if (likely(!ret))
+		return 1;
+	vhl_ring_rewind(vq->ring, mark);
+	if (ret == -ENOMEM)
+		/* as vq_grow_segs() */
+		usleep_range(1000, 2000);
+	else
+		vhl_vq_break(vq, VHL_FAULT_IN_FLIGHT);
+	return ret;
+}
+
+int vhl_vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
+{
+	lockdep_assert_held(&vq->mutex);
+
+	if (unlikely(vq->segs.region))
+		return vq_take_claimed(vq, chain);
+	return vq_take_checked(vq, chain);
 }
 EXPORT_SYMBOL_GPL(vhl_vq_take);
 
@@ -496,6 +532,8 @@ void vhl_vq_rewind(struct vhl_vq *vq, u32 mark)
 {
 	lockdep_assert_held(&vq->mutex);
 
+	if (unlikely(vq->segs.region))
+		vhl_claims_rewind(vq, mark);
 	vhl_ring_rewind(vq->ring, mark);
 }
 EXPORT_SYMBOL_GPL(vhl_vq_rewind);

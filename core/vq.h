@@ -32,6 +32,7 @@ struct vhl_node;
 struct vhl_pin;
 struct vhl_pool;
 struct vhl_vq;
+struct vhl_claims;
 struct vhl_worker;
 
 /* Queues of one device: a disk's 16 (uapi), a network device's pair */
@@ -99,6 +100,14 @@ struct vhl_stats {
 	u64 batches;
 	u64 calls;
 	u64 errors;
+};
+
+/* Counters of a device since open: dev->mutex. Their names in fdinfo are in the uapi header */
+struct vhl_map_stats {
+	u64 updates;
+	u64 invalidates;
+	u64 waits;			/* of those: for chains that used what goes */
+	u64 drains;			/* and for all that a queue had in flight */
 };
 
 /* What a queue does between two turns (idle.c) */
@@ -209,6 +218,7 @@ struct vhl_vq {
 	struct eventfd_ctx *log_call;	/* the device's */
 	wait_queue_head_t drained;
 	bool awaited;			/* a client waits for what is in flight: READ_ONCE() */
+	struct vhl_claims *claims;	/* mutex besides; NULL where segs has no regions */
 
 	struct vhl_stats stats;
 };
@@ -227,14 +237,16 @@ struct vhl_dev {
 	bool fork_from_owner;		/* threads are the owner's, else the kernel's */
 	u64 features[VHL_FEATURE_WORDS];	/* acknowledged */
 	u64 backend_features;
-	struct vhl_mem mem;		/* changed holding all vq->mutex besides */
+	struct vhl_mem mem;		/* umem.c says how it changes */
 	struct vhl_mem table;		/* while @mem is of IOVAs: what SET_MEM_TABLE said */
-	struct vhl_dirty_log *dirty;	/* likewise, and nothing is in flight */
+	struct vhl_dirty_log *dirty;	/* changed with all vq->mutex held and nothing in flight */
 	unsigned long log_charged;	/* pages of locked memory that it is charged for */
 	struct eventfd_ctx *log_call;	/* VHOST_SET_LOG_FD */
 	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */
 	bool suspended;			/* vDPA */
-	bool in_batch;			/* memory is being changed, no turns; as mem */
+	bool in_batch;			/* memory is being changed, no turns; with all vq->mutex */
+	struct vhl_map_stats map_stats;
+	wait_queue_head_t unclaimed;	/* for regions that no chain in flight uses any more */
 
 	/* Translations that queues ask for: miss_lock */
 	spinlock_t miss_lock;

@@ -145,11 +145,11 @@ static void vqlog_mark_iova(struct vhl_vq *vq, u64 iova, u32 len)
 	const struct vhost_iotlb_map *region;
 	u64 part;
 
-	/* within the turn that wrote there the map does not change */
+	/* within the turn that wrote there it stays in the map */
 	lockdep_assert_held(&vq->mutex);
 
 	while (len) {
-		region = vhl_mem_find(&vq->dev->mem, iova);
+		region = vhl_mem_lookup_again(&vq->dev->mem, iova);
 		if (!region)
 			return;
 		part = min_t(u64, len, region->last - iova + 1);

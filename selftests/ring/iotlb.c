@@ -52,13 +52,20 @@ void vhost_iotlb_map_free(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map
 	kvfree(map);
 }
 
+static struct vhost_iotlb_map *first_from(struct vhost_iotlb_map *map, u64 start, u64 last)
+{
+	while (map && (map->start > last || map->last < start))
+		map = map->next;
+	return map;
+}
+
 struct vhost_iotlb_map *vhost_iotlb_itree_first(struct vhost_iotlb *iotlb, u64 start, u64 last)
 {
-	struct vhost_iotlb_map *map;
-
 	iotlb->finds++;
-	for (map = iotlb->first; map; map = map->next)
-		if (map->start <= last && map->last >= start)
-			return map;
-	return NULL;
+	return first_from(iotlb->first, start, last);
+}
+
+struct vhost_iotlb_map *vhost_iotlb_itree_next(struct vhost_iotlb_map *map, u64 start, u64 last)
+{
+	return first_from(map->next, start, last);
 }

@@ -52,7 +52,6 @@ void guest_add_at(struct guest *g, u64 addr, u64 last, u64 hva, u32 perm)
 		die("no memory");
 	if (vhl_mem_add(&g->mem, addr, last - addr + 1, hva, perm, &more))
 		die("no such region can be");
-	vhl_mem_changed(&g->mem);
 	vhl_mem_unreserve(&more);
 	g->mem.iotlb->finds = finds;
 }
@@ -75,8 +74,8 @@ void guest_del(struct guest *g, u64 addr)
 
 	if (!r || r->start != addr)
 		die("no such region");
+	vhl_mem_retire(&g->mem, r->start, r->last);
 	vhl_mem_del(&g->mem, r->start, r->last);
-	vhl_mem_changed(&g->mem);
 	g->mem.iotlb->finds = finds;
 	for (i = 0; i < g->backings; i++) {
 		if (g->backing[i].start != addr)

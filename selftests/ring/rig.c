@@ -228,7 +228,7 @@ bool rig_miss_is_true(const struct rig *r)
 
 	if (miss->perm != VHL_MEM_READ && miss->perm != VHL_MEM_WRITE)
 		return false;
-	return miss->mapped ? region && !(region->perm & miss->perm) : !region;
+	return miss->mapped ? region && !(region->perm & miss->perm) : !region || !region->perm;
 }
 
 void rig_fault(const char *file, int line, struct rig *r, enum vhl_ring_fault fault)

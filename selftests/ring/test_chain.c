@@ -141,20 +141,20 @@ TEST(permissions)
 {
 	static const struct {
 		struct buf b;
-		bool ok;
+		enum vhl_ring_fault fault;
 	} cases[] = {
-		{ { HI, 16, false }, true },			/* read-only region */
-		{ { HI, 16, true }, false },
-		{ { HI + 0x1000, 16, true }, true },		/* write-only region */
-		{ { HI + 0x1000, 16, false }, false },
-		{ { HI + 0x2000, 16, false }, false },		/* no permission at all */
-		{ { HI + 0x2000, 16, true }, false },
-		{ { HI + 0xfff, 2, false }, false },		/* from one into another */
-		{ { HI + 0xfff, 2, true }, false },
-		{ { HI + 0x1fff, 2, true }, false },
-		{ { HI + 0x2fff, 2, true }, false },
-		{ { HI + 0x3000, 16, true }, true },
-		{ { HI + 0x3000, 16, false }, true },
+		{ { HI, 16, false }, VHL_FAULT_NONE },	/* read-only region */
+		{ { HI, 16, true }, VHL_FAULT_PERMISSION },
+		{ { HI + 0x1000, 16, true }, VHL_FAULT_NONE },	/* write-only region */
+		{ { HI + 0x1000, 16, false }, VHL_FAULT_PERMISSION },
+		{ { HI + 0x2000, 16, false }, VHL_FAULT_ADDRESS },	/* it retires */
+		{ { HI + 0x2000, 16, true }, VHL_FAULT_ADDRESS },
+		{ { HI + 0xfff, 2, false }, VHL_FAULT_PERMISSION },	/* from one into another */
+		{ { HI + 0xfff, 2, true }, VHL_FAULT_PERMISSION },
+		{ { HI + 0x1fff, 2, true }, VHL_FAULT_ADDRESS },
+		{ { HI + 0x2fff, 2, true }, VHL_FAULT_ADDRESS },
+		{ { HI + 0x3000, 16, true }, VHL_FAULT_NONE },
+		{ { HI + 0x3000, 16, false }, VHL_FAULT_NONE },
 	};
 	unsigned int i;
 
@@ -163,13 +163,14 @@ TEST(permissions)
 
 		guest_add(&r->guest, HI, 0x1000, VHL_MEM_READ);
 		guest_add(&r->guest, HI + 0x1000, 0x1000, VHL_MEM_WRITE);
-		guest_add(&r->guest, HI + 0x2000, 0x1000, 0);
+		guest_add(&r->guest, HI + 0x2000, 0x1000, RW);
 		guest_add(&r->guest, HI + 0x3000, 0x1000, RW);
+		vhl_mem_retire(&r->guest.mem, HI + 0x2000, HI + 0x2000);
 		drv_post_chain(r, &cases[i].b, 1);
-		if (cases[i].ok)
+		if (!cases[i].fault)
 			TAKE(r, 0, &cases[i].b, 1);
 		else
-			FAULT(r, VHL_FAULT_PERMISSION);
+			FAULT(r, cases[i].fault);
 		rig_free(r);
 	}
 }

@@ -23,7 +23,6 @@ static int add_as(struct vhl_mem *mem, u64 start, u64 size, u64 uaddr, u32 perm)
 	if (ret)
 		return ret;
 	ret = vhl_mem_add(mem, start, size, uaddr, perm, &more);
-	vhl_mem_changed(mem);
 	vhl_mem_unreserve(&more);
 	return ret;
 }
@@ -35,8 +34,8 @@ static int add(struct vhl_mem *mem, u64 start, u64 size)
 
 static void del(struct vhl_mem *mem, u64 first, u64 last)
 {
+	vhl_mem_retire(mem, first, last);
 	vhl_mem_del(mem, first, last);
-	vhl_mem_changed(mem);
 }
 
 /* Is @addr in the region that begins at @start? */
@@ -55,7 +54,6 @@ TEST(mem_none)
 	CHECK(!vhl_mem_takes_regions(&mem));
 	CHECK_EQ(vhl_mem_regions(&mem), 0);
 	CHECK(!vhl_mem_find(&mem, 0));
-	vhl_mem_changed(&mem);
 	CHECK_EQ(mem.cache.shift, 0);
 	CHECK(vhl_cache_first(&mem.cache, 12345) == &vhl_no_region);
 	vhl_mem_free(&mem);
@@ -171,7 +169,6 @@ TEST(mem_del)
 		for (i = 0; i < 8; i++)
 			CHECK_EQ(vhl_mem_add(&mem, 0x1000 + i * 0x2000, 0x1000, HVA + i * 0x1000, RW,
 					     NULL), 0);
-		vhl_mem_changed(&mem);
 		del(&mem, cases[c].first, cases[c].last);
 		CHECK_EQ(vhl_mem_regions(&mem), 8 - (cases[c].to - cases[c].from));
 		for (i = 0; i < 8; i++) {
@@ -185,7 +182,10 @@ TEST(mem_del)
 	}
 }
 
-/* Each change is another generation, and what comes in the place of a map goes on with its own */
+/*
+ * Another generation is where something that rings remember goes: a region, all slots of the
+ * cache, the whole map, and what comes in its place goes on with its own
+ */
 TEST(mem_generation)
 {
 	struct vhl_mem mem, other;
@@ -193,13 +193,21 @@ TEST(mem_generation)
 
 	REQUIRE_EQ(vhl_mem_alloc(&mem, 0, 10), 0);
 	REQUIRE_EQ(vhl_mem_alloc(&other, 2, 10), 0);
-	gen = mem.gen;
 	CHECK_EQ(add(&mem, 0, PAGE), 0);
+	CHECK_EQ(add(&mem, PAGE, PAGE), 0);
+	CHECK_EQ(add(&mem, 2 * PAGE, PAGE), 0);
+	gen = mem.gen;
+	/* there is a slot for it, and nothing else changes */
+	CHECK_EQ(add(&mem, 3 * PAGE, PAGE), 0);
+	CHECK_EQ(mem.gen, gen);
+	/* the cache grows */
+	CHECK_EQ(add(&mem, 4 * PAGE, PAGE), 0);
 	CHECK(mem.gen > gen);
 	gen = mem.gen;
-	del(&mem, 0, 0);
+	vhl_mem_retire(&mem, 2 * PAGE, 5 * PAGE);
 	CHECK(mem.gen > gen);
-	CHECK_EQ(add(&mem, 0, PAGE), 0);
+	vhl_mem_del(&mem, 2 * PAGE, 5 * PAGE);
+	del(&mem, PAGE, PAGE);
 
 	CHECK_EQ(vhl_mem_add(&other, 4 * PAGE, PAGE, HVA, RW, NULL), 0);
 	CHECK_EQ(vhl_mem_add(&other, 8 * PAGE, PAGE, HVA, RW, NULL), 0);
@@ -221,7 +229,6 @@ TEST(mem_cache_shift)
 	struct vhl_mem mem, none;
 
 	REQUIRE_EQ(vhl_mem_alloc(&mem, 0, 10), 0);
-	vhl_mem_changed(&mem);
 	CHECK_EQ(mem.cache.shift, 0);
 	CHECK_EQ(add(&mem, 0, PAGE), 0);
 	CHECK_EQ(mem.cache.shift, 12);
@@ -230,6 +237,11 @@ TEST(mem_cache_shift)
 	CHECK_EQ(add(&mem, 1 << 30, (1 << 20) + 5), 0);
 	CHECK_EQ(mem.cache.shift, 16);
 	del(&mem, 1 << 20, 1 << 20);
+	CHECK_EQ(mem.cache.shift, 16);
+	/* half the size does not matter */
+	CHECK_EQ(add(&mem, 1ULL << 40, 1 << 13), 0);
+	CHECK_EQ(mem.cache.shift, 16);
+	del(&mem, 1ULL << 40, 1ULL << 40);
 	CHECK_EQ(mem.cache.shift, 16);
 	del(&mem, 0, 0);
 	CHECK_EQ(mem.cache.shift, 20);
@@ -246,7 +258,10 @@ TEST(mem_cache_shift)
 	vhl_mem_free(&none);
 }
 
-/* The cache grows with the map, is empty after each change, and stays where it suffices */
+/*
+ * The cache grows with the map and is empty then; where it suffices it stays, with all that it
+ * knows
+ */
 TEST(mem_cache_grows)
 {
 	struct vhl_mem mem;
@@ -263,11 +278,136 @@ TEST(mem_cache_grows)
 		shim_allocations = ~0U;
 		CHECK(vhl_cache_suffices(&mem.cache, i + 1));
 		CHECK_EQ(mem.cache.slot == slots, enough);
-		CHECK(vhl_cache_first(&mem.cache, i * PAGE) == &vhl_no_region);
-		vhl_cache_add(&mem.cache, i * PAGE, vhl_mem_find(&mem, i * PAGE));
+		if (!enough)
+			CHECK(vhl_cache_first(&mem.cache, i * PAGE) == &vhl_no_region);
+		CHECK(vhl_mem_lookup(&mem, i * PAGE) == vhl_mem_find(&mem, i * PAGE));
+		/* one that is alone needs none */
+		if (i)
+			CHECK(vhl_cache_first(&mem.cache, i * PAGE) == vhl_mem_find(&mem, i * PAGE));
 	}
 	del(&mem, 0, PAGE);
-	CHECK(vhl_cache_first(&mem.cache, 699 * PAGE) == &vhl_no_region);
+	CHECK(vhl_cache_first(&mem.cache, 699 * PAGE) == vhl_mem_find(&mem, 699 * PAGE));
+	vhl_mem_free(&mem);
+}
+
+static bool cache_has(const struct vhl_mem *mem, const struct vhost_iotlb_map *region)
+{
+	u32 i;
+
+	for (i = 0; i <= U32_MAX >> mem->cache.down; i++)
+		if (mem->cache.slot[i] == region)
+			return true;
+	return false;
+}
+
+/*
+ * What retires is found by nobody any more, neither by a search nor in the cache, until it is
+ * deleted
+ */
+TEST(mem_retire)
+{
+	const struct vhost_iotlb_map *region;
+	struct vhl_mem mem;
+	unsigned int i;
+
+	REQUIRE_EQ(vhl_mem_alloc(&mem, 64, 64), 0);
+	for (i = 0; i < 64; i++)
+		CHECK_EQ(add_as(&mem, i * 4 * PAGE, i % 8 ? PAGE : 3 * PAGE, HVA + i * 4 * PAGE, RW), 0);
+	for (i = 0; i < 64; i++) {
+		u64 at = i * 4 * PAGE;
+
+		/* in as many slots as it may have */
+		CHECK(vhl_mem_lookup(&mem, at));
+		if (i % 8 == 0) {
+			CHECK(vhl_mem_lookup(&mem, at + PAGE));
+			CHECK(vhl_mem_lookup(&mem, at + 3 * PAGE - 1));
+		}
+	}
+	for (i = 0; i < 64; i++) {
+		u64 at = i * 4 * PAGE;
+
+		region = vhl_mem_find(&mem, at);
+		vhl_mem_retire(&mem, at + 1, at + 1);
+		CHECK(!cache_has(&mem, region));
+		CHECK(!vhl_mem_lookup(&mem, at));
+		CHECK(!cache_has(&mem, region));
+		CHECK(vhl_mem_lookup_again(&mem, at) == region);
+		CHECK_EQ(vhl_mem_regions(&mem), 64 - i);
+		CHECK_EQ(add(&mem, at, 1), -EEXIST);
+		vhl_mem_del(&mem, at + 1, at + 1);
+		CHECK(!vhl_mem_lookup_again(&mem, at));
+		/* the others stay known */
+		if (i < 63)
+			CHECK(vhl_mem_lookup(&mem, at + 4 * PAGE));
+	}
+	vhl_mem_free(&mem);
+}
+
+/* A region of far more pieces than there are slots leaves all of them */
+TEST(mem_retire_large)
+{
+	const struct vhost_iotlb_map *region;
+	struct vhl_mem mem;
+	unsigned int i;
+
+	REQUIRE_EQ(vhl_mem_alloc(&mem, 0, 64), 0);
+	for (i = 0; i < 32; i++)
+		CHECK_EQ(add(&mem, i * PAGE, PAGE), 0);
+	CHECK_EQ(add(&mem, 1ULL << 40, 1ULL << 30), 0);
+	region = vhl_mem_find(&mem, 1ULL << 40);
+	for (i = 0; i < 500; i++)
+		CHECK(vhl_mem_lookup(&mem, (1ULL << 40) + i * 7 * PAGE) == region);
+	CHECK(cache_has(&mem, region));
+	vhl_mem_retire(&mem, 1ULL << 40, 1ULL << 40);
+	CHECK(!cache_has(&mem, region));
+	vhl_mem_del(&mem, 1ULL << 40, 1ULL << 40);
+	vhl_mem_free(&mem);
+}
+
+TEST(mem_is_used)
+{
+	struct vhl_mem mem;
+	unsigned int i;
+
+	REQUIRE_EQ(vhl_mem_alloc(&mem, 8, 8), 0);
+	for (i = 0; i < 8; i++)
+		CHECK_EQ(add(&mem, i * 2 * PAGE, PAGE), 0);
+	atomic_long_inc(vhl_region_users(vhl_mem_find(&mem, 6 * PAGE)));
+	atomic_long_inc(vhl_region_users(vhl_mem_find(&mem, 6 * PAGE)));
+	for (i = 0; i < 2; i++) {
+		CHECK(vhl_mem_is_used(&mem, 0, ~0ULL));
+		CHECK(vhl_mem_is_used(&mem, 7 * PAGE - 1, 7 * PAGE - 1));
+		CHECK(!vhl_mem_is_used(&mem, 0, 6 * PAGE - 1));
+		CHECK(!vhl_mem_is_used(&mem, 7 * PAGE, ~0ULL));
+		CHECK_EQ(atomic_long_dec_and_test(vhl_region_users(vhl_mem_find(&mem, 6 * PAGE))), i);
+	}
+	CHECK(!vhl_mem_is_used(&mem, 0, ~0ULL));
+	vhl_mem_free(&mem);
+}
+
+/* To where the regions at both ends begin and end */
+TEST(mem_extend)
+{
+	static const struct {
+		u64 first, last, want_first, want_last;
+	} cases[] = {
+		{ 0, ~0ULL, 0, ~0ULL }, { 0x1800, 0x1800, 0x1000, 0x1fff },
+		{ 0x1800, 0x3800, 0x1000, 0x3fff }, { 0x800, 0x3800, 0x800, 0x3fff },
+		{ 0x1fff, 0x2000, 0x1000, 0x2000 }, { 0x2000, 0x2fff, 0x2000, 0x2fff },
+	};
+	struct vhl_mem mem;
+	unsigned int i;
+
+	REQUIRE_EQ(vhl_mem_alloc(&mem, 2, 2), 0);
+	CHECK_EQ(add(&mem, 0x1000, PAGE), 0);
+	CHECK_EQ(add(&mem, 0x3000, PAGE), 0);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		u64 first = cases[i].first, last = cases[i].last;
+
+		vhl_mem_extend(&mem, &first, &last);
+		CHECK_EQ(first, cases[i].want_first);
+		CHECK_EQ(last, cases[i].want_last);
+	}
 	vhl_mem_free(&mem);
 }
 

@@ -253,6 +253,39 @@ TEST(room_grows_with_its_log)
 	}
 }
 
+/*
+ * Who wants to know where segments were found is told so for each, however it was found, and with
+ * more room
+ */
+TEST(regions_of_segments)
+{
+	const struct buf bufs[] = {
+		{ RAM, 1, false }, { RAM + 64, 1, false }, { HI, 0x2000, true }, { HI + 0x1800, 4, true },
+		{ RAM, 0, true }, { RAM + 128, 4, true },
+	};
+	const u64 where[] = { RAM, RAM, HI, HI + 0x1000, HI + 0x1000, RAM };
+	struct rig *r = rig_new(64, 0, 0);
+	unsigned int i, k;
+
+	rig_set_segs(r, 8);
+	guest_add(&r->guest, HI, 0x1000, RW);
+	guest_add(&r->guest, HI + 0x1000, 0x1000, RW);
+	REQUIRE_EQ(vhl_segs_add_regions(&r->cfg.segs), 0);
+	vhl_ring_set_segs(r->ring, &r->cfg.segs);
+	for (k = 0; k < 3; k++) {
+		drv_post_chain(r, bufs, ARRAY_SIZE(bufs));
+		REQUIRE_EQ(vhl_ring_take(r->ring, &r->chain), 1);
+		REQUIRE_EQ(r->chain.out_num + r->chain.in_num, ARRAY_SIZE(where));
+		for (i = 0; i < ARRAY_SIZE(where); i++)
+			CHECK(r->cfg.segs.region[i] == guest_find(&r->guest, where[i]));
+		rig_push(r, r->chain.id, 0);
+		if (k == 0)
+			REQUIRE_EQ(vhl_segs_grow(&r->cfg.segs, VHL_IOV_MAX), 0);
+		vhl_ring_set_segs(r->ring, &r->cfg.segs);
+	}
+	rig_free(r);
+}
+
 /* Without memory for all of it there is what there was */
 TEST(room_does_not_grow)
 {
