@@ -38,6 +38,7 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct vhl_dev *dev = file->private_data;
 	struct pid_namespace *ns = proc_pid_ns(file_inode(m->file)->i_sb);
+	const struct vhl_map_stats *map = &dev->map_stats;
 	unsigned int i;
 
 	/* a client may be waiting for a slow disk */
@@ -51,6 +52,8 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 	else
 		seq_printf(m, "vhl-features:\t%#llx\n", dev->features[0]);
 	seq_printf(m, "vhl-regions:\t%u\n", vhl_mem_regions(&dev->mem));
+	seq_printf(m, "vhl-iotlb:\tupdates=%llu invalidates=%llu waits=%llu drains=%llu\n",
+		   map->updates, map->invalidates, map->waits, map->drains);
 	if (dev->node->dialect->show)
 		dev->node->dialect->show(dev, m);
 	seq_puts(m, "vhl-backing:\t");

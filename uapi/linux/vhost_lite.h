@@ -293,6 +293,8 @@ struct vhl_blk_opts {
  *   vhl-owner:    process id of the owner in the reader's pid namespace, 0 for none
  *   vhl-features: acknowledged feature bits, one hexadecimal number that may have more than 64 bits
  *   vhl-regions:  regions of guest memory
+ *   vhl-iotlb:    name=value ...: updates that mapped something, invalidates of what was mapped, and for
+ *                 how many of those were waited: waits (for requests that used it), drains (of a queue)
  *   vhl-status:   device status (vDPA) as VHOST_VDPA_GET_STATUS tells it, hexadecimal
  *   vhl-backing:  what is attached, "-" for nothing
  *   vhl-queue:    one line a queue that was ever started:
