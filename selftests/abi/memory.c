@@ -31,19 +31,6 @@ static struct vhost_memory *make_table(unsigned int n)
 	return m;
 }
 
-static unsigned int max_regions(void)
-{
-	FILE *f = fopen("/sys/module/vhost_lite/parameters/max_regions", "re");
-	unsigned int n = 0;
-
-	if (f) {
-		if (fscanf(f, "%u", &n) != 1)
-			n = 0;
-		fclose(f);
-	}
-	return n;
-}
-
 FIXTURE(table) {
 	int fd;
 };
@@ -82,7 +69,7 @@ static unsigned int regions_of(int fd)
 	return get_info(fd, &info) ? ~0U : info.regions;
 }
 
-TEST_F(table, sizes)
+TEST_F_TIMEOUT(table, sizes, 120)
 {
 	unsigned int max = max_regions();
 	struct vhost_memory *m = make_table(max + 1);

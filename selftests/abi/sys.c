@@ -53,6 +53,19 @@ unsigned int many(unsigned int n)
 	return v < 1 ? 1 : v;
 }
 
+unsigned int max_regions(void)
+{
+	FILE *f = fopen("/sys/module/vhost_lite/parameters/max_regions", "re");
+	unsigned int n = 0;
+
+	if (f) {
+		if (fscanf(f, "%u", &n) != 1)
+			n = 0;
+		fclose(f);
+	}
+	return n;
+}
+
 int64_t now_ms(void)
 {
 	struct timespec t;

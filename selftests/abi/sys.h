@@ -54,6 +54,9 @@ int vring_file(int fd, unsigned long request, uint32_t index, int file);
 /* many() - a number of repetitions, times the environment's VHL_TEST_SCALE (1 by default) */
 unsigned int many(unsigned int n);
 
+/* max_regions() - of a device's memory, as the modules are loaded; 0 where they are not */
+unsigned int max_regions(void);
+
 /* now_ms() - monotonic clock */
 int64_t now_ms(void);
 void sleep_ms(unsigned int ms);
