@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # usage: selftests/e2e/iommu.sh
 #
-# Stock guests with an IOMMU, whose card on /dev/vhost-netlite goes through it: QEMU is asked for each translation. To be run
-# in the test host with the guest image:
+# Stock guests with an IOMMU. The card on /dev/vhost-netlite goes through it: QEMU is asked for each translation. So does the
+# disk on /dev/vdpa-blklite: QEMU tells all that the guest maps and unmaps. To be run in the test host with the guest image:
 #   tools/vm/run --share "$(selftests/guest/mkguest)" -- selftests/e2e/iommu.sh
 # shellcheck disable=SC2317 # functions are called by check
 # shellcheck disable=SC2016 # what is in single quotes is expanded in the guest
@@ -20,11 +20,11 @@ MISSES=/sys/kernel/tracing/events/vhost_lite/vhl_miss
 [[ -d $MISSES ]] || bail "there is no tracepoint vhl_miss"
 tap 0
 
-# of the device that QEMU has open: VIRTIO_F_ACCESS_PLATFORM is bit 33
+# of the device that QEMU has open, perhaps twice: VIRTIO_F_ACCESS_PLATFORM is bit 33
 has_bit_33() {
 	local features
 
-	features=$(awk '/^vhl-features:/ { print $2 }' /proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null)
+	features=$(awk '/^vhl-features:/ { print $2 }' /proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null | sort -u)
 	((features >> 33 & 1)) || { echo "features $features" && return 1; }
 }
 regions() {
@@ -93,6 +93,88 @@ for mode in strict pt; do
 	guest_end a
 	echo 0 >$MISSES/enable
 done
+
+# ---- the disk: in strict mode each page of each request is mapped for it and unmapped after it ----
+DISK=vdpa-blklite
+# iotlb NAME: of the device's messages: updates, invalidates, waits, drains
+iotlb() {
+	sed -n "s/^vhl-iotlb:.*\\<$1=\\([0-9]*\\).*/\\1/p" /proc/"${GUEST_PID[a]}"/fdinfo/* 2>/dev/null | head -n 1
+}
+disk_regions() {
+	awk '/^vhl-regions:/ { n = $2 } END { print n }' /proc/"${GUEST_PID[a]}"/fdinfo/* 2>/dev/null
+}
+is_strict() {
+	guest a 10 'cat /sys/kernel/iommu_groups/*/type; dmesg | grep -i -E "iommu: |dmar" | tail -n 4' | tee /dev/stderr | grep -qx DMA
+}
+# fio in the guest is content, and all of it went through the map. No less is mapped than there are pages; what is mapped is
+# unmapped, and nothing is left behind
+through_map() {
+	local updates invalidates reqs pages=$1
+
+	updates=$(iotlb updates) invalidates=$(iotlb invalidates) reqs=$(counter a "${DEV[1]}" '*' reqs)
+	guest a 300 "fio --ioengine=libaio --iodepth=64 --direct=1 --thread $2 --name=j --filename=/dev/vda >/tmp/fio.log 2>&1; status=\$?; grep -E 'fio:|verify|err=|IOPS' /tmp/fio.log; exit \$status" || return
+	echo "updates $(($(iotlb updates) - updates)) invalidates $(($(iotlb invalidates) - invalidates)) requests $(($(counter a "${DEV[1]}" '*' reqs) - reqs)) waits $(iotlb waits) drains $(iotlb drains)" >&2
+	(($(iotlb updates) - updates >= pages)) || { echo "$(iotlb updates) updates now, $updates before" && return 1; }
+	(($(iotlb invalidates) - invalidates >= pages)) || { echo "$(iotlb invalidates) invalidates now, $invalidates before" && return 1; }
+	moved a "${DEV[1]}" '*' reqs "$reqs" 16
+}
+# a driver unmaps what it is done with: nobody waits, but once for each queue that begins to look who uses what
+nobody_waits() {
+	echo "waits $(iotlb waits) drains $(iotlb drains)"
+	(($(iotlb waits) == 0 && $(iotlb drains) <= $1))
+}
+few_regions() {
+	echo "$(disk_regions) regions"
+	(($(disk_regions) <= $1))
+}
+# Of each page that is unmapped QEMU says that it cannot tell a vhost-vDPA device by a message, since it does so by another one
+no_failed_mappings() {
+	! grep -E 'vhost_vdpa_|dma_(un)?map' "$WORK/a/qemu.log"
+}
+disk_behind_iommu() {
+	local null word idle verify
+
+	modules_load vhost-blklite
+	modprobe null_blk nr_devices=0 || bail "the test host lacks null_blk"
+	# requests take a millisecond, so that many are in flight while others are unmapped
+	null=/sys/kernel/config/nullb/nullb0
+	mkdir $null || bail "no null_blk"
+	for word in size=64 memory_backed=1 irqmode=2 completion_nsec=1000000 power=1; do
+		echo "${word#*=}" >$null/"${word%%=*}" || bail "null_blk does not take $word"
+	done
+	GUEST_APPEND="intel_iommu=on iommu.strict=1 iommu.passthrough=0" MACHINE=q35,kernel-irqchip=split guest_start a \
+		--run "--disk /dev/nullb0,serial=d0,queues=2" -smp 2 -device intel-iommu,intremap=on,caching-mode=on \
+		-global vhost-vdpa-device.iommu_platform=on -global vhost-vdpa-device-pci.disable-legacy=on
+	say "a guest whose disk is behind the IOMMU boots"
+	check "disk: a guest boots" guest_ready a
+	DEV[1]=$(device a $DISK 0)
+	[[ -n ${DEV[1]} ]] || bail "the guest's disk is not on vhost-lite at all"
+	check "disk: VIRTIO_F_ACCESS_PLATFORM" has_bit_33 a
+	check "disk: each page is unmapped at once" is_strict
+	idle=$(disk_regions)
+	verify="--verify=crc32c --do_verify=1 --verify_fatal=1"
+	check "disk: 4 KiB at depth 64, verified" through_map 1024 "--rw=randwrite --bs=4k --size=4M $verify"
+	check "disk: 64 KiB at depth 64, verified" through_map 1024 "--rw=randwrite --bs=64k --size=8M --offset=8M $verify"
+	check "disk: 512 bytes, of which several are in a page" through_map 64 "--rw=randwrite --bs=512 --size=256k --offset=4M $verify"
+	check "disk: two threads, from both processors" through_map 512 "--rw=randwrite --bs=16k --size=4M --offset=16M --offset_increment=8M --numjobs=2 --cpus_allowed=0,1 --cpus_allowed_policy=split $verify"
+	check "disk: no unmapping waited" nobody_waits 4
+	check "disk: nothing is left in the map" few_regions $((idle + 64))
+	check "disk: stop" qmp a stop
+	check "disk: cont" qmp a cont
+	check "disk: 64 KiB after that, verified" through_map 512 "--rw=randwrite --bs=64k --size=4M --offset=32M $verify"
+	check "disk: no queue broke" same breaks 0 "$(counter a "${DEV[1]}" '*' breaks)"
+	check "disk: QEMU failed at no mapping" no_failed_mappings
+	check "disk: quit" qmp a quit
+	check "disk: QEMU ends" wait_for 20 quits
+	guest_end a
+	check "nobody holds the disk's module" wait_for 10 no_users vhost_blklite
+	check "it can be unloaded" rmmod vhost_blklite
+}
+if qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device-pci; then
+	disk_behind_iommu
+else
+	skip "a disk behind the IOMMU" "this QEMU has no vhost-vdpa-device-pci"
+fi
 check "nobody holds the module" wait_for 10 no_users vhost_netlite
 check "the modules can be unloaded" rmmod vhost_netlite vhost_lite
 finish
