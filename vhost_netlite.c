@@ -45,7 +45,7 @@ static int vhl_net_features(struct vhl_dev *dev, u64 *features)
 {
 	features[0] |= BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) |
 		       BIT_ULL(VHOST_NET_F_VIRTIO_NET_HDR) |
-		       BIT_ULL(VIRTIO_F_IN_ORDER) | BIT_ULL(VIRTIO_F_RING_RESET);
+		       BIT_ULL(VIRTIO_F_IN_ORDER);
 	/* the only offloads that the device has a part in: they make the header longer */
 	if (vhl_tun_has_tunnels())
 		features[1] = BIT_ULL(VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO - 64) |

@@ -326,7 +326,10 @@ const struct vhl_dialect vhl_dialect_vdpa = {
 	.in_use				= vdpa_in_use,
 	.broken				= vhl_notify_needs_reset,
 	.show				= vdpa_show,
-	/* the driver's addresses are IOVAs, and go through the map: it has to negotiate this */
+	/*
+	 * The driver's addresses are IOVAs, and go through the map: it has to negotiate this. Not
+	 * VIRTIO_F_RING_RESET: VMMs show it to the driver, but do not pass on its resets
+	 */
 	.features			= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
 	.no_such_queue			= -EINVAL,
 	.enables			= true,

@@ -175,7 +175,8 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 
 const struct vhl_dialect vhl_dialect_vhost = {
 	.ioctl		= vhost_ioctl,
-	.features	= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
+	/* SET_BACKEND with -1 is the reset of a queue, which begins as it is set up next */
+	.features	= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) | BIT_ULL(VIRTIO_F_RING_RESET),
 	.no_such_queue	= -ENOBUFS,
 	.answers_misses	= true,
 };

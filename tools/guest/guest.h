@@ -397,6 +397,9 @@ int guest_queue_backend(struct guest_queue *q, int fd);
 /* guest_queue_enable() - VHOST_VDPA_SET_VRING_ENABLE of one queue (vhost-vDPA dialect) */
 int guest_queue_enable(struct guest_queue *q, bool on);
 
+/* guest_queue_switch() - start one queue, or with -1 stop it, as the dialect has it; others go on */
+int guest_queue_switch(struct guest_queue *q, int fd);
+
 /* guest_queue_get_base() - VHOST_GET_VRING_BASE, into q->base */
 int guest_queue_get_base(struct guest_queue *q);
 

@@ -163,6 +163,13 @@ int guest_queue_enable(struct guest_queue *q, bool on)
 	return GUEST_IOCTL(q->guest, VHOST_VDPA_SET_VRING_ENABLE, &s);
 }
 
+int guest_queue_switch(struct guest_queue *q, int fd)
+{
+	if (q->guest->ops == &guest_ops_vdpa)
+		return guest_queue_enable(q, fd >= 0);
+	return guest_queue_backend(q, fd);
+}
+
 int guest_queue_get_base(struct guest_queue *q)
 {
 	struct vhost_vring_state s = { .index = q->index };
