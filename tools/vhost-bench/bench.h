@@ -55,11 +55,12 @@ struct bench {
 	const struct opts *opt;
 	struct guest *guest[GUEST_MAX_QUEUES];
 	unsigned int nguests;
+	uint32_t worker[GUEST_MAX_QUEUES];	/* numbers of those that were made for the last guest */
 	const char *_Atomic phase;
 	_Atomic uint64_t total, progress;
 	_Atomic bool stop, done, waiting;
 	_Atomic uint64_t verified, verified_bytes, payloads;
-	uint64_t ops, bytes;
+	uint64_t ops, bytes, overtook;
 	struct bench_snapshot begin, end;
 	struct hist lat;
 	bool has_device, serial_set;
@@ -120,7 +121,7 @@ uint64_t bench_queue_bytes(const struct bench *b, unsigned int nsegs);
 /* bench_slots() - chains of @nsegs segments that fit a ring */
 unsigned int bench_slots(const struct bench *b, unsigned int nsegs);
 
-/* bench_queue() - make and program a queue */
+/* bench_queue() - make and program a queue, and its worker where those are asked for */
 int bench_queue(struct bench *b, struct guest *g, unsigned int index, struct guest_queue **q);
 
 /**

@@ -199,7 +199,9 @@ static int make_queue(struct blk *blk, unsigned int index)
 	bq->gen = 1;		/* that may be what the file was filled with */
 	bq->req = calloc(n, sizeof(bq->req[0]));
 	bq->free = calloc(n, sizeof(bq->free[0]));
-	if (!bq->req || !bq->free)
+	bq->out = calloc(n, sizeof(bq->out[0]));
+	bq->n_req = n;
+	if (!bq->req || !bq->free || !bq->out)
 		return bench_fail(b, "out of memory");
 	for (; bq->n_free < n; bq->n_free++) {
 		struct blk_req *r = &bq->req[bq->n_free];
@@ -220,6 +222,7 @@ static void begin(struct blk *blk)
 	for (unsigned int i = 0; i < blk->b->opt->queues; i++) {
 		memset(&blk->queue[i]->lat, 0, sizeof(blk->queue[i]->lat));
 		blk->queue[i]->bytes = 0;
+		blk->queue[i]->overtook = 0;
 	}
 }
 
@@ -229,9 +232,11 @@ static void end(struct blk *blk)
 	uint64_t bytes = 0;
 
 	bench_end(b);
+	b->overtook = 0;
 	for (unsigned int i = 0; i < b->opt->queues; i++) {
 		hist_merge(&b->lat, &blk->queue[i]->lat);
 		bytes += blk->queue[i]->bytes;
+		b->overtook += blk->queue[i]->overtook;
 	}
 	bench_result(b, b->opt->count, bytes);
 }
@@ -332,6 +337,7 @@ static void free_all(struct blk *blk)
 			continue;
 		free(bq->req);
 		free(bq->free);
+		free(bq->out);
 		free(bq);
 	}
 	content_free(&blk->c);

@@ -46,6 +46,7 @@ enum blk_op {
  * @odd: framed oddly, with watched gaps
  * @damage: flip a bit of what is read
  * @keep: what was written is damaged: nothing else may be written over it
+ * @back: it has come back, and waits for those before it
  */
 struct blk_req {
 	uint64_t area;
@@ -57,7 +58,7 @@ struct blk_req {
 	unsigned int n;
 	uint32_t gen;
 	uint64_t begin;
-	bool odd, damage, keep;
+	bool odd, damage, keep, back;
 };
 
 /**
@@ -111,9 +112,14 @@ struct blk {
  * @req: requests
  * @free: those not in flight
  * @n_free: how many
+ * @out: those in flight, in the order in which they were added; as large as @req
+ * @n_req: that is
+ * @oldest: of @out, and
+ * @n_out: how many
  * @pending: added and not shown to the device yet
  * @measured: latencies and bytes count
  * @bytes: of data moved
+ * @overtook: requests that came back before one that had been added before them
  * @lat: latencies
  */
 struct blk_queue {
@@ -121,10 +127,10 @@ struct blk_queue {
 	struct guest_queue *q;
 	uint64_t from, to, at, random;
 	uint32_t gen;
-	struct blk_req *req, **free;
-	unsigned int n_free, pending;
+	struct blk_req *req, **free, **out;
+	unsigned int n_free, n_req, oldest, n_out, pending;
 	bool measured;
-	uint64_t bytes;
+	uint64_t bytes, overtook;
 	struct hist lat;
 };
 

@@ -73,6 +73,16 @@ static enum blk_op random_op(struct blk_queue *bq)
 	return dice < 99 ? OP_BEYOND : OP_UNKNOWN;
 }
 
+/* Of 20: 17 reads, 2 writes, 1 flush */
+static void mixed_op(struct blk_queue *bq, struct blk_req *r)
+{
+	unsigned int dice = random_below(&bq->random, 20);
+
+	r->op = dice < 17 ? OP_READ : dice < 19 || !bq->blk->has_flush ? OP_WRITE : OP_FLUSH;
+	if (r->op != OP_FLUSH)
+		pick_block(bq, r);
+}
+
 static void choose(struct blk_queue *bq, struct blk_req *r)
 {
 	struct blk *blk = bq->blk;
@@ -88,6 +98,9 @@ static void choose(struct blk_queue *bq, struct blk_req *r)
 	case BLK_WRITE:
 		r->op = OP_WRITE;
 		pick_block(bq, r);
+		break;
+	case BLK_MIXED:
+		mixed_op(bq, r);
 		break;
 	default:
 		r->op = random_op(bq);
@@ -122,7 +135,42 @@ static int start(struct blk_queue *bq, struct blk_req *r)
 	set_busy(bq->blk, r, true);
 	if (blk_add(bq, r))
 		return -1;
+	r->back = false;
+	bq->out[(bq->oldest + bq->n_out++) % bq->n_req] = r;
 	return ++bq->pending >= bq->blk->b->opt->batch ? flush_adds(bq) : 0;
+}
+
+/* A request is over */
+static void finish(struct blk_queue *bq, struct blk_req *r, uint64_t now)
+{
+	if (!r->keep)
+		set_busy(bq->blk, r, false);
+	if (bq->measured) {
+		hist_add(&bq->lat, now - r->begin);
+		bq->bytes += r->op == OP_READ || r->op == OP_WRITE ? r->n * SECTOR : 0;
+	}
+	bq->free[bq->n_free++] = r;
+}
+
+/* One has come back. How many are over by that */
+static unsigned int come_back(struct blk_queue *bq, struct blk_req *r)
+{
+	bool ordered = bq->blk->b->opt->ordered;
+	uint64_t now = now_ns();
+	unsigned int n = 0;
+
+	r->back = true;
+	bq->overtook += bq->measured && bq->out[bq->oldest] != r;
+	if (!ordered)
+		finish(bq, r, now);
+	while (bq->n_out && bq->out[bq->oldest]->back) {
+		if (ordered)
+			finish(bq, bq->out[bq->oldest], now);
+		bq->oldest = (bq->oldest + 1) % bq->n_req;
+		bq->n_out--;
+		n++;
+	}
+	return ordered ? n : 1;
 }
 
 /* Collect what is there, waiting for one if there is none; how many in *@done */
@@ -137,19 +185,10 @@ static int collect(struct blk_queue *bq, uint64_t *done)
 	if ((bq->pending && flush_adds(bq)) || bench_wait(b, bq->q))
 		return -1;
 	while (!(ret = gq_get(bq->q, &token, &len))) {
-		uint64_t now = now_ns();
-
 		r = token;
 		if (blk_check(bq, r, len))
 			return -1;
-		if (!r->keep)
-			set_busy(bq->blk, r, false);
-		if (bq->measured) {
-			hist_add(&bq->lat, now - r->begin);
-			bq->bytes += r->op == OP_READ || r->op == OP_WRITE ? r->n * SECTOR : 0;
-		}
-		bq->free[bq->n_free++] = r;
-		++*done;
+		*done += come_back(bq, r);
 	}
 	return ret == -EAGAIN ? 0 : bench_guest_failed(b, bq->blk->g);
 }

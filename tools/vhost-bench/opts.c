@@ -32,12 +32,14 @@ static const char usage_text[] =
 "  net-pingpong    one frame to and fro, for latency\n"
 "  blk-read        read blocks of --file\n"
 "  blk-write       write blocks, read them back, look at the file as well. Destroys contents\n"
+"  blk-mixed       reads, with a write here and a flush there. Destroys contents\n"
 "  blk-verify      a random mix of requests in odd framings. Destroys contents\n"
 "\n"
 "device:\n"
 "  --dev PATH           default /dev/vhost-netlite for net-*, /dev/vhost-blklite for blk-*;\n"
 "                       also /dev/vdpa-blklite and the kernel's /dev/vhost-net\n"
 "  --queues N           queues of a disk, queue pairs of a network device (1)\n"
+"  --workers N          threads of a device, which its queues take in turns (as the device has it)\n"
 "  --ring split|packed  format of the rings (split)\n"
 "  --in-order on|off    VIRTIO_F_IN_ORDER (off)\n"
 "  --ring-size N        descriptors of a ring (256)\n"
@@ -70,6 +72,7 @@ static const char usage_text[] =
 "  --direct on|off      open it with O_DIRECT (off)\n"
 "  --span BYTES         use as much from its start (all, at most 256M); K, M and G are understood\n"
 "  --qd N               requests in flight per queue (32)\n"
+"  --ordered on|off     take requests back in the order in which they were made (off)\n"
 "  --random | --seq     order of the blocks (random)\n"
 "  --fill on|off        blk-read: write a pattern to the file before. Destroys contents (off)\n"
 "  --odd on|off         odd framings (on for blk-verify)\n"
@@ -87,12 +90,13 @@ enum {
 	O_WARMUP, O_SIZE, O_BATCH, O_SEGMENTS, O_SEED, O_TAP, O_MERGEABLE, O_RXBUF, O_WINDOW,
 	O_SINK, O_GSO, O_FILE, O_DIRECT_, O_SPAN, O_QD, O_RANDOM, O_SEQ, O_FILL, O_ODD, O_VERIFY,
 	O_TIMEOUT, O_JSON, O_CORRUPT, O_HELP, O_VERSION, O_ROUNDS, O_STEP,
-	O_STRADDLE, O_FORMAT, O_ORDER, O_XDP,
+	O_STRADDLE, O_FORMAT, O_ORDER, O_XDP, O_WORKERS, O_ORDERED,
 };
 
 static const struct option options[] = {
 	{ "dev", 1, NULL, O_DEV },
 	{ "queues", 1, NULL, O_QUEUES },
+	{ "workers", 1, NULL, O_WORKERS },
 	{ "ring", 1, NULL, O_FORMAT },
 	{ "in-order", 1, NULL, O_ORDER },
 	{ "ring-size", 1, NULL, O_RING },
@@ -122,6 +126,7 @@ static const struct option options[] = {
 	{ "direct", 1, NULL, O_DIRECT_ },
 	{ "span", 1, NULL, O_SPAN },
 	{ "qd", 1, NULL, O_QD },
+	{ "ordered", 1, NULL, O_ORDERED },
 	{ "random", 0, NULL, O_RANDOM },
 	{ "seq", 0, NULL, O_SEQ },
 	{ "fill", 1, NULL, O_FILL },
@@ -141,6 +146,7 @@ static const char *const cases[] = {
 	[NET_PINGPONG] = "net-pingpong",
 	[BLK_READ] = "blk-read",
 	[BLK_WRITE] = "blk-write",
+	[BLK_MIXED] = "blk-mixed",
 	[BLK_VERIFY] = "blk-verify",
 };
 
@@ -236,6 +242,8 @@ static int one(struct opts *o, int c, const char *name, const char *arg)
 		return 0;
 	case O_QUEUES:
 		return number32(name, arg, 1, GUEST_MAX_QUEUES, &o->queues);
+	case O_WORKERS:
+		return number32(name, arg, 1, GUEST_MAX_QUEUES, &o->workers);
 	case O_RING:
 		return number32(name, arg, 1, 32768, &o->ring_size);
 	case O_REGIONS:
@@ -280,6 +288,8 @@ static int one(struct opts *o, int c, const char *name, const char *arg)
 		return choice(name, arg, "on", "off", &o->mergeable);
 	case O_DIRECT_:
 		return choice(name, arg, "on", "off", &o->direct);
+	case O_ORDERED:
+		return choice(name, arg, "on", "off", &o->ordered);
 	case O_FILL:
 		return choice(name, arg, "on", "off", &o->fill);
 	case O_ODD:

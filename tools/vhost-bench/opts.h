@@ -15,6 +15,7 @@ enum bench_case {
 	NET_PINGPONG,
 	BLK_READ,
 	BLK_WRITE,
+	BLK_MIXED,
 	BLK_VERIFY,
 };
 
@@ -28,6 +29,8 @@ enum bench_case {
  * @corrupt: payload to damage, counted from 1; 0 none
  * @rounds: measured parts, each of @count
  * @step: a line of standard input begins each
+ * @ordered: requests are only over when all that came before them are
+ * @workers: that are made for each device and take its queues in turns; 0 leaves them to the device
  */
 struct opts {
 	enum bench_case what;
@@ -35,9 +38,9 @@ struct opts {
 	const char *dev, *file, *tap;
 	uint64_t count, warmup, seed, span, corrupt;
 	unsigned int size_min, size_max, batch, qd, queues, ring_size, regions, segments;
-	unsigned int rx_buf, window, timeout, rounds;
+	unsigned int rx_buf, window, timeout, rounds, workers;
 	bool packed, in_order, event_idx, indirect, mergeable, direct, irq, json, random, gso, drop, verify, odd;
-	bool fill, shared, step, straddle, xdp;
+	bool fill, shared, step, straddle, xdp, ordered;
 };
 
 static inline bool opts_is_net(const struct opts *o)

@@ -82,9 +82,9 @@ static void json_options(const struct opts *o)
 		       o->drop ? "drop" : "read", o->gso ? "true" : "false",
 		       o->xdp ? "true" : "false");
 	else
-		printf("\"qd\":%u,\"direct\":%s,\"random\":%s,\"odd\":%s", o->qd,
+		printf("\"qd\":%u,\"direct\":%s,\"random\":%s,\"odd\":%s,\"ordered\":%s", o->qd,
 		       o->direct ? "true" : "false", o->random ? "true" : "false",
-		       o->odd ? "true" : "false");
+		       o->odd ? "true" : "false", o->ordered ? "true" : "false");
 	fputs("},", stdout);
 }
 
@@ -114,6 +114,8 @@ static void json(const struct bench *b, bool ok)
 	       (unsigned long long)c.waits);
 	printf("\"kicks_per_op\":%.6f,\"calls_per_op\":%.6f,", ratio(c.kicks, b->ops),
 	       ratio(c.calls, b->ops));
+	if (!opts_is_net(b->opt))
+		printf("\"overtook\":%llu,", (unsigned long long)b->overtook);
 	if (b->has_device) {
 		fputs("\"device_counters\":{", stdout);
 		for (unsigned int i = 0; i < BENCH_DEVICE_COUNTERS; i++)
@@ -162,6 +164,9 @@ static void text(const struct bench *b)
 		       h->min / 1e3, h->sum / 1e3 / h->n, hist_percentile(h, 50) / 1e3,
 		       hist_percentile(h, 90) / 1e3, hist_percentile(h, 99) / 1e3,
 		       hist_percentile(h, 99.9) / 1e3, h->max / 1e3);
+	if (!opts_is_net(o))
+		printf("  overtook     %llu requests one that was made before them\n",
+		       (unsigned long long)b->overtook);
 	printf("  driver       kicks %llu (%.4f each), not wanted %llu, calls %llu (%.4f each), waits %llu\n",
 	       (unsigned long long)c.kicks, ratio(c.kicks, b->ops),
 	       (unsigned long long)c.kicks_saved, (unsigned long long)c.calls,

@@ -130,13 +130,33 @@ unsigned int bench_slots(const struct bench *b, unsigned int nsegs)
 	return b->opt->ring_size / (b->opt->indirect ? 1 : nsegs);
 }
 
+/* The first queues of a device bring theirs, the others are with those */
+static int have_worker(struct bench *b, struct guest *g, unsigned int index)
+{
+	unsigned int n = b->opt->workers;
+	struct vhost_vring_worker queue = { .index = index };
+	struct vhost_worker_state made;
+	int ret;
+
+	if (!n)
+		return 0;
+	if (index < n) {
+		ret = GUEST_IOCTL(g, VHOST_NEW_WORKER, &made);
+		if (ret)
+			return ret;
+		b->worker[index] = made.worker_id;
+	}
+	queue.worker_id = b->worker[index % n];
+	return GUEST_IOCTL(g, VHOST_ATTACH_VRING_WORKER, &queue);
+}
+
 int bench_queue(struct bench *b, struct guest *g, unsigned int index, struct guest_queue **q)
 {
 	int ret = guest_queue(g, index, b->opt->ring_size, q);
 
 	if (!ret) {
 		(*q)->irq = b->opt->irq;
-		ret = guest_queue_program(*q);
+		ret = guest_queue_program(*q) ?: have_worker(b, g, index);
 	}
 	return ret ? bench_guest_failed(b, g) : 0;
 }
