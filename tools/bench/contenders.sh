@@ -3,16 +3,16 @@
 # The contenders with a driver in userspace, for inside.sh: what each is started with, and taking turns with it.
 # Sourced.
 #
-# Arguments of a case: case= and what begins with "--" go to vhost-bench (network); disk=null|ext4|tmpfs, rw=randread|
-# randwrite|read, qd=, size=, queues= describe the load of a disk, which every program is told in its own way; count= is
+# Arguments of a case: case= and what begins with "--" go to vhost-bench (network); disk=null|slow|ext4|tmpfs, rw=randread|
+# randwrite|randmixed|read, qd=, size=, queues= describe the load of a disk, which every program is told in its own way; count= is
 # the number of packets or requests of a round.
 
 VHOST_BENCH=$BENCH_SRC/tools/vhost-bench/vhost-bench
 BLKIO_BENCH=$BENCH_SRC/tools/bench/blkio-bench
 SPAN=$((32 << 20))
 declare -A PID=() TO=() FROM=() SERVER=()
-declare -A NODE=([netlite]=/dev/vhost-netlite [netlite-1region]=/dev/vhost-netlite [netlite-packed]=/dev/vhost-netlite
-	[vhost-net]=/dev/vhost-net [blklite]=/dev/vhost-blklite [blklite-packed]=/dev/vhost-blklite
+# Nodes by the contender's name without what it has behind that: -packed, -inorder, -ordered, -1region; -N, which are N workers
+declare -A NODE=([netlite]=/dev/vhost-netlite [vhost-net]=/dev/vhost-net [blklite]=/dev/vhost-blklite
 	[vdpa-blklite]=/dev/vdpa-blklite)
 _disk=0
 
@@ -21,6 +21,7 @@ disk_path() {
 	_disk=$(((_disk + 1) % DISKS))
 	case $1 in
 	null) disk=/dev/nullb$_disk ;;
+	slow) disk=/dev/dm-$(dmsetup info -c --noheadings -o minor slow$_disk) ;;
 	ext4) disk=$WORK/ext4/disk$_disk ;;
 	tmpfs) disk=$WORK/tmpfs/disk$_disk ;;
 	esac
@@ -46,6 +47,24 @@ server() {
 	return 1
 }
 
+# node_of NAME: the path of the node that its name begins with
+node_of() {
+	local node
+
+	for node in "${!NODE[@]}"; do
+		[[ $1 != "$node"* ]] || printf '%s' "${NODE[$node]}"
+	done
+}
+
+# command_extras NAME: options by what a contender's name has behind that of its node
+command_extras() {
+	[[ $1 != *-1region ]] || command+=(--regions 1)
+	[[ $1 != *-packed* ]] || command+=(--ring packed)
+	[[ $1 != *-inorder ]] || command+=(--in-order on)
+	[[ $1 != *-ordered ]] || command+=(--ordered on)
+	[[ ! $1 =~ -([0-9]+)$ ]] || command+=(--workers "${BASH_REMATCH[1]}")
+}
+
 # command_of NAME ARGUMENT…: what to start, into $command; starts its server. 1: it cannot be, the reason is in WORK/NAME.err
 command_of() {
 	local name=$1 count rw qd size queues word net=() disk
@@ -60,17 +79,20 @@ command_of() {
 		[[ $word == [a-z]*=* ]] || net+=("$word")
 	done
 	case $name in
-	netlite | netlite-1region | netlite-packed | vhost-net)
-		command=("$VHOST_BENCH" --json --dev "${NODE[$name]}" --count "$count" "${net[@]}" "$(argument case "$@")")
-		[[ $name != *-1region ]] || command+=(--regions 1)
-		[[ $name != *-packed ]] || command+=(--ring packed)
+	netlite* | vhost-net*)
+		command=("$VHOST_BENCH" --json --dev "$(node_of "$name")" --count "$count" "${net[@]}" "$(argument case "$@")")
+		command_extras "$name"
 		;;
-	blklite | blklite-packed | vdpa-blklite)
-		command=("$VHOST_BENCH" --json --dev "${NODE[$name]}" --count "$count" --file "$disk" --direct on --verify off
+	blklite* | vdpa-blklite)
+		command=("$VHOST_BENCH" --json --dev "$(node_of "$name")" --count "$count" --file "$disk" --direct on --verify off
 			--span "$SPAN" --size "$size" --qd "$qd" --queues "$queues")
 		[[ $rw == rand* ]] || command+=(--seq)
-		[[ $name != *-packed ]] || command+=(--ring packed)
-		[[ $rw == *read ]] && command+=(blk-read) || command+=(blk-write)
+		command_extras "$name"
+		case $rw in
+		*read) command+=(blk-read) ;;
+		*mixed) command+=(blk-mixed) ;;
+		*) command+=(blk-write) ;;
+		esac
 		;;
 	blkio-vdpa | vhost-user-*)
 		[[ -x $BLKIO_BENCH ]] || { echo "no libblkio when the tree was compiled" >"$WORK/$name.err" && return 1; }

@@ -24,12 +24,26 @@ modules() {
 	done
 }
 
+# Reads take a millisecond, writes five and flushes ten, however many there are
+slow_disks() {
+	local i disk sectors
+
+	modprobe -a dm-mod dm-delay || return
+	for ((i = 0; i < DISKS; i++)); do
+		disk=/dev/nullb$((DISKS + i))
+		sectors=$(blockdev --getsz "$disk") || return
+		dmsetup create "slow$i" --table "0 $sectors delay $disk 0 1 $disk 0 5 $disk 0 10" || return
+	done
+}
+
 disks() {
 	local i
 
-	modprobe null_blk nr_devices=$DISKS gb=1 queue_mode=2 || return
+	# the second half of them is what others stand on
+	modprobe null_blk nr_devices=$((2 * DISKS)) gb=1 queue_mode=2 || return
 	mkdir "$WORK/ext4" "$WORK/tmpfs"
 	mount -t tmpfs tmpfs "$WORK/tmpfs" || return
+	! cases_of "$track" | grep -q 'disk=slow' || slow_disks || return
 	cases_of "$track" | grep -qE 'disk=(ext4|tmpfs)' || return 0
 	modprobe brd rd_nr=1 rd_size=$((256 << 10)) && mkfs.ext4 -q /dev/ram0 && mount /dev/ram0 "$WORK/ext4" || return
 	for ((i = 0; i < DISKS; i++)); do
