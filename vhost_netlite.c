@@ -98,6 +98,11 @@ static void vhl_net_free(struct vhl_net_vq *q)
 	q->frames = NULL;
 }
 
+static void *vhl_net_array(const struct vhl_vq *vq, size_t n, size_t size)
+{
+	return kvmalloc_node(array_size(n, size), GFP_KERNEL, vhl_vq_node(vq));
+}
+
 static int vhl_net_start(struct vhl_vq *vq)
 {
 	struct vhl_net_vq *q = to_net(vq);
@@ -121,13 +126,13 @@ static int vhl_net_start(struct vhl_vq *vq)
 	if (rx)
 		q->done_max = clamp_t(unsigned int, vhl_vq_size(vq), VHL_NET_BATCH,
 				      VHL_NET_MAX_HEADS);
-	q->done = kvmalloc_array(q->done_max, sizeof(*q->done), GFP_KERNEL);
+	q->done = vhl_net_array(vq, q->done_max, sizeof(*q->done));
 	if (rx) {
-		q->packets = kvmalloc_array(VHL_NET_BATCH, sizeof(*q->packets), GFP_KERNEL);
+		q->packets = vhl_net_array(vq, VHL_NET_BATCH, sizeof(*q->packets));
 		if (!q->done || !q->packets)
 			goto free;
 	} else {
-		q->frames = kvmalloc_array(VHL_NET_BATCH, sizeof(*q->frames), GFP_KERNEL);
+		q->frames = vhl_net_array(vq, VHL_NET_BATCH, sizeof(*q->frames));
 		if (!q->done || !q->frames)
 			goto free;
 	}

@@ -73,7 +73,8 @@ static unsigned int slot_pieces(const struct vhl_blk_vq *q)
 
 int vhl_blk_slots_init(struct vhl_blk_vq *q)
 {
-	q->reqs = kvcalloc(slot_pieces(q), sizeof(*q->reqs), GFP_KERNEL_ACCOUNT);
+	q->reqs = kvzalloc_node(array_size(slot_pieces(q), sizeof(*q->reqs)), GFP_KERNEL_ACCOUNT,
+				vhl_vq_node(&q->vq));
 	return q->reqs ? 0 : -ENOMEM;
 }
 

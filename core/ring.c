@@ -4,6 +4,8 @@
  */
 #include <linux/indirect_call_wrapper.h>
 #include <linux/kernel.h>
+#include <linux/numa.h>
+#include <linux/overflow.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -74,13 +76,13 @@ struct vhl_ring_extent vhl_ring_extent(u64 features, u32 num, enum vhl_ring_area
 	return ring_format(features)->extent(features, num, area);
 }
 
-int vhl_segs_alloc(struct vhl_segs *segs, unsigned int max, bool log)
+int vhl_segs_alloc(struct vhl_segs *segs, unsigned int max, bool log, int node)
 {
 	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
 
 	*segs = (struct vhl_segs){
-		.iov = kvmalloc_array(max, sizeof(*segs->iov), gfp),
-		.log = log ? kvmalloc_array(max, sizeof(*segs->log), gfp) : NULL,
+		.iov = kvmalloc_node(array_size(max, sizeof(*segs->iov)), gfp, node),
+		.log = log ? kvmalloc_node(array_size(max, sizeof(*segs->log)), gfp, node) : NULL,
 		.max = max,
 	};
 	if (segs->iov && (segs->log || !log))
@@ -101,7 +103,8 @@ int vhl_segs_grow(struct vhl_segs *segs, unsigned int max)
 	struct vhl_segs more;
 	int ret;
 
-	ret = vhl_segs_alloc(&more, max, segs->log);
+	/* by the thread that works with them */
+	ret = vhl_segs_alloc(&more, max, segs->log, NUMA_NO_NODE);
 	if (ret)
 		return ret;
 	if (segs->region) {
@@ -135,7 +138,8 @@ struct vhl_ring *vhl_ring_new(const struct vhl_ring_cfg *cfg)
 	const struct vhl_ring_format *format = ring_format(cfg->features);
 	struct vhl_ring *ring;
 
-	ring = kvzalloc(sizeof(*ring) + format->state_size(cfg->num), GFP_KERNEL_ACCOUNT);
+	ring = kvzalloc_node(sizeof(*ring) + format->state_size(cfg->num), GFP_KERNEL_ACCOUNT,
+			     cfg->node);
 	if (!ring)
 		return NULL;
 	ring->format = format;

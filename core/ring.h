@@ -123,6 +123,7 @@ struct vhl_ring_log {
  * @mem: the map for buffers and indirect tables
  * @segs: for the segments of a chain
  * @log: as vhl_ring_set_log(), from the first store on
+ * @node: of memory, for the ring's own
  *
  * Such that vhl_ring_cfg_ok() is true.
  */
@@ -134,6 +135,7 @@ struct vhl_ring_cfg {
 	struct vhl_mem *mem;
 	struct vhl_segs segs;
 	const struct vhl_ring_log *log;
+	int node;
 };
 
 /**
@@ -276,8 +278,8 @@ struct vhl_ring *vhl_ring_new(const struct vhl_ring_cfg *cfg);
 /* Stop that; the segments are the caller's again */
 void vhl_ring_free(struct vhl_ring *ring);
 
-/* Allocate @max of each, or no log, and no regions. Return: 0 or -ENOMEM */
-int __must_check vhl_segs_alloc(struct vhl_segs *segs, unsigned int max, bool log);
+/* Allocate @max of each, or no log, and no regions, on a node of memory. Return: 0 or -ENOMEM */
+int __must_check vhl_segs_alloc(struct vhl_segs *segs, unsigned int max, bool log, int node);
 
 /* Allocate regions, too. Return: likewise */
 int __must_check vhl_segs_add_regions(struct vhl_segs *segs);

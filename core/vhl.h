@@ -435,6 +435,17 @@ void vhl_vqs_stop(struct vhl_dev *dev);
 /* core/worker.c */
 
 /**
+ * vhl_vq_node() - the memory node for what a queue works with
+ * @vq: the queue
+ *
+ * Where its worker is, which is where its owner may run: whoever starts a queue may be elsewhere.
+ *
+ * Context: ->start().
+ * Return: the node, or NUMA_NO_NODE where the worker has not run yet.
+ */
+int vhl_vq_node(const struct vhl_vq *vq);
+
+/**
  * vhl_vq_kick() - have the worker run a queue
  * @vq: the queue, started
  *

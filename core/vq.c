@@ -129,7 +129,9 @@ static int vq_prepare(struct vhl_vq *vq)
 	ret = vhl_pool_start(dev);
 	if (ret)
 		return ret;
-	ret = vhl_segs_alloc(&vq->segs, VHL_VQ_SEGS_MIN, vhl_has_feature(dev, VHOST_F_LOG_ALL));
+	cfg.node = vhl_vq_node(vq);
+	ret = vhl_segs_alloc(&vq->segs, VHL_VQ_SEGS_MIN, vhl_has_feature(dev, VHOST_F_LOG_ALL),
+			     cfg.node);
 	if (ret)
 		return ret;
 	cfg.segs = vq->segs;

@@ -12,13 +12,16 @@
  * files, completions, naps) is gone before they are.
  */
 #include <linux/completion.h>
+#include <linux/cpumask.h>
 #include <linux/jiffies.h>
 #include <linux/nospec.h>
+#include <linux/numa.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/topology.h>
 
 #include "internal.h"
 #include "../compat/thread.h"
@@ -264,9 +267,32 @@ struct vhl_thread *vhl_worker_spawn(struct vhl_dev *dev, bool (*fn)(void *data),
 	return order.thread;
 }
 
-static struct vhl_worker *worker_alloc(unsigned int index)
+/*
+ * The memory node of the CPU that it is on, or was last; of another one if it may not use that any
+ * more. NUMA_NO_NODE before it has run.
+ */
+static int worker_node(const struct vhl_worker *worker)
 {
-	struct vhl_worker *worker = kzalloc(sizeof(*worker), GFP_KERNEL_ACCOUNT);
+	const struct task_struct *task = READ_ONCE(worker->task);
+	unsigned int cpu;
+
+	if (!task)
+		return NUMA_NO_NODE;
+	cpu = task_cpu(task);
+	if (!cpumask_test_cpu(cpu, task->cpus_ptr))
+		cpu = cpumask_any(task->cpus_ptr);
+	return cpu < nr_cpu_ids ? cpu_to_mem(cpu) : NUMA_NO_NODE;
+}
+
+int vhl_vq_node(const struct vhl_vq *vq)
+{
+	return worker_node(vq->worker);
+}
+EXPORT_SYMBOL_GPL(vhl_vq_node);
+
+static struct vhl_worker *worker_alloc(unsigned int index, int node)
+{
+	struct vhl_worker *worker = kzalloc_node(sizeof(*worker), GFP_KERNEL_ACCOUNT, node);
 
 	if (!worker)
 		return NULL;
@@ -285,7 +311,7 @@ static void worker_put(struct vhl_worker *worker)
 
 int vhl_workers_start(struct vhl_dev *dev)
 {
-	struct vhl_worker *worker = worker_alloc(0);
+	struct vhl_worker *worker = worker_alloc(0, NUMA_NO_NODE);
 	char name[TASK_COMM_LEN];
 	int ret;
 
@@ -311,7 +337,7 @@ int vhl_workers_start(struct vhl_dev *dev)
 /* One that the first worker makes. Return: it, or an ERR_PTR */
 static struct vhl_worker *worker_add(struct vhl_dev *dev, unsigned int index)
 {
-	struct vhl_worker *worker = worker_alloc(index);
+	struct vhl_worker *worker = worker_alloc(index, worker_node(dev->workers[0]));
 	char name[TASK_COMM_LEN];
 	struct vhl_thread *thread;
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <linux/kernel.h>
+#include <linux/numa.h>
 #include <linux/virtio_config.h>
 
 #include "driver.h"
@@ -18,7 +19,7 @@ void *must(void *p)
 
 static void rig_make_segs(struct rig *r, unsigned int max, bool log)
 {
-	if (vhl_segs_alloc(&r->cfg.segs, max, log))
+	if (vhl_segs_alloc(&r->cfg.segs, max, log, NUMA_NO_NODE))
 		abort();
 }
 

@@ -13,4 +13,7 @@ static inline bool __must_check shim_overflows(bool overflow)
 #define check_sub_overflow(a, b, d)	shim_overflows(__builtin_sub_overflow(a, b, d))
 #define check_mul_overflow(a, b, d)	shim_overflows(__builtin_mul_overflow(a, b, d))
 
+/* Those that are asked for here do not overflow */
+#define array_size(n, size)		((size_t)(n) * (size))
+
 #endif /* VHL_SHIM_OVERFLOW_H */

@@ -29,6 +29,11 @@ static inline void *kvmalloc_array(size_t n, size_t size, gfp_t gfp __maybe_unus
 	return shim_may_alloc() ? malloc(n * size) : NULL;
 }
 
+static inline void *kvmalloc_node(size_t size, gfp_t gfp __maybe_unused, int node __maybe_unused)
+{
+	return shim_may_alloc() ? malloc(size) : NULL;
+}
+
 /* Aligned as the kernel's are, of exactly that size for the sanitizer */
 static inline void *kvzalloc(size_t size, gfp_t gfp __maybe_unused)
 {
@@ -37,6 +42,11 @@ static inline void *kvzalloc(size_t size, gfp_t gfp __maybe_unused)
 	if (!shim_may_alloc() || posix_memalign(&p, 64, size))
 		return NULL;
 	return memset(p, 0, size);
+}
+
+static inline void *kvzalloc_node(size_t size, gfp_t gfp, int node __maybe_unused)
+{
+	return kvzalloc(size, gfp);
 }
 
 static inline void kvfree(void *p)
