@@ -185,6 +185,29 @@ static __always_inline int vhl_chain_add(struct vhl_ring *ring, struct vhl_chain
 	return 0;
 }
 
+/*
+ * A chain that is one buffer, as the two above would make it, where that is simply in a region that
+ * is known. Without a call, so that a take with nothing else to do keeps all it knows in registers.
+ *
+ * Return: false, and nothing is done.
+ */
+static __always_inline bool vhl_chain_one(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
+					  u32 len, bool write)
+{
+	struct iovec *iov = ring->segs.iov;
+
+	if (unlikely(ring->map_gen != READ_ONCE(ring->mem->gen) || !len || !ring->quick ||
+		     !vhl_ring_translate_known(ring, addr, len,
+					       write ? VHL_MEM_WRITE : VHL_MEM_READ, iov)))
+		return false;
+	chain->iov = iov;
+	chain->out_num = !write;
+	chain->in_num = write;
+	chain->out_len = write ? 0 : len;
+	chain->in_len = write ? len : 0;
+	return true;
+}
+
 /**
  * struct vhl_table - an indirect table
  * @addr: guest address

@@ -155,9 +155,10 @@ static u32 packed_distance(u16 from, u16 to, u32 num)
 /* Section 2.8.1: is it available, a round ahead of what was used? @rest: as packed_read() has it */
 static __always_inline bool packed_is_avail(u64 rest, u16 place)
 {
-	u64 want = place & PACKED_WRAP ? PACKED_AVAIL : PACKED_USED;
+	/* as for 0: with 1 both flags are the opposite */
+	u16 flip = (s16)place >> 15;
 
-	return (rest & PACKED_BOTH) == want << 48;
+	return (((rest >> 48) ^ flip) & (PACKED_AVAIL | PACKED_USED)) == PACKED_USED;
 }
 
 /*
@@ -264,11 +265,11 @@ static int packed_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u
 }
 
 /*
- * Add a chain that is not just one buffer, from descriptor @i on. @rest is the upper half of that;
- * it becomes the one of the last descriptor, which has the id (2.8.6). Return: how many they are,
- * or what vhl_ring_take() has to return.
+ * Add a chain from descriptor @i on, of which @addr and @rest, its halves, have been read. @rest
+ * becomes that of the last descriptor, which has the id (2.8.6). Return: how many they are, or what
+ * vhl_ring_take() has to return.
  */
-static int packed_walk(struct vhl_ring *ring, struct vhl_chain *chain, u32 i, u64 *rest)
+static int packed_walk(struct vhl_ring *ring, struct vhl_chain *chain, u32 i, u64 addr, u64 *rest)
 {
 	const struct packed *s = to_packed(ring);
 	u32 num = ring->num, n = 0;
@@ -276,7 +277,6 @@ static int packed_walk(struct vhl_ring *ring, struct vhl_chain *chain, u32 i, u6
 	int ret;
 
 	for (;;) {
-		u64 addr = le64_to_cpu(READ_ONCE(s->desc[i].word[0]));
 		u16 flags = word >> 48;
 
 		if (flags & VRING_DESC_F_INDIRECT) {
@@ -300,6 +300,7 @@ static int packed_walk(struct vhl_ring *ring, struct vhl_chain *chain, u32 i, u6
 		if (++i == num)
 			i = 0;
 		word = packed_read(s, i);
+		addr = le64_to_cpu(READ_ONCE(s->desc[i].word[0]));
 	}
 	*rest = word;
 	return n;
@@ -320,13 +321,60 @@ static noinline void packed_forget(struct vhl_ring *ring)
 	s->next = ring->pos;
 }
 
+/* A chain of @n descriptors from @pos on is taken. Return: what vhl_ring_take() has to return */
+static __always_inline int packed_taken(struct vhl_ring *ring, struct vhl_chain *chain, u32 pos,
+					u16 id, u32 n)
+{
+	struct packed *s = to_packed(ring);
+	u32 num = ring->num, i = (pos >> 16) & PACKED_INDEX;
+
+	if (unlikely(id >= num))
+		return vhl_ring_bad(ring, VHL_FAULT_HEAD);
+	/* backends index with it, too */
+	id = array_index_nospec(id, num);
+	/*
+	 * It is clear once the driver has seen that the id was used: vhl_packed_publish() stores
+	 * that behind vhl_packed_push() here.
+	 */
+	if (unlikely(READ_ONCE(s->slot[id].descs)))
+		return vhl_ring_bad(ring, VHL_FAULT_IN_FLIGHT);
+	WRITE_ONCE(s->slot[id].descs, n);
+	s->slot[i].id = id;
+	chain->id = id;
+
+	pos += n << 16;
+	if (i + n >= num)
+		pos = (pos - (num << 16)) ^ (PACKED_WRAP << 16);
+	pos++;
+	/* the count alone wraps around */
+	if (unlikely(!(u16)pos))
+		pos -= 1 << 16;
+	ring->pos = pos;
+	s->next = pos;
+	return 1;
+}
+
+/* The rest of a take, of what vhl_chain_one() does not make, or after chains were given back */
+static noinline int packed_take_more(struct vhl_ring *ring, struct vhl_chain *chain, u32 pos,
+				     u64 addr, u64 rest)
+{
+	int n;
+
+	if (to_packed(ring)->next != pos)
+		packed_forget(ring);
+	vhl_chain_begin(ring, chain);
+	n = packed_walk(ring, chain, (pos >> 16) & PACKED_INDEX, addr, &rest);
+	if (unlikely(n < 0))
+		return n;
+	return packed_taken(ring, chain, pos, rest >> 32, n);
+}
+
 int vhl_packed_take(struct vhl_ring *ring, struct vhl_chain *chain)
 {
 	struct packed *s = to_packed(ring);
-	u32 pos = ring->pos, num = ring->num;
+	u32 pos = ring->pos;
 	u32 i = (pos >> 16) & PACKED_INDEX;
-	u64 rest = packed_read(s, i);
-	int n = 1, ret;
+	u64 rest = packed_read(s, i), addr;
 
 	if (!packed_is_avail(rest, pos >> 16)) {
 		ring->dry = true;
@@ -339,44 +387,11 @@ int vhl_packed_take(struct vhl_ring *ring, struct vhl_chain *chain)
 	 */
 	virt_rmb();
 	ring->dry = false;
-	if (unlikely(s->next != pos))
-		packed_forget(ring);
-
-	vhl_chain_begin(ring, chain);
-	if (rest & PACKED_ONE_OF_MORE) {
-		n = packed_walk(ring, chain, i, &rest);
-		if (unlikely(n < 0))
-			return n;
-	} else {
-		ret = vhl_chain_add(ring, chain, le64_to_cpu(READ_ONCE(s->desc[i].word[0])), rest,
-				    rest & PACKED_WRITE);
-		if (unlikely(ret))
-			return ret;
-	}
-
-	chain->id = rest >> 32;
-	if (unlikely(chain->id >= num))
-		return vhl_ring_bad(ring, VHL_FAULT_HEAD);
-	/* backends index with it, too */
-	chain->id = array_index_nospec(chain->id, num);
-	/*
-	 * It is clear once the driver has seen that the id was used: vhl_packed_publish() stores
-	 * that behind vhl_packed_push() here.
-	 */
-	if (unlikely(READ_ONCE(s->slot[chain->id].descs)))
-		return vhl_ring_bad(ring, VHL_FAULT_IN_FLIGHT);
-	WRITE_ONCE(s->slot[chain->id].descs, n);
-	s->slot[i].id = chain->id;
-
-	i += n;
-	if (i >= num) {
-		i -= num;
-		pos ^= PACKED_WRAP << 16;
-	}
-	pos = (pos & PACKED_WRAP << 16) | i << 16 | (u16)(pos + 1);
-	ring->pos = pos;
-	s->next = pos;
-	return 1;
+	addr = le64_to_cpu(READ_ONCE(s->desc[i].word[0]));
+	if (rest & PACKED_ONE_OF_MORE || unlikely(s->next != pos) ||
+	    !vhl_chain_one(ring, chain, addr, rest, rest & PACKED_WRITE))
+		return packed_take_more(ring, chain, pos, addr, rest);
+	return packed_taken(ring, chain, pos, rest >> 32, 1);
 }
 
 bool vhl_packed_empty(const struct vhl_ring *ring)
@@ -434,43 +449,68 @@ static __always_inline void packed_release(struct packed *s, u16 id, u32 num,
 	}
 }
 
+/* The upper half of a used descriptor; the lower one, the address, is left as it is */
+static __always_inline u64 packed_used(const struct vhl_done *done, u64 flags)
+{
+	u64 word = flags | (u64)done->id << 32 | done->len;
+
+	/* there is data (2.8.3) */
+	return done->len ? word | PACKED_WRITE : word;
+}
+
 /*
  * With IN_ORDER the descriptor of the last chain of a batch is where that of the first would be.
  * Those that are left out count as used completely (2.8.8), so they are such as are only read.
+ * Return: the last chain
  */
-void vhl_packed_push(struct vhl_ring *ring, const struct vhl_done *done, unsigned int n)
+static __always_inline const struct vhl_done *packed_skip(struct packed *s,
+							  const struct vhl_done *done,
+							  const struct vhl_done *end, u32 num,
+							  struct packed_cursor *at)
+{
+	for (; !done->len && done + 1 != end; done++)
+		packed_release(s, done->id, num, at);
+	return done;
+}
+
+static __always_inline void packed_push(struct vhl_ring *ring, const struct vhl_done *done,
+					const struct vhl_done *end, bool in_order)
 {
 	struct packed *s = to_packed(ring);
 	struct packed_cursor at = {
 		.i	= s->used & PACKED_INDEX,
 		.flags	= s->used & PACKED_WRAP ? PACKED_BOTH : 0,
 	};
-	const struct vhl_done *end = done + n;
-	bool in_order = s->in_order;
 	u32 num = ring->num;
 
-	ring->pushed += n;
+	if (!s->pending && done != end) {
+		s->pending = true;
+		s->first = at.i;
+		s->first_word = at.flags;
+		if (in_order)
+			done = packed_skip(s, done, end, num, &at);
+		s->first_word = packed_used(done, s->first_word);
+		packed_release(s, done->id, num, &at);
+		done++;
+	}
 	for (; done != end; done++) {
 		const struct packed_cursor first = at;
-		u64 word;
 
-		for (; in_order && !done->len && done + 1 != end; done++)
-			packed_release(s, done->id, num, &at);
-
-		word = first.flags | (u64)done->id << 32 | done->len;
-		/* there is data (2.8.3); the lower half, the address, is left as it is */
-		if (done->len)
-			word |= PACKED_WRITE;
-		if (s->pending) {
-			packed_store_used(ring, first.i, word, false);
-		} else {
-			s->pending = true;
-			s->first = first.i;
-			s->first_word = word;
-		}
+		if (in_order)
+			done = packed_skip(s, done, end, num, &at);
+		packed_store_used(ring, first.i, packed_used(done, first.flags), false);
 		packed_release(s, done->id, num, &at);
 	}
 	s->used = at.i | (at.flags ? PACKED_WRAP : 0);
+}
+
+void vhl_packed_push(struct vhl_ring *ring, const struct vhl_done *done, unsigned int n)
+{
+	ring->pushed += n;
+	if (to_packed(ring)->in_order)
+		packed_push(ring, done, done + n, true);
+	else
+		packed_push(ring, done, done + n, false);
 }
 
 /*

@@ -260,20 +260,16 @@ static int split_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u6
 	}
 }
 
-static int split_walk(struct vhl_ring *ring, struct vhl_chain *chain)
+/* A chain that vhl_chain_one() does not make; what was read of its first descriptor, @desc */
+static int split_walk(struct vhl_ring *ring, struct vhl_chain *chain, const struct vring_desc *desc,
+		      u64 addr, u32 len, u16 flags)
 {
 	const struct split *s = to_split(ring);
-	u16 num = ring->num;
-	u16 i = chain->id;
-	u16 walked = 0;
+	u16 num = ring->num, walked = 0, i;
 	int ret;
 
+	vhl_chain_begin(ring, chain);
 	for (;;) {
-		const struct vring_desc *desc = &s->desc[array_index_nospec(i, num)];
-		u64 addr = vhl64_to_cpu(READ_ONCE(desc->addr));
-		u32 len = vhl32_to_cpu(READ_ONCE(desc->len));
-		u16 flags = vhl16_to_cpu(READ_ONCE(desc->flags));
-
 		if (flags & VRING_DESC_F_INDIRECT) {
 			if (unlikely(!s->indirect))
 				return vhl_ring_bad(ring, VHL_FAULT_INDIRECT_FEATURE);
@@ -293,18 +289,36 @@ static int split_walk(struct vhl_ring *ring, struct vhl_chain *chain)
 			return vhl_ring_bad(ring, VHL_FAULT_NEXT);
 		if (unlikely(++walked == num))
 			return vhl_ring_bad(ring, VHL_FAULT_LOOP);
+		desc = &s->desc[array_index_nospec(i, num)];
+		addr = vhl64_to_cpu(READ_ONCE(desc->addr));
+		len = vhl32_to_cpu(READ_ONCE(desc->len));
+		flags = vhl16_to_cpu(READ_ONCE(desc->flags));
 	}
+}
+
+/* The rest of a take, for such a chain */
+static noinline int split_take_more(struct vhl_ring *ring, struct vhl_chain *chain,
+				    const struct vring_desc *desc, u64 addr, u32 len, u16 flags)
+{
+	int ret = split_walk(ring, chain, desc, addr, len, flags);
+
+	if (unlikely(ret))
+		return ret;
+	ring->pos = (u16)(ring->pos + 1);
+	return 1;
 }
 
 int vhl_split_take(struct vhl_ring *ring, struct vhl_chain *chain)
 {
 	const struct split *s = to_split(ring);
-	u16 idx = ring->pos;
-	u16 num = ring->num;
-	int ret;
+	const struct vring_desc *desc;
+	u16 idx = ring->pos, flags;
+	u32 num = ring->num, len;
+	u64 addr;
 
 	if (idx == s->avail_seen) {
-		ret = split_refill(ring);
+		int ret = split_refill(ring);
+
 		if (ret <= 0)
 			return ret;
 	}
@@ -315,11 +329,13 @@ int vhl_split_take(struct vhl_ring *ring, struct vhl_chain *chain)
 		return vhl_ring_bad(ring, VHL_FAULT_HEAD);
 	/* backends index with it, too */
 	chain->id = array_index_nospec(chain->id, num);
-	vhl_chain_begin(ring, chain);
-	ret = split_walk(ring, chain);
-	if (unlikely(ret))
-		return ret;
-
+	desc = &s->desc[chain->id];
+	addr = vhl64_to_cpu(READ_ONCE(desc->addr));
+	len = vhl32_to_cpu(READ_ONCE(desc->len));
+	flags = vhl16_to_cpu(READ_ONCE(desc->flags));
+	if (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT) ||
+	    !vhl_chain_one(ring, chain, addr, len, flags & VRING_DESC_F_WRITE))
+		return split_take_more(ring, chain, desc, addr, len, flags);
 	ring->pos = (u16)(idx + 1);
 	return 1;
 }

@@ -246,6 +246,10 @@ TEST(log_segments)
 	drv_indirect(r, 2, TABLE, bufs, ARRAY_SIZE(bufs));
 	drv_post(r, 2);
 	TAKE(r, 2, bufs, ARRAY_SIZE(bufs));
+	/* a chain that is one buffer */
+	drv_post_chain(r, bufs + 3, 1);
+	TAKE(r, 0, bufs + 3, 1);
+	CHECK(log[0].addr == RAM + 0x77 && log[0].len == 0x88);
 	/* what is only read leaves no trace */
 	drv_post_chain(r, bufs, 1);
 	TAKE(r, 0, bufs, 1);
