@@ -243,9 +243,12 @@ struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *fil
 	struct vhl_blk_disk *disk;
 	int ret;
 
-	if ((!S_ISREG(mode) && !S_ISBLK(mode)) || !file->f_op->read_iter ||
-	    ((file->f_mode & FMODE_WRITE) && !file->f_op->write_iter)) {
+	if (!S_ISREG(mode) && !S_ISBLK(mode)) {
 		disk_refuse(&blk->dev, "use a regular file or a block device");
+		return ERR_PTR(-EINVAL);
+	}
+	if (!file->f_op->read_iter || ((file->f_mode & FMODE_WRITE) && !file->f_op->write_iter)) {
+		disk_refuse(&blk->dev, "its file system can only map files; put it on tmpfs (huge=always), not on hugetlbfs");
 		return ERR_PTR(-EINVAL);
 	}
 	/* all writes would go to its end */
