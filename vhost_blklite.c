@@ -162,7 +162,7 @@ static void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file
 	if (!(file->f_mode & FMODE_READ))
 		return ERR_PTR(-EBADF);
 	disk = vhl_blk_running_disk(blk, NULL);
-	if (disk && disk->inode == file->f_mapping->host) {
+	if (disk && disk->inode == vhl_blk_disk_inode(file)) {
 		/* opened once more, perhaps; how it was first opened counts, and what was lost */
 		disk->refs++;
 		return disk;

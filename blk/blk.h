@@ -81,7 +81,10 @@ struct vhl_blk_edges;
  *
  * @blk: the device
  * @file: with a reference
- * @inode: that has the data: the block device's own, not the one of its node
+ * @tail: the same file without O_DIRECT, for its end, where a write to @file cannot go through the
+ *	  page cache; NULL elsewhere
+ * @inode: that has the data: the block device's own, not the one of its node; of an overlay, the
+ *	   one of the file below
  * @refs: the device and queues that have it attached.  dev->mutex
  * @capacity: in bytes, whole blocks.  Written with dev->mutex, read by workers: its release is the
  *	      last of the three, and pairs with the acquire in vhl_blk_on_disk()
@@ -125,6 +128,7 @@ struct vhl_blk_edges;
 struct vhl_blk_disk {
 	struct vhl_blk_dev *blk;
 	struct file *file;
+	struct file *tail;
 	struct inode *inode;
 	unsigned int refs;
 	u64 capacity;
@@ -378,6 +382,7 @@ static inline struct vhl_blk_vq *to_blk_vq(struct vhl_vq *vq)
 }
 
 /* disk.c: holding dev->mutex */
+struct inode *vhl_blk_disk_inode(const struct file *file);
 struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file);
 void vhl_blk_disk_put(void *backing);
 void vhl_blk_disk_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
@@ -502,12 +507,13 @@ static inline bool vhl_blk_writes_through(const struct vhl_blk_req *req)
 
 /*
  * rw.c: synchronous I/O. Context: the lane. Return: as of read_iter, or all of @iter.
- * vhl_blk_rw_transfer() reads or writes, as the request does.
+ * vhl_blk_rw_transfer() reads or writes, as the request does; vhl_blk_rw_write() writes to one of the
+ * disk's files.
  */
 ssize_t __must_check vhl_blk_rw_read(const struct vhl_blk_disk *disk, struct iov_iter *iter,
 				     loff_t pos);
-ssize_t __must_check vhl_blk_rw_write(const struct vhl_blk_req *req, struct iov_iter *iter,
-				      loff_t pos, int iocb_flags);
+ssize_t __must_check vhl_blk_rw_write(const struct vhl_blk_req *req, struct file *file,
+				      struct iov_iter *iter, loff_t pos, int iocb_flags);
 ssize_t __must_check vhl_blk_rw_transfer(const struct vhl_blk_req *req, struct iov_iter *iter,
 					 loff_t pos);
 

@@ -135,6 +135,7 @@ static ssize_t bounce_write(const struct vhl_blk_req *req,
 {
 	size_t span = round_up(head + len, pages->block);
 	size_t last = span - pages->block;
+	const struct vhl_blk_disk *disk = req->q->disk;
 	struct iov_iter iter;
 	ssize_t ret = 0;
 
@@ -147,7 +148,7 @@ static ssize_t bounce_write(const struct vhl_blk_req *req,
 	if (!bounce_copy(req, pages, head, len, guest))
 		return -EFAULT;
 	iov_iter_bvec(&iter, ITER_SOURCE, pages->vec, pages->num, span);
-	ret = vhl_blk_rw_write(req, &iter, pos - head, req->q->disk->iocb_flags);
+	ret = vhl_blk_rw_write(req, disk->file, &iter, pos - head, disk->iocb_flags);
 	if (ret < 0)
 		return ret;
 	return min_t(size_t, len, max_t(ssize_t, ret - (ssize_t)head, 0));
@@ -156,12 +157,13 @@ static ssize_t bounce_write(const struct vhl_blk_req *req,
 static ssize_t bounce_write_tail(const struct vhl_blk_req *req, struct iov_iter *guest, loff_t pos)
 {
 	const struct vhl_blk_disk *disk = req->q->disk;
-	ssize_t ret = vhl_blk_rw_write(req, guest, pos, disk->iocb_flags & ~IOCB_DIRECT);
+	struct file *file = disk->tail ?: disk->file;
+	ssize_t ret = vhl_blk_rw_write(req, file, guest, pos, disk->iocb_flags & ~IOCB_DIRECT);
 	int err;
 
 	if (ret <= 0)
 		return ret;
-	err = filemap_write_and_wait_range(disk->file->f_mapping, pos, pos + ret - 1);
+	err = filemap_write_and_wait_range(disk->inode->i_mapping, pos, pos + ret - 1);
 	return err ?: ret;
 }
 

@@ -170,6 +170,17 @@ void vhl_blk_disk_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *o
 	config->opt_io_size = cpu_to_vhl32(disk->opt_io);
 }
 
+/*
+ * An overlay hands all on to a file below it. That one has the blocks, the page cache, and what is
+ * known of lost writes; the overlay's own inode has nothing of it.
+ */
+struct inode *vhl_blk_disk_inode(const struct file *file)
+{
+	if (S_ISREG(file_inode(file)->i_mode))
+		return d_real_inode(file->f_path.dentry);
+	return file->f_mapping->host;
+}
+
 static int disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 {
 	struct file *file = disk->file;
@@ -178,7 +189,7 @@ static int disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 	int ret = 0;
 	u64 size;
 
-	disk->inode = file->f_mapping->host;
+	disk->inode = vhl_blk_disk_inode(file);
 	disk->regular = S_ISREG(file_inode(file)->i_mode);
 	disk->direct = file->f_iocb_flags & IOCB_DIRECT;
 	disk->read_only = !(file->f_mode & FMODE_WRITE);
@@ -186,7 +197,7 @@ static int disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 		disk->read_only = true;
 	disk->iocb_flags = file->f_iocb_flags;
 	/* what is in memory waits for nothing but swap, and knows no way to be asked not to */
-	if (disk->inode->i_sb->s_magic != TMPFS_MAGIC) {
+	if (file->f_mapping->host->i_sb->s_magic != TMPFS_MAGIC) {
 		disk->try_flags = IOCB_NOWAIT;
 		disk->nowait[ITER_DEST] = file->f_mode & FMODE_NOWAIT;
 	} else {
@@ -237,6 +248,32 @@ static int disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 	return 0;
 }
 
+/*
+ * To an overlay, a file that was opened with O_DIRECT is direct, whatever a write says. One that is
+ * opened once more is not.
+ */
+static int disk_open_tail(struct vhl_blk_disk *disk)
+{
+	struct file *file = disk->file;
+
+	if (!disk->regular || !disk->direct || disk->read_only ||
+	    disk->inode->i_mapping == file->f_mapping)
+		return 0;
+	file = dentry_open(&file->f_path, file->f_flags & ~O_DIRECT, file->f_cred);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	disk->tail = file;
+	return 0;
+}
+
+static void disk_free(struct vhl_blk_disk *disk)
+{
+	if (disk->tail)
+		fput(disk->tail);
+	vhl_blk_edges_free(disk);
+	kfree(disk);
+}
+
 struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file)
 {
 	umode_t mode = file_inode(file)->i_mode;
@@ -263,9 +300,9 @@ struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *fil
 	disk->refs = 1;
 	disk->blk = blk;
 	disk->file = file;
-	ret = disk_init(blk, disk);
+	ret = disk_init(blk, disk) ?: disk_open_tail(disk);
 	if (ret) {
-		kfree(disk);
+		disk_free(disk);
 		return ERR_PTR(ret);
 	}
 	get_file(file);
@@ -281,8 +318,7 @@ void vhl_blk_disk_put(void *backing)
 	if (!disk || --disk->refs)
 		return;
 	fput(disk->file);
-	vhl_blk_edges_free(disk);
-	kfree(disk);
+	disk_free(disk);
 }
 
 int vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed)

@@ -26,7 +26,7 @@
 bool vhl_blk_flush_is_stable(const struct vhl_blk_disk *disk)
 {
 	return !READ_ONCE(disk->flush_error) &&
-	       !errseq_check(&disk->file->f_mapping->wb_err, disk->wb_since);
+	       !errseq_check(&disk->inode->i_mapping->wb_err, disk->wb_since);
 }
 
 int vhl_blk_flush_file(struct vhl_blk_disk *disk)
@@ -119,13 +119,22 @@ int vhl_blk_flush(struct vhl_blk_io *io)
 /* What was lost before is nothing that the driver was promised, but attaching it tells the log. */
 void vhl_blk_flush_init(struct vhl_blk_disk *disk)
 {
+	struct address_space *mapping = disk->inode->i_mapping;
 	struct vhl_dev *dev = &disk->blk->dev;
-	int lost = file_check_and_advance_wb_err(disk->file);
+	int lost;
 
+	if (mapping == disk->file->f_mapping) {
+		lost = file_check_and_advance_wb_err(disk->file);
+		disk->wb_since = READ_ONCE(disk->file->f_wb_err);
+	} else {
+		/* an overlay has opened the file below for itself: that one is to tell now, not later */
+		lost = disk->read_only ? 0 : vfs_fsync(disk->file, 1);
+		disk->wb_since = errseq_sample(&mapping->wb_err);
+		errseq_check_and_advance(&mapping->wb_err, &disk->wb_since);
+	}
 	if (lost)
 		pr_notice_ratelimited("%s %llu: an earlier write to this disk was lost (%d); attached all the same\n",
 				      dev->node->name, dev->id, lost);
-	disk->wb_since = READ_ONCE(disk->file->f_wb_err);
 	spin_lock_init(&disk->flush_lock);
 	INIT_LIST_HEAD(&disk->flush_waiting);
 }

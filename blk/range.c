@@ -216,7 +216,7 @@ static int range_take(struct vhl_blk_io *io, unsigned int feature, unsigned int 
  */
 static int range_drop_cached(const struct vhl_blk_disk *disk, loff_t pos, loff_t end)
 {
-	struct address_space *mapping = disk->file->f_mapping;
+	struct address_space *mapping = disk->inode->i_mapping;
 	struct block_device *bdev = I_BDEV(disk->inode);
 
 	if (vhl_bdev_claim(bdev, &range_drop_cached))
@@ -229,7 +229,7 @@ static int range_drop_cached(const struct vhl_blk_disk *disk, loff_t pos, loff_t
 
 static int range_discard_piece(const struct vhl_blk_disk *disk, loff_t pos, loff_t end, bool erase)
 {
-	struct address_space *mapping = disk->file->f_mapping;
+	struct address_space *mapping = disk->inode->i_mapping;
 	struct block_device *bdev = I_BDEV(disk->inode);
 	sector_t sectors = (end - pos) >> SECTOR_SHIFT;
 	int ret;

@@ -99,10 +99,9 @@ ssize_t vhl_blk_rw_read(const struct vhl_blk_disk *disk, struct iov_iter *iter, 
 	return disk->file->f_op->read_iter(&iocb, iter);
 }
 
-ssize_t vhl_blk_rw_write(const struct vhl_blk_req *req, struct iov_iter *iter, loff_t pos,
-			 int iocb_flags)
+ssize_t vhl_blk_rw_write(const struct vhl_blk_req *req, struct file *file, struct iov_iter *iter,
+			 loff_t pos, int iocb_flags)
 {
-	struct file *file = req->q->disk->file;
 	struct kiocb iocb;
 	ssize_t ret;
 
@@ -120,7 +119,7 @@ ssize_t vhl_blk_rw_transfer(const struct vhl_blk_req *req, struct iov_iter *iter
 	const struct vhl_blk_disk *disk = req->q->disk;
 
 	if (req->write)
-		return vhl_blk_rw_write(req, iter, pos, disk->iocb_flags);
+		return vhl_blk_rw_write(req, disk->file, iter, pos, disk->iocb_flags);
 	return vhl_blk_rw_read(disk, iter, pos);
 }
 

@@ -84,21 +84,24 @@ static int write_block(struct dut *d, unsigned int qi, unsigned int block)
 			   d->scratch[qi].gpa + SCRATCH_DATA, BLOCK);
 }
 
-static int disk_open(struct store *s, bool direct)
+static int disk_open(const char *path, bool direct)
 {
-	int fd = open(s->path, O_RDWR | O_CLOEXEC | (direct ? O_DIRECT : 0));
+	int fd = open(path, O_RDWR | O_CLOEXEC | (direct ? O_DIRECT : 0));
 
 	return fd < 0 ? -errno : fd;
 }
 
 /* -ENOPKG: what this wants is not there */
-static int storage(struct store *s, const char *fs)
+static int storage(struct store *s, const char *fs, bool overlay)
 {
 	if (system("modprobe -aq loop dm-mod dm-delay"))
 		return -ENOPKG;
 	if (fs && system(!strcmp(fs, "xfs") ? "modprobe -q xfs" : "modprobe -q ext4"))
 		return -ENOPKG;
+	if (overlay && system("modprobe -q overlay"))
+		return -ENOPKG;
 	s->fs = fs;
+	s->overlay = overlay;
 	s->bytes = BYTES;
 	return store_open(s);
 }
@@ -115,7 +118,7 @@ FIXTURE(flush) {
 FIXTURE_VARIANT(flush) {
 	enum dut_kind kind;
 	const char *fs;
-	bool direct;
+	bool direct, overlay;
 };
 
 FIXTURE_VARIANT_ADD(flush, ext4) {
@@ -140,6 +143,19 @@ FIXTURE_VARIANT_ADD(flush, xfs_direct) {
 	.direct = true,
 };
 
+FIXTURE_VARIANT_ADD(flush, overlay) {
+	.kind = DUT_VDPA,
+	.fs = "ext4",
+	.overlay = true,
+};
+
+FIXTURE_VARIANT_ADD(flush, overlay_direct) {
+	.kind = DUT_BLK,
+	.fs = "ext4",
+	.direct = true,
+	.overlay = true,
+};
+
 FIXTURE_VARIANT_ADD(flush, device) {
 	.kind = DUT_VDPA,
 };
@@ -151,7 +167,7 @@ FIXTURE_VARIANT_ADD(flush, device_direct) {
 
 FIXTURE_SETUP(flush)
 {
-	int ret = storage(&self->s, variant->fs);
+	int ret = storage(&self->s, variant->fs, variant->overlay);
 
 	self->disk = -1;
 	self->other = -1;
@@ -160,8 +176,8 @@ FIXTURE_SETUP(flush)
 	if (ret == -ENOPKG)
 		return;
 	if (!ret) {
-		self->disk = disk_open(&self->s, variant->direct);
-		self->other = disk_open(&self->s, false);
+		self->disk = disk_open(self->s.path, variant->direct);
+		self->other = disk_open(self->s.below, false);
 	}
 	if (self->disk < 0 || self->other < 0)
 		store_close(&self->s);
@@ -393,14 +409,14 @@ FIXTURE_VARIANT_ADD(join, device_direct) {
 FIXTURE_SETUP(join)
 {
 	struct dut_opts opts = { .num = RING, .stopped = true };
-	int ret = storage(&self->s, variant->fs);
+	int ret = storage(&self->s, variant->fs, false);
 
 	self->disk = -1;
 	self->able = !ret;
 	if (ret == -ENOPKG)
 		return;
 	if (!ret)
-		self->disk = disk_open(&self->s, variant->direct);
+		self->disk = disk_open(self->s.path, variant->direct);
 	if (self->disk < 0)
 		store_close(&self->s);
 	ASSERT_EQ(0, ret);

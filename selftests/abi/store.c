@@ -22,6 +22,7 @@
 
 #define KUPDATE	"/proc/sys/vm/dirty_writeback_centisecs"
 #define DIR	"/tmp/vhltest-store"
+#define TOP	"/tmp/vhltest-overlay"
 
 /* mkfs.xfs makes none that are smaller than 300 MB; most of it is never written */
 #define STORE_BYTES	(320ULL << 20)
@@ -229,6 +230,23 @@ static int store_mkfile(struct store *s)
 	return ret;
 }
 
+static int store_mount_overlay(struct store *s)
+{
+	static const char *const dirs[] = { "lower", "upper", "work" };
+	char options[160];
+
+	for (unsigned int i = 0; i < 3; i++) {
+		snprintf(options, sizeof(options), "%s/%s", s->dir, dirs[i]);
+		if (mkdir(options, 0700) && errno != EEXIST)
+			return -errno;
+	}
+	if (mkdir(s->top, 0700) && errno != EEXIST)
+		return -errno;
+	snprintf(options, sizeof(options), "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work",
+		 s->dir, s->dir, s->dir);
+	return mount("overlay", s->top, "overlay", 0, options) ? -errno : 0;
+}
+
 static int store_mount(struct store *s)
 {
 	bool ext4 = !strcmp(s->fs, "ext4");
@@ -237,7 +255,9 @@ static int store_mount(struct store *s)
 	/* seldom writes by itself */
 	snprintf(options, sizeof(options), "%s%s%s", ext4 ? "commit=300,noinit_itable" : "",
 		 s->options && ext4 ? "," : "", s->options ?: "");
-	return mount(s->slow.path, s->dir, s->fs, MS_NOATIME, options) ? -errno : 0;
+	if (mount(s->slow.path, s->dir, s->fs, MS_NOATIME, options))
+		return -errno;
+	return s->overlay ? store_mount_overlay(s) : 0;
 }
 
 static int store_mkfs(struct store *s)
@@ -252,7 +272,8 @@ static int store_mkfs(struct store *s)
 		return -ENOPKG;
 	if (mkdir(s->dir, 0700) && errno != EEXIST)
 		return -errno;
-	snprintf(s->path, sizeof(s->path), "%s/disk", s->dir);
+	snprintf(s->path, sizeof(s->path), "%s/disk", s->overlay ? s->top : s->dir);
+	snprintf(s->below, sizeof(s->below), "%s/%sdisk", s->dir, s->overlay ? "upper/" : "");
 	return store_mount(s);
 }
 
@@ -263,6 +284,7 @@ static void store_clean(const char *dir)
 	int fd;
 
 	dm_switch(&slow);
+	umount2(TOP, 0);
 	fd = open(dir, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		ioctl(fd, FITHAW, 0);
@@ -281,6 +303,7 @@ int store_open(struct store *s)
 	s->mem = memfd_create("store", MFD_CLOEXEC);
 	s->base = -1;
 	strcpy(s->dir, DIR);
+	strcpy(s->top, TOP);
 	store_clean(s->dir);
 	/* nor because time passes, see dev_lazy() */
 	f = fopen(KUPDATE, "re");
@@ -296,6 +319,7 @@ int store_open(struct store *s)
 	      dm_open(&s->slow, "slow", STORE_BYTES) ?: store_delay(s, 0, 0, 0) ?:
 	      dev_lazy(s->slow.path);
 	strcpy(s->path, s->slow.path);
+	strcpy(s->below, s->slow.path);
 	if (!ret && s->fs)
 		ret = store_mkfs(s);
 	return ret ? ret : store_mkfile(s);
@@ -308,6 +332,8 @@ void store_close(struct store *s)
 		store_spoil(s, false);
 		store_delay(s, 0, 0, 0);
 	}
+	if (s->overlay)
+		umount2(s->top, 0);
 	if (s->fs)
 		umount2(s->dir, 0);
 	dm_close(&s->slow);
@@ -322,7 +348,7 @@ void store_close(struct store *s)
 
 int store_cool(struct store *s)
 {
-	return umount2(s->dir, 0) ? -errno : store_mount(s);
+	return (s->overlay && umount2(s->top, 0)) || umount2(s->dir, 0) ? -errno : store_mount(s);
 }
 
 int store_spoil(struct store *s, bool spoil)

@@ -58,6 +58,7 @@ long dev_writes(const char *dev);
  * struct store - memory, a device that loses what is written, one that is slow, and a file
  * @fs: "ext4", "xfs", or NULL: the file is the device itself
  * @options: of the mount and of mkfs, may be NULL
+ * @overlay: with an overlay on top of it
  * @bytes: of the file; all of them are written
  * @scattered: it is not in one piece; files of a few megabytes are
  * @mem: memory that everything ends up in
@@ -65,22 +66,25 @@ long dev_writes(const char *dev);
  * @bad: on @base, see store_spoil()
  * @slow: on @bad, see store_delay()
  * @dir: of the mount
+ * @top: of that of the overlay
  * @path: of the file
+ * @below: the same; with an overlay, of the one below
  * @at: where the file begins in @mem
  */
 struct store {
 	const char *fs, *mkfs, *options;
+	bool overlay;
 	uint64_t bytes;
 	int mem, base;
 	char base_path[32];
 	struct dm bad, slow;
-	char dir[32], path[64];
+	char dir[32], top[32], path[64], below[64];
 	uint64_t at;
 	bool scattered;
 	char kupdate[16];
 };
 
-/* store_open() - by @fs, @mkfs, @options and @bytes.  store_close() after all files are closed */
+/* store_open() - by @fs, @mkfs, @options, @overlay and @bytes.  store_close() after all files are closed */
 int store_open(struct store *s);
 void store_close(struct store *s);
 
