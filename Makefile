@@ -44,6 +44,12 @@ test:
 	tools/vm/deps
 	selftests/run
 
+# the tests on the kernels and QEMUs of all releases, and docs/kernels.md anew: an hour and more. RELEASE="NAME ..." and
+# SUITE="NAME ..." only these
+test-all:
+	tools/vm/deps
+	selftests/kernels/run $(addprefix --release ,$(RELEASE)) $(SUITE)
+
 # docs/benchmarks.md anew: us and others, half an hour; CASE="NAME ..." only these, to the terminal; SMP=N on N processors
 bench:
 	tools/vm/deps
@@ -66,4 +72,4 @@ clean:
 	$(MAKE) -C tools/bench clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all modules modules_install tools install selftests nullback test bench bench-full demo clean
+.PHONY: all modules modules_install tools install selftests nullback test test-all bench bench-full demo clean
