@@ -12,10 +12,7 @@ set -u
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 NODE=vdpa-blklite
 
-qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device-pci || {
-	echo "1..0 # SKIP this QEMU has no vhost-vdpa-device-pci"
-	exit 0
-}
+need_device vhost-vdpa-device-pci
 modules_load vhost-blklite
 { modprobe -a loop ext4 && modprobe null_blk nr_devices=0; } || bail "the test host lacks loop, null_blk or ext4"
 

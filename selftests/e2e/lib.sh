@@ -113,6 +113,51 @@ no_users() {
 	same "references of $1" 0 "$(<"/sys/module/$1/refcnt")"
 }
 
+# ---- QEMU ----
+
+# qemu_version [DIR/]: of the one in DIR, or of the first in PATH
+qemu_version() {
+	"${1-}qemu-system-x86_64" --version | sed -n '1s/.*version //p'
+}
+
+# newer_qemu: makes the directory NEWER, to be first in PATH, where QEMU is that of tools/vm/mkroot --emulator; 1: there is
+# none. Its files are copied: over 9p they would be read again and again.
+NEWER=$WORK/newer
+newer_qemu() {
+	local root=/mnt/root lib=/mnt/root/usr/lib/x86_64-linux-gnu loader
+
+	[[ ! -d $NEWER ]] || return 0
+	loader=$lib/ld-linux-x86-64.so.2
+	[[ -x $loader ]] || return
+	mkdir -p "$NEWER/lib" &&
+		"$loader" --library-path "$lib" --list $root/usr/bin/qemu-system-x86_64 | awk '$3 ~ "^/" { print $3 }' |
+		xargs cp -L -t "$NEWER/lib" $root/usr/bin/qemu-system-x86_64 && cp -L "$loader" "$NEWER/lib/" &&
+		cp -rL $root/usr/share/qemu $root/usr/share/seabios "$NEWER/" || return
+	cat >"$NEWER/qemu-system-x86_64" <<-END
+		#!/bin/sh
+		exec $NEWER/lib/ld-linux-x86-64.so.2 --library-path $NEWER/lib $NEWER/lib/qemu-system-x86_64 -L $NEWER/qemu -L $NEWER/seabios "\$@"
+	END
+	chmod +x "$NEWER/qemu-system-x86_64"
+}
+
+# knows DEVICE: QEMU has it
+knows() {
+	qemu-system-x86_64 -device help 2>/dev/null | grep -q "^name \"$1\""
+}
+
+# need_device DEVICE: ends the script with a skip of all of it where neither the release's QEMU has the device nor a newer one,
+# which then is first in PATH. That is how an old release's kernel meets guests with our disk.
+need_device() {
+	knows "$1" && return
+	if newer_qemu; then
+		say "QEMU $(qemu_version) has no $1, that of the test host has: $(qemu_version "$NEWER/")"
+		PATH=$NEWER:$PATH
+		knows "$1" && return
+	fi
+	echo "1..0 # SKIP QEMU $(qemu_version) has no $1"
+	exit 0
+}
+
 # ---- nested guests ----
 
 # guest_start NAME [--open FD=PATH]… [--run "OPTION…"] [--via "WORD…"] QEMU-ARGUMENT…: in the background. --open: QEMU inherits

@@ -12,10 +12,7 @@ set -u
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 DISK=vdpa-blklite NET=vhost-netlite TAP=vhlm0
 
-qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device || {
-	echo "1..0 # SKIP this QEMU has no vhost-vdpa-device"
-	exit 0
-}
+need_device vhost-vdpa-device
 modules_load vhost-netlite vhost-blklite
 ip tuntap add dev $TAP mode tap vnet_hdr || bail "no TAP"
 LINKS+=("$TAP")

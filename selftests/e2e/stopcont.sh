@@ -17,10 +17,7 @@ ROUNDS=${1:-40}
 DEPTH=32
 LONGEST_NAP=16000 # us
 
-qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device-pci || {
-	echo "1..0 # SKIP this QEMU has no vhost-vdpa-device-pci"
-	exit 0
-}
+need_device vhost-vdpa-device-pci
 modules_load vhost-blklite
 # what is found without a wake was found by a nap then
 echo 0 >/sys/module/vhost_lite/parameters/poll_max_us

@@ -119,6 +119,7 @@ guest_with() {
 	log=$(guest a 60 "printf '%s\n' $(printf "'%s' " "${SLOTS[@]}") >/tmp/slots; $NAMES") || bail "the guest has not what it should have: $log"
 	[[ -n $(find /proc/"${GUEST_PID[a]}"/fd -lname /dev/vhost-net 2>/dev/null) ]] || bail "QEMU does without vhost-net"
 	((${#ARGS_OF_B[@]})) && newer_qemu || return 0
+	echo "newer_qemu=$(qemu_version "$NEWER/")" >>"$BENCH_OUT/environment"
 	PATH=$NEWER:$PATH guest_start b -smp "$cpus" -action reboot=shutdown "${ARGS_OF_B[@]}"
 	log=$(guest_ready b) || bail "the guest of the newer QEMU does not boot: $log"
 	log=$(guest b 60 "$NAMES") || bail "the guest of the newer QEMU has not what it should have: $log"

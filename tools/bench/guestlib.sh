@@ -24,31 +24,10 @@ host_ready() {
 	{
 		echo "kernel=$(uname -r)"
 		echo "processors=$PROCESSORS"
-		echo "qemu=$(qemu-system-x86_64 --version | sed -n '1s/.*version //p')"
+		echo "qemu=$(qemu_version)"
 		echo "date=$(date -u +%Y-%m-%d)"
 	} >"$BENCH_OUT/environment"
 	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug || bail "the test host lacks debugfs"
-}
-
-# newer_qemu: makes the directory NEWER, to be first in PATH, where QEMU is that of tools/vm/mkroot --emulator; 1: there is
-# none. Its files are copied: over 9p they would be read again and again.
-NEWER=$WORK/newer
-newer_qemu() {
-	local root=/mnt/root lib=/mnt/root/usr/lib/x86_64-linux-gnu loader
-
-	[[ ! -d $NEWER ]] || return 0
-	loader=$lib/ld-linux-x86-64.so.2
-	[[ -x $loader ]] || return
-	mkdir -p "$NEWER/lib" &&
-		"$loader" --library-path "$lib" --list $root/usr/bin/qemu-system-x86_64 | awk '$3 ~ "^/" { print $3 }' |
-		xargs cp -L -t "$NEWER/lib" $root/usr/bin/qemu-system-x86_64 && cp -L "$loader" "$NEWER/lib/" &&
-		cp -rL $root/usr/share/qemu $root/usr/share/seabios "$NEWER/" || return
-	cat >"$NEWER/qemu-system-x86_64" <<-END
-		#!/bin/sh
-		exec $NEWER/lib/ld-linux-x86-64.so.2 --library-path $NEWER/lib $NEWER/lib/qemu-system-x86_64 -L $NEWER/qemu -L $NEWER/seabios "\$@"
-	END
-	chmod +x "$NEWER/qemu-system-x86_64"
-	echo "newer_qemu=$("$NEWER/qemu-system-x86_64" --version | sed -n '1s/.*version //p')" >>"$BENCH_OUT/environment"
 }
 
 # what a guest does to name its disks and cards: /dev/SERIAL, or as /tmp/slots says; the last digit N of a card's MAC address
