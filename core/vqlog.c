@@ -65,7 +65,9 @@ bool vhl_vq_log_ok(const struct vhl_vq *vq, const struct vhl_dirty_log *log,
 	struct vhl_ring_log ring_log;
 
 	if (!log)
-		return !vq->logs_ring && !vhl_has_feature(vq->dev, VHOST_F_LOG_ALL);
+		return !vhl_has_feature(vq->dev, VHOST_F_LOG_ALL) &&
+		       /* one that waits for its ring goes on like others when logging ends */
+		       (!vq->logs_ring || vq->state == VHL_VQ_UNMAPPED);
 	if (vhl_miss_may_ask(vq->dev))
 		return true;
 	return !vq->logs_ring || vqlog_ring(vq, log, mem, vq->log_addr, &ring_log);
