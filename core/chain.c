@@ -4,6 +4,7 @@
  * not simply in a region that is known (ring_format.h).
  */
 #include <linux/kernel.h>
+#include <linux/minmax.h>
 
 #include "ring_format.h"
 
@@ -64,6 +65,40 @@ int vhl_ring_translate(struct vhl_ring *ring, u64 addr, u32 len, u32 perm, struc
 	return 0;
 }
 
+/* Clients answer for a page at least */
+#define CHAIN_PAGE_SHIFT	12
+#define CHAIN_PAGE		BIT(CHAIN_PAGE_SHIFT)
+
+static u64 chain_page(u64 addr)
+{
+	return addr >> CHAIN_PAGE_SHIFT;
+}
+
+void vhl_ring_want(struct vhl_ring *ring)
+{
+	struct vhl_wanted *wanted = ring->wanted;
+	const struct vhl_miss *miss = &ring->miss;
+	unsigned int i;
+
+	for (i = 0; i < wanted->n; i++)
+		if (chain_page(wanted->miss[i].addr) == chain_page(miss->addr) &&
+		    wanted->miss[i].perm == miss->perm)
+			return;
+	if (wanted->n < wanted->max)
+		wanted->miss[wanted->n++] = *miss;
+}
+
+/* What is missing of a chain that nobody will see. Return: false where it is something else */
+static bool ring_skip(struct vhl_ring *ring, u64 addr, u32 len, struct iovec *iov)
+{
+	if (!ring->wanted || ring->miss.mapped)
+		return false;
+	vhl_ring_want(ring);
+	iov->iov_base = NULL;
+	iov->iov_len = min_t(u64, len, CHAIN_PAGE - (addr & (CHAIN_PAGE - 1)));
+	return true;
+}
+
 int vhl_chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len,
 		       bool write)
 {
@@ -79,7 +114,7 @@ int vhl_chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
 		if (unlikely(n == ring->segs.max))
 			return -ENOSPC;
 		ret = vhl_ring_translate(ring, addr, len, perm, iov);
-		if (unlikely(ret))
+		if (unlikely(ret) && (ret != -ENXIO || !ring_skip(ring, addr, len, iov)))
 			return ret;
 		if (ring->segs.region)
 			ring->segs.region[n] = ring->region;

@@ -177,9 +177,9 @@ bool vhl_share_turn(struct vhl_vq *vq);
 /* miss.c APIs */
 void vhl_miss_init(struct vhl_dev *dev);
 bool vhl_miss_may_ask(const struct vhl_dev *dev);
-void vhl_miss_ask(struct vhl_vq *vq, u64 addr, u32 perm);	/* holding vq->mutex or dev->mutex */
+void vhl_miss_ask(struct vhl_vq *vq, const struct vhl_miss *miss, unsigned int n); /* vq->mutex */
 bool vhl_miss_ask_ring(struct vhl_vq *vq);	/* holding dev->mutex, as does */
-void vhl_miss_answer(struct vhl_dev *dev, u64 first, u64 last);
+void vhl_miss_changed(struct vhl_dev *dev, u64 first, u64 last);
 void vhl_miss_forget(struct vhl_vq *vq);
 void vhl_miss_end(struct vhl_dev *dev);		/* nobody may ask any more */
 ssize_t vhl_miss_read(struct vhl_dev *dev, struct iov_iter *to, bool wait);

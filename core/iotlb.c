@@ -114,7 +114,7 @@ static int iotlb_answer(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 	if (dev->in_batch)
 		return 0;
 	ret = iotlb_restart_rings(dev, msg->iova, last);
-	vhl_miss_answer(dev, msg->iova, last);
+	vhl_miss_changed(dev, msg->iova, last);
 	return ret;
 }
 
@@ -131,7 +131,7 @@ static int iotlb_set_batch(struct vhl_dev *dev, bool on)
 		return 0;
 
 	ret = iotlb_restart_rings(dev, 0, U64_MAX);
-	vhl_miss_answer(dev, 0, U64_MAX);
+	vhl_miss_changed(dev, 0, U64_MAX);
 	for (i = 0; i < dev->node->num_vqs; i++)
 		if (vhl_vq_started(dev->vqs[i]))
 			vhl_vq_kick(dev->vqs[i]);
@@ -149,6 +149,8 @@ static int iotlb_message(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 		if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
 			return -EINVAL;
 		iotlb_unmap(dev, msg->iova, msg->iova + (msg->size - 1));
+		/* what was not mapped either may be from now on */
+		vhl_miss_changed(dev, msg->iova, msg->iova + (msg->size - 1));
 		iotlb_ask_for_rings(dev);
 		return 0;
 	case VHOST_IOTLB_BATCH_BEGIN:

@@ -24,6 +24,9 @@ static const struct vhl_ring_format * const formats[] = {
 #define RING_CALL(ring, op, ...)							\
 	INDIRECT_CALL_2((ring)->format->op, vhl_split_##op, vhl_packed_##op, ring, ##__VA_ARGS__)
 
+/* Chains to look at, where one misses something */
+#define LOOK_AHEAD	32
+
 static const struct vhl_ring_format *ring_format(u64 features)
 {
 	const struct vhl_ring_format * const *format = formats;
@@ -163,6 +166,30 @@ int vhl_ring_take(struct vhl_ring *ring, struct vhl_chain *chain)
 	if (unlikely(ring->fault))
 		return -EINVAL;
 	return RING_CALL(ring, take, chain);
+}
+
+void vhl_ring_look_ahead(struct vhl_ring *ring, struct vhl_wanted *wanted)
+{
+	const u32 pos = ring->pos, dry_pos = ring->dry_pos;
+	const bool dry = ring->dry;
+	struct vhl_chain chain;
+	unsigned int i;
+	int ret = 1;
+
+	wanted->n = 0;
+	ring->wanted = wanted;
+	vhl_ring_want(ring);
+	for (i = 0; i < LOOK_AHEAD && ret > 0 && wanted->n < wanted->max; i++)
+		ret = RING_CALL(ring, take, &chain);
+	/* a table, without which the chain cannot be read */
+	if (ret == -ENXIO && !ring->miss.mapped)
+		vhl_ring_want(ring);
+	ring->wanted = NULL;
+	ring->pos = pos;
+	ring->dry_pos = dry_pos;
+	ring->dry = dry;
+	/* it is not the turn of a chain that is bad */
+	ring->fault = VHL_FAULT_NONE;
 }
 
 bool vhl_ring_empty(const struct vhl_ring *ring)

@@ -151,6 +151,18 @@ struct vhl_miss {
 };
 
 /**
+ * struct vhl_wanted - translations that are missing, one for each page
+ * @miss: room for @max
+ * @n: how many there are
+ * @max: at least 1
+ */
+struct vhl_wanted {
+	struct vhl_miss *miss;
+	unsigned int n;
+	unsigned int max;
+};
+
+/**
  * struct vhl_ring - a virtqueue, seen from the device
  * @format: chosen by the features; constant, as are @mem and @num
  * @mem: the map
@@ -165,6 +177,8 @@ struct vhl_miss {
  * @dry: no take has found one since
  * @fault: why the ring is unusable
  * @miss: of the last take that returned -ENXIO
+ * @wanted: what is missing gets there, and chains are made without it; NULL but for
+ *	    vhl_ring_look_ahead()
  * @region: where the last address was found, or &vhl_no_region
  * @cache: of the map, to find others
  * @map_gen: generation of the map that both are of
@@ -191,6 +205,7 @@ struct vhl_ring {
 	struct vhl_region_cache cache;
 	u64 map_gen;
 	struct vhl_miss miss;
+	struct vhl_wanted *wanted;
 
 	/* the completing side */
 	u16 pushed ____cacheline_aligned_in_smp;
@@ -324,6 +339,18 @@ void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs);
  * @ring->fault says why, and no call will have another result.
  */
 int __must_check vhl_ring_take(struct vhl_ring *ring, struct vhl_chain *chain);
+
+/**
+ * vhl_ring_look_ahead() - find what chains that are there will miss
+ * @ring: the ring, whose last take returned -ENXIO
+ * @wanted: filled, beginning with what that take missed
+ *
+ * Of the chain that was not taken, and of some behind it. The ring is as it was, but that the chain
+ * that was taken last is not used any more.
+ *
+ * Context: may sleep, as vhl_ring_take().
+ */
+void vhl_ring_look_ahead(struct vhl_ring *ring, struct vhl_wanted *wanted);
 
 /* Have the ring give no chain any more, as if it were bad */
 static inline void vhl_ring_fail(struct vhl_ring *ring, enum vhl_ring_fault fault)

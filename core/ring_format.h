@@ -93,6 +93,9 @@ int vhl_chain_add_slow(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr,
 		       bool write);
 int vhl_table_read_slow(struct vhl_ring *ring, void *to, u64 addr, u32 len);
 
+/* Add @ring->miss to what is wanted, if there is room. Apart: it is for rings that look ahead */
+void vhl_ring_want(struct vhl_ring *ring);
+
 /**
  * vhl_ring_translate() - translate the beginning of [addr, addr + len) as far as its region goes
  * @ring: the ring

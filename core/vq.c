@@ -471,13 +471,24 @@ static int vq_take(struct vhl_vq *vq, struct vhl_chain *chain)
 	return ret;
 }
 
-/* The client knows it, perhaps, or has told meanwhile, when nobody had asked yet */
+/*
+ * Ask for what the last take has missed, and at once for what the next ones will: the client has to
+ * be woken for each question that comes alone. It knows the first, perhaps, or has told meanwhile,
+ * when nobody had asked yet.
+ */
 static void vq_ask(struct vhl_vq *vq)
 {
-	const struct vhl_miss *miss = &vq->ring->miss;
+	struct vhl_miss miss[VHL_QUESTIONS];
+	struct vhl_wanted wanted = { .miss = miss, .max = ARRAY_SIZE(miss) };
 
-	vhl_miss_ask(vq, miss->addr, miss->perm);
-	vq->misses = !vhl_mem_lookup(&vq->dev->mem, miss->addr);
+	/* nor is a table to be waited for, as in vq_take() */
+	if (vq->held)
+		pagefault_disable();
+	vhl_ring_look_ahead(vq->ring, &wanted);
+	if (vq->held)
+		pagefault_enable();
+	vhl_miss_ask(vq, miss, wanted.n);
+	vq->misses = !vhl_mem_lookup(&vq->dev->mem, miss[0].addr);
 }
 
 static int vq_take_checked(struct vhl_vq *vq, struct vhl_chain *chain)

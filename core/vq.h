@@ -118,7 +118,10 @@ enum vhl_rest {
 	VHL_ASLEEP,		/* it wants a kick */
 };
 
-/* Whether a client knows that a queue wants a translation (miss.c) */
+/* Translations that a queue wants at a time, at most (miss.c) */
+#define VHL_QUESTIONS	16
+
+/* Whether a client knows that a queue wants a translation */
 enum vhl_asked {
 	VHL_NOT_ASKED,		/* it does not want any */
 	VHL_ASKED,		/* not yet */
@@ -126,15 +129,17 @@ enum vhl_asked {
 };
 
 /**
- * struct vhl_question - a translation that a queue cannot go on without
+ * struct vhl_question - a translation that a queue wants
  * @addr: of what
  * @perm: for what: VHL_MEM_*
  * @state: of the question
+ * @told_at: when the client read it, in jiffies
  */
 struct vhl_question {
 	u64 addr;
 	u32 perm;
 	enum vhl_asked state;
+	unsigned long told_at;
 };
 
 /**
@@ -195,7 +200,10 @@ struct vhl_vq {
 	enum vhl_woke woke;		/* the timer's while it runs */
 
 	bool misses;			/* the turn ended with a question */
-	struct vhl_question question;	/* dev->miss_lock */
+	/* dev->miss_lock: without the answer to the first one it cannot go on */
+	struct vhl_question question[VHL_QUESTIONS];
+	unsigned int questions;
+	bool answered;			/* there were answers that it was not kicked for */
 
 	/* Who gives it its turns: share.c.  Mutex, worker is read without it */
 	struct vhl_worker *home;	/* from the first start on, or the client's choice: then it */

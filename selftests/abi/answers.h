@@ -10,9 +10,6 @@
 
 #define PAGE		4096ULL
 
-/* Regions of a device at most, as the modules are loaded */
-#define REGIONS_MAX	4096
-
 /* The client: a thread that answers what it is asked, page by page */
 struct vmm {
 	struct dut *d;

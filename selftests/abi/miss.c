@@ -3,117 +3,17 @@
  * A guest with an IOMMU, in the vhost dialect: buffers and rings are named by IOVA, and the client is
  * asked for translations.
  */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <linux/virtio_blk.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "dut.h"
-
-#define PAGE		4096ULL
-
-/* The client: a thread that answers what it is asked, page by page */
-struct vmm {
-	struct dut *d;
-	pthread_t thread;
-	atomic_bool stop;
-	atomic_uint asked;
-	int err;
-};
-
-static int send_msg(int fd, uint8_t type, uint64_t iova, uint64_t size, const void *p, uint8_t perm)
-{
-	struct vhost_msg_v2 msg = {
-		.type = VHOST_IOTLB_MSG_V2,
-		.iotlb = {
-			.type = type, .iova = iova, .size = size, .uaddr = (uintptr_t)p, .perm = perm,
-		},
-	};
-	ssize_t n = write(fd, &msg, sizeof(msg));
-
-	return n < 0 ? -errno : n == sizeof(msg) ? 0 : -EIO;
-}
-
-static int update(int fd, uint64_t iova, uint64_t size, const void *p, uint8_t perm)
-{
-	return send_msg(fd, VHOST_IOTLB_UPDATE, iova, size, p, perm);
-}
-
-static int invalidate(int fd, uint64_t iova, uint64_t size)
-{
-	return send_msg(fd, VHOST_IOTLB_INVALIDATE, iova, size, NULL, 0);
-}
-
-/* The next question: 0, or -errno; -EAGAIN when there is none in @ms */
-static int question(int fd, int ms, struct vhost_iotlb_msg *iotlb)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	struct vhost_msg_v2 msg;
-	ssize_t n;
-
-	if (poll(&p, 1, ms) <= 0 || !(p.revents & POLLIN))
-		return -EAGAIN;
-	n = read(fd, &msg, sizeof(msg));
-	if (n < 0)
-		return -errno;
-	*iotlb = msg.iotlb;
-	return n == sizeof(msg) && msg.iotlb.type == VHOST_IOTLB_MISS ? 0 : -EPROTO;
-}
-
-/* Where in this process is that page of the guest? */
-static void *host_of(struct dut *d, uint64_t iova)
-{
-	for (unsigned int i = 0; i < d->g->nregions; i++) {
-		struct guest_region *r = &d->g->region[i];
-
-		if (iova >= r->gpa && iova - r->gpa < r->size)
-			return (char *)r->hva + (iova - r->gpa);
-	}
-	return NULL;
-}
-
-static int answer(struct dut *d, uint64_t iova)
-{
-	uint64_t page = iova & ~(PAGE - 1);
-	void *p = host_of(d, page);
-
-	return p ? update(d->g->fd, page, PAGE, p, VHOST_ACCESS_RW) : -EFAULT;
-}
-
-static void *vmm_run(void *arg)
-{
-	struct vmm *v = arg;
-	struct vhost_iotlb_msg msg;
-
-	while (!v->err && !atomic_load(&v->stop)) {
-		int ret = question(v->d->g->fd, 20, &msg);
-
-		if (ret == -EAGAIN)
-			continue;
-		atomic_fetch_add(&v->asked, 1);
-		v->err = ret ?: answer(v->d, msg.iova);
-	}
-	return NULL;
-}
-
-static int vmm_start(struct vmm *v, struct dut *d)
-{
-	*v = (struct vmm){ .d = d };
-	return pthread_create(&v->thread, NULL, vmm_run, v) ? -EAGAIN : 0;
-}
-
-static int vmm_stop(struct vmm *v)
-{
-	atomic_store(&v->stop, true);
-	pthread_join(v->thread, NULL);
-	return v->err;
-}
+#include "answers.h"
 
 FIXTURE(miss) {
 	struct dut d;
@@ -143,13 +43,6 @@ FIXTURE_TEARDOWN(miss)
 	dut_close(&self->d);
 }
 
-static unsigned int regions_of(int fd)
-{
-	struct dev_info info;
-
-	return get_info(fd, &info) ? ~0U : info.regions;
-}
-
 /* Not a page is mapped before somebody asks for it */
 TEST_F(miss, asked_for_what_is_used)
 {
@@ -175,6 +68,17 @@ TEST_F(miss, asked_for_what_is_used)
 	EXPECT_EQ(0, vmm_stop(&v));
 }
 
+/* Questions in all, until there are no more */
+static unsigned int questions(int fd)
+{
+	struct vhost_iotlb_msg msg;
+	unsigned int n = 0;
+
+	while (!question(fd, 0, &msg))
+		n++;
+	return n;
+}
+
 /* Until there is an answer the queue sleeps, and the other one goes on */
 TEST_F_TIMEOUT(miss, sleeps_until_answered, 60)
 {
@@ -197,7 +101,9 @@ TEST_F_TIMEOUT(miss, sleeps_until_answered, 60)
 	ASSERT_EQ(0, question(self->fd, 5000, &msg));
 	EXPECT_LE(d->scratch[1].gpa & ~(PAGE - 1), msg.iova);
 	EXPECT_GT(d->scratch[1].gpa + SCRATCH_SIZE, msg.iova);
+	/* the rest of it, and what is behind */
 	sleep_ms(50);
+	EXPECT_GE(15, questions(self->fd));
 	ASSERT_EQ(0, worker_use_of(0, &before));
 	sleep_ms(300);
 	ASSERT_EQ(0, worker_use_of(0, &after));
@@ -219,6 +125,119 @@ TEST_F_TIMEOUT(miss, sleeps_until_answered, 60)
 	EXPECT_EQ(0, mover_stop(&m));
 	EXPECT_EQ(0, vmm_stop(&v));
 	EXPECT_EQ(0, dut_counter(d, 1, "breaks"));
+}
+
+#define CHAINS		5
+
+/* Pages of queue 1 that nothing else is in */
+static uint64_t own_page(const struct dut *d, unsigned int i)
+{
+	return (d->scratch[1].gpa + SCRATCH_FREE + PAGE - 1) / PAGE * PAGE + i * PAGE;
+}
+
+/* A chain whose parts have a page each, from the @at-th one on. Return: how many, or -errno */
+static int add_spread(struct dut *d, unsigned int at)
+{
+	struct virtio_blk_outhdr hdr = { .type = htole32(VIRTIO_BLK_T_GET_ID) };
+	uint64_t gpa = own_page(d, at);
+	const struct guest_seg seg[] = {
+		{ gpa, sizeof(hdr) }, { gpa + PAGE, VIRTIO_BLK_ID_BYTES }, { gpa + 2 * PAGE, 1 },
+	};
+	const struct guest_seg frame = { gpa, NET_HDR + 60 };
+
+	if (d->kind == DUT_NET)
+		return gq_add(d->q[1], &frame, 1, 0, d) ?: 1;
+	memcpy(host_of(d, gpa), &hdr, sizeof(hdr));
+	return gq_add(d->q[1], seg, 1, 2, d) ?: ARRAY_SIZE(seg);
+}
+
+/* CHAINS of them. Return: their pages, or -errno */
+static int send_spread(struct dut *d)
+{
+	int pages = 0, n, ret;
+
+	for (unsigned int i = 0; i < CHAINS; i++, pages += n) {
+		n = add_spread(d, pages);
+		if (n < 0)
+			return n;
+	}
+	gq_publish(d->q[1]);
+	ret = gq_notify(d->q[1]);
+	return ret ?: pages;
+}
+
+static int get_spread(struct dut *d, unsigned int n)
+{
+	uint32_t used;
+	void *token;
+	int ret = 0;
+
+	while (!ret && n--)
+		ret = gq_wait(d->q[1], d->timeout_ms) ?: gq_get(d->q[1], &token, &used);
+	return ret;
+}
+
+/* All that chains want is asked for at once; those go on for which there are answers */
+TEST_F(miss, several_at_once)
+{
+	struct dut *d = &self->d;
+	struct vhost_iotlb_msg msg;
+	uint64_t last = 0;
+	struct vmm v;
+	int pages;
+
+	ASSERT_EQ(0, vmm_start(&v, d));
+	ASSERT_EQ(0, dut_start(d));
+	/* once, so that tables are mapped */
+	ASSERT_LT(0, send_spread(d));
+	ASSERT_EQ(0, get_spread(d, CHAINS));
+	ASSERT_EQ(0, vmm_stop(&v));
+	ASSERT_EQ(0, invalidate(self->fd, own_page(d, 0), 3 * CHAINS * PAGE));
+	pages = send_spread(d);
+	ASSERT_LT(0, pages);
+
+	for (int i = 0; i < pages; i++) {
+		ASSERT_EQ(0, question(self->fd, 5000, &msg));
+		/* in the order in which they are wanted */
+		EXPECT_LT(last, msg.iova);
+		last = msg.iova;
+		if (i < pages - 1)
+			ASSERT_EQ(0, answer(d, msg.iova));
+	}
+	ASSERT_EQ(-EAGAIN, question(self->fd, 0, &msg));
+	ASSERT_EQ(0, get_spread(d, CHAINS - 1));
+	/* that it got no further is another question */
+	ASSERT_EQ(0, question(self->fd, 5000, &msg));
+	EXPECT_EQ(last, msg.iova);
+	EXPECT_EQ(-EAGAIN, question(self->fd, 50, &msg));
+	EXPECT_FALSE(gq_pending(d->q[1]));
+	ASSERT_EQ(0, answer(d, last));
+	ASSERT_EQ(0, get_spread(d, 1));
+	EXPECT_EQ(0, dut_counter(d, 1, "breaks"));
+}
+
+/* A client may tell what it was not asked for: nobody waits for it to read then */
+TEST_F(miss, told_unasked)
+{
+	struct dut *d = &self->d;
+	struct vmm v;
+	int n;
+
+	ASSERT_EQ(0, vmm_start(&v, d));
+	ASSERT_EQ(0, dut_start(d));
+	ASSERT_EQ(0, dut_units(d, 1, 10));
+	ASSERT_EQ(0, vmm_stop(&v));
+	ASSERT_EQ(0, invalidate(self->fd, own_page(d, 0), 3 * CHAINS * PAGE));
+	n = add_spread(d, 0);
+	ASSERT_LT(0, n);
+	ASSERT_LT(0, add_spread(d, n));
+	gq_publish(d->q[1]);
+	ASSERT_EQ(0, gq_notify(d->q[1]));
+	sleep_ms(50);
+	/* the first chain has all that it wants, the other one never does */
+	for (int i = 0; i < n; i++)
+		ASSERT_EQ(0, answer(d, own_page(d, i)));
+	EXPECT_EQ(0, gq_wait(d->q[1], d->timeout_ms));
 }
 
 /* A queue loses its ring, asks for it, and goes on */
@@ -258,6 +277,35 @@ TEST_F(miss, ring_goes_and_comes)
 	ASSERT_EQ(0, question(self->fd, 1000, &msg));
 	ASSERT_EQ(0, dut_stop(d));
 	EXPECT_EQ(-EAGAIN, question(self->fd, 0, &msg));
+}
+
+/* What a client cannot answer it is not asked again for all that happens to other addresses */
+TEST_F(miss, ring_that_is_never_mapped)
+{
+	struct dut *d = &self->d;
+	uint64_t ring = d->q[1]->addr.desc_user_addr & ~(PAGE - 1);
+	int64_t began;
+	unsigned int asked = 0;
+
+	ASSERT_EQ(0, dut_start(d));
+	EXPECT_EQ(2, questions(self->fd));
+	began = now_ms();
+	for (unsigned int i = 0; i < 200; i++) {
+		ASSERT_EQ(0, update(self->fd, BIT(40) + i * PAGE, PAGE, host_of(d, ring),
+				    VHOST_ACCESS_RW));
+		asked += questions(self->fd);
+		ASSERT_EQ(0, invalidate(self->fd, BIT(40) + i * PAGE, PAGE));
+		asked += questions(self->fd);
+	}
+	/* each of them once a second */
+	EXPECT_GE(2 * ((now_ms() - began) / 1000 + 1), asked);
+
+	sleep_ms(1100);
+	ASSERT_EQ(0, update(self->fd, BIT(40), PAGE, host_of(d, ring), VHOST_ACCESS_RW));
+	EXPECT_EQ(2, questions(self->fd));
+	/* something has become of it, although it was not mapped before */
+	ASSERT_EQ(0, invalidate(self->fd, ring, PAGE));
+	EXPECT_LE(1, questions(self->fd));
 }
 
 /* Pages go all the time, those of rings as well: no unit is lost */
@@ -400,82 +448,6 @@ TEST_F(miss, table_or_messages)
 	EXPECT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES, &without));
 	ASSERT_EQ(0, xioctl(self->fd, VHOST_RESET_OWNER, NULL));
 	EXPECT_EQ(0, regions_of(self->fd));
-}
-
-/* Where the table has guest memory: elsewhere than IOVAs */
-#define SHIFT	BIT(32)
-
-static int shifted_table(struct dut *d)
-{
-	struct {
-		struct vhost_memory head;
-		struct vhost_memory_region region[GUEST_MAX_REGIONS];
-	} t = { .head.nregions = d->g->nregions };
-
-	for (unsigned int i = 0; i < d->g->nregions; i++) {
-		t.region[i].guest_phys_addr = d->g->region[i].gpa + SHIFT;
-		t.region[i].memory_size = d->g->region[i].size;
-		t.region[i].userspace_addr = (uintptr_t)d->g->region[i].hva;
-	}
-	return xioctl(d->g->fd, VHOST_SET_MEM_TABLE, &t);
-}
-
-static bool is_marked(const unsigned char *map, uint64_t gpa)
-{
-	return map[gpa / PAGE / 8] & 1 << gpa / PAGE % 8;
-}
-
-/* The log is of guest addresses, whatever the driver calls them */
-TEST_F_TIMEOUT(miss, dirty_log, 120)
-{
-	struct guest_region *last = &self->d.g->region[self->d.g->nregions - 1];
-	uint64_t end = SHIFT + last->gpa + last->size, rx, tx, used;
-	uint64_t features = self->d.g->features | BIT(VHOST_F_LOG_ALL);
-	unsigned char *map = calloc(1, end / PAGE / 8 + PAGE);
-	uint64_t base = (uintptr_t)map;
-	struct dut *d = &self->d;
-	unsigned int marked = 0;
-	struct vmm v;
-
-	if (variant->kind != DUT_NET) {
-		free(map);
-		SKIP(return, "disks log nothing");
-	}
-	ASSERT_NE(NULL, map);
-	ASSERT_EQ(0, shifted_table(d));
-	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_LOG_BASE, &base));
-	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES, &features));
-	for (unsigned int qi = 0; qi < 2; qi++)
-		d->q[qi]->addr.flags = BIT(VHOST_VRING_F_LOG);
-	ASSERT_EQ(0, vmm_start(&v, d));
-	ASSERT_EQ(0, dut_start(d));
-	ASSERT_EQ(0, dut_units(d, 1, 10));
-	ASSERT_EQ(0, dut_units(d, 0, 10));
-	/* all translations go: what was pinned still knows whose it is */
-	for (unsigned int i = 0, max = max_regions(); i < max; i++)
-		ASSERT_EQ(0, update(self->fd, BIT(40) + i * PAGE, PAGE, last->hva, VHOST_ACCESS_RW));
-	rx = SHIFT + d->scratch[0].gpa + SCRATCH_DATA;
-	tx = SHIFT + d->scratch[1].gpa + SCRATCH_DATA;
-	used = SHIFT + d->q[0]->addr.used_user_addr;
-	EXPECT_TRUE(is_marked(map, rx));
-	EXPECT_TRUE(is_marked(map, used));
-	EXPECT_TRUE(is_marked(map, SHIFT + d->q[1]->addr.used_user_addr));
-	/* read only */
-	EXPECT_FALSE(is_marked(map, tx));
-	for (uint64_t at = 0; at < end; at += PAGE)
-		marked += is_marked(map, at);
-	EXPECT_GE(10, marked);
-	for (uint64_t at = 0; at < SHIFT; at += PAGE)
-		ASSERT_FALSE(is_marked(map, at));
-
-	memset(map, 0, end / PAGE / 8);
-	ASSERT_EQ(0, dut_units(d, 0, 1));
-	sleep_ms(20);
-	EXPECT_TRUE(is_marked(map, rx));
-	EXPECT_TRUE(is_marked(map, used));
-	EXPECT_EQ(0, vmm_stop(&v));
-	ASSERT_EQ(0, dut_stop(d));
-	free(map);
 }
 
 /* What the client does not tell while the device is stopped: it begins anew with the features */

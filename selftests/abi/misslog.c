@@ -68,7 +68,7 @@ static int start_logging(struct dut *d, const void *map, struct vmm *v)
 
 /* The log is of guest addresses, whatever the driver calls them */
 
-TEST_F(misslog, dirty_log)
+TEST_F_TIMEOUT(misslog, dirty_log, 120)
 {
 	struct guest_region *last = &self->d.g->region[self->d.g->nregions - 1];
 	uint64_t end = SHIFT + last->gpa + last->size, rx, tx, used;
@@ -83,7 +83,7 @@ TEST_F(misslog, dirty_log)
 	ASSERT_EQ(0, dut_units(d, 1, 10));
 	ASSERT_EQ(0, dut_units(d, 0, 10));
 	/* all translations go: what was pinned still knows whose it is */
-	for (unsigned int i = 0; i < REGIONS_MAX; i++)
+	for (unsigned int i = 0, max = max_regions(); i < max; i++)
 		ASSERT_EQ(0, update(self->fd, BIT(40) + i * PAGE, PAGE, last->hva, VHOST_ACCESS_RW));
 	rx = SHIFT + d->scratch[0].gpa + SCRATCH_DATA;
 	tx = SHIFT + d->scratch[1].gpa + SCRATCH_DATA;

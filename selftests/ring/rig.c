@@ -137,6 +137,31 @@ bool drv_add(struct rig *r, unsigned int n)
 	return drv_want_kick(r, old);
 }
 
+/* What chains miss is found without consequences */
+static void look_ahead(struct rig *r)
+{
+	const struct vhl_miss first = r->ring->miss;
+	struct vhl_miss miss[4];
+	struct vhl_wanted wanted = { .miss = miss, .max = ARRAY_SIZE(miss) };
+	u32 mark = vhl_ring_mark(r->ring);
+	u16 inflight = vhl_ring_inflight(r->ring);
+	unsigned int i;
+
+	vhl_ring_look_ahead(r->ring, &wanted);
+	CHECK(wanted.n >= 1 && wanted.n <= ARRAY_SIZE(miss));
+	CHECK(miss[0].addr == first.addr && miss[0].perm == first.perm);
+	for (i = 0; i < wanted.n; i++) {
+		const struct vhost_iotlb_map *region = guest_find(&r->guest, miss[i].addr);
+
+		/* one that retires is not there */
+		CHECK(!miss[i].mapped && (!region || !region->perm));
+	}
+	CHECK_EQ(r->ring->fault, VHL_FAULT_NONE);
+	CHECK_EQ(vhl_ring_mark(r->ring), mark);
+	CHECK_EQ(vhl_ring_inflight(r->ring), inflight);
+	r->ring->miss = first;
+}
+
 int rig_take(struct rig *r)
 {
 	int ret;
@@ -148,6 +173,8 @@ int rig_take(struct rig *r)
 	ret = vhl_ring_take(r->ring, &r->chain);
 	if (ret == 1)
 		drv_taken(r, r->chain.id);
+	if (ret == -ENXIO && !r->ring->miss.mapped)
+		look_ahead(r);
 	return ret;
 }
 

@@ -144,6 +144,90 @@ TEST(miss_of_a_table)
 	}
 }
 
+/* Look ahead for as many as @max, and for no others than these, in this order */
+static void ahead(struct rig *r, unsigned int max, const u64 *want, unsigned int n)
+{
+	struct vhl_miss miss[16];
+	struct vhl_wanted wanted = { .miss = miss, .max = max };
+	unsigned int i;
+
+	REQUIRE_EQ(rig_take(r), -ENXIO);
+	vhl_ring_look_ahead(r->ring, &wanted);
+	if (!CHECK_EQ(wanted.n, n))
+		return;
+	for (i = 0; i < n; i++)
+		if (!CHECK_EQ(miss[i].addr, want[i]))
+			tap_diag("the %uth", i);
+}
+
+/* Of the chain that is missed and of those behind it, each page once for each direction */
+TEST(look_ahead)
+{
+	const struct buf bufs[] = {
+		{ HI + 8, 0x2000, false }, { RAM, 0x100, false }, { HI + 0x10, 0x10, true },
+		{ HI + 0x10000, 0x10, true }, { HI + 0x10100, 0x10, true },
+		{ HI + 0x5ff8, 0x10, true },
+	};
+	const u64 want[] = {
+		HI + 8, HI + 0x1000, HI + 0x2000, HI + 0x10, HI + 0x10000, HI + 0x5ff8, HI + 0x6000,
+	};
+	struct rig *r = rig_new(8, 65535, 0);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bufs); i++) {
+		drv_chain(r, i, &bufs[i], 1);
+		drv_post(r, i);
+	}
+	ahead(r, 16, want, ARRAY_SIZE(want));
+	for (i = 1; i < ARRAY_SIZE(want); i++)
+		ahead(r, i, want, i);
+	/* without the first of them it is the others */
+	guest_add(&r->guest, HI, 0x3000, RW);
+	TAKE(r, 0, &bufs[0], 1);
+	TAKE(r, 1, &bufs[1], 1);
+	TAKE(r, 2, &bufs[2], 1);
+	ahead(r, 16, want + 4, 3);
+	/* and chains in flight are as they were */
+	for (i = 0; i < 3; i++)
+		rig_push(r, i, 0);
+	(void)!vhl_ring_publish(r->ring);
+	guest_add(&r->guest, HI + 0x5000, 0x2000, RW);
+	ahead(r, 16, want + 4, 1);
+	guest_add(&r->guest, HI + 0x10000, 0x1000, RW);
+	for (i = 3; i < ARRAY_SIZE(bufs); i++)
+		TAKE(r, i, &bufs[i], 1);
+	rig_free(r);
+}
+
+/* No further than a table that is missing; what is bad there is so when it is its turn */
+TEST(look_ahead_ends)
+{
+	const struct buf good = { HI, 1, true }, far = { HI + 0x8000, 1, true }, ram = { RAM, 1, true };
+	const u64 want[] = { HI, HI + 0x4000 };
+	struct rig *r = rig_new(4, 0, 0);
+
+	drv_chain(r, 0, &good, 1);
+	drv_post(r, 0);
+	drv_desc(r, 1, HI + 0x4000, DESC, F_INDIRECT, 0);
+	drv_post(r, 1);
+	drv_chain(r, 2, &far, 1);
+	drv_post(r, 2);
+	ahead(r, 16, want, 2);
+	rig_free(r);
+
+	r = rig_new(4, 0, 0);
+	drv_chain(r, 0, &good, 1);
+	drv_post(r, 0);
+	drv_chain(r, 1, &ram, 1);
+	drv_post(r, 1);
+	drv_replace(r, 1, 4);
+	ahead(r, 16, want, 1);
+	guest_add(&r->guest, HI, 0x1000, RW);
+	TAKE(r, 0, &good, 1);
+	FAULT(r, VHL_FAULT_HEAD);
+	rig_free(r);
+}
+
 /* The chain that is looked at again may be another one by then */
 TEST(miss_chain_changed)
 {
