@@ -54,15 +54,13 @@ no_failed_lookups() {
 	! grep -i -E 'iotlb|translat|vhost' "$WORK/a/qemu.log"
 }
 
-declare -A append=([strict]="intel_iommu=on iommu.strict=1 iommu.passthrough=0" [pt]="intel_iommu=on iommu=pt")
+iommu_card 0 vhost=on,vhostfd=20
 for mode in strict pt; do
 	echo >/sys/kernel/tracing/trace
 	echo 1 >$MISSES/enable
-	GUEST_APPEND=${append[$mode]} MACHINE=q35,kernel-irqchip=split guest_start a --open 20=/dev/vhost-netlite \
-		-device intel-iommu,intremap=on,device-iotlb=on -device pcie-root-port,id=root1,slot=1 \
-		-netdev tap,id=net,ifname=tap0,script=no,downscript=no,vhost=on,vhostfd=20 \
-		-device virtio-net-pci,id=nic,bus=root1,netdev=net,mac=52:54:00:00:00:00,disable-legacy=on,iommu_platform=on,ats=on
-	say "a guest with an IOMMU boots: ${append[$mode]}"
+	GUEST_APPEND=${IOMMU_APPEND[$mode]} MACHINE=$IOMMU_MACHINE guest_start a --open 20=/dev/vhost-netlite \
+		"${IOMMU_DEVICE[@]}" "${CARD_BEHIND[@]}"
+	say "a guest with an IOMMU boots: ${IOMMU_APPEND[$mode]}"
 	check "$mode: a guest boots" guest_ready a
 	check "$mode: its card comes up" guest a 60 "$GUEST_NET"
 	DEV[0]=$(device a $NODE 0)

@@ -24,6 +24,14 @@ if grep -qw svm /proc/cpuinfo && grep -qw hypervisor /proc/cpuinfo && ! grep -q 
 	NOTIFY_BY_PIO=(-global virtio-pci.modern-pio-notify=on)
 fi
 
+# Guests with an IOMMU: their machine, what their kernels are told, and what they have besides cards
+# shellcheck disable=SC2034 # used by scripts that source this
+IOMMU_MACHINE=q35,kernel-irqchip=split
+# shellcheck disable=SC2034
+declare -A IOMMU_APPEND=([strict]="intel_iommu=on iommu.strict=1 iommu.passthrough=0" [pt]="intel_iommu=on iommu=pt")
+# shellcheck disable=SC2034
+IOMMU_DEVICE=(-device "intel-iommu,intremap=on,device-iotlb=on")
+
 declare -A GUEST_PID=() GUEST_TO=() GUEST_FROM=() QMP_TO=() QMP_FROM=()
 declare -a TRAFFIC=() LINKS=() MOUNTS=() LOOPS=() DM=()
 _number=0 _failed=0 _started=$SECONDS
@@ -211,6 +219,15 @@ guest_start() {
 	exec {fd}<>"$dir/qmp.in" && QMP_TO[$name]=$fd
 	exec {fd}<>"$dir/qmp.out" && QMP_FROM[$name]=$fd
 	printf '%s\n' '{"execute":"qmp_capabilities"}' >&"${QMP_TO[$name]}"
+}
+
+# iommu_card N WORD…: a card behind the guest's IOMMU, in a slot of its own, into the array CARD_BEHIND; the WORDs are those of
+# -netdev tap and of the card, each with the TAP tapN and the address 52:54:00:00:00:0N
+iommu_card() {
+	# shellcheck disable=SC2034
+	CARD_BEHIND=(-device "pcie-root-port,id=root$1,slot=$1"
+		-netdev "tap,id=net$1,ifname=tap$1,script=no,downscript=no${2:+,$2}"
+		-device "virtio-net-pci,id=nic$1,bus=root$1,netdev=net$1,mac=52:54:00:00:00:0$1,disable-legacy=on,iommu_platform=on,ats=on${3:+,$3}")
 }
 
 alive() {

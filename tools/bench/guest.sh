@@ -5,10 +5,10 @@
 # The track with a stock guest, to be run in the test host by tools/bench/run, which sets BENCH_*. One guest has the devices
 # of all contenders at once, so that a round can have them one after the other, in an order that is turned around each
 # time; but for the disk of another QEMU, which is that of a second guest. Cases with queues= have guests of their own with
-# as many processors.
+# as many processors, those with iommu= guests whose cards are behind an IOMMU.
 #
-# Arguments of a case: net=tcp-to|tcp-from|udp-to|udp-from|udp-rr|ping, seen from the host, queues= with as many connections;
-# or disk=null|ext4|tmpfs, rw=, qd=, size=, fsync=, queues= for fio.
+# Arguments of a case: net=tcp-to|tcp-from|udp-to|udp-from|udp-rr|ping, seen from the host, queues= with as many connections,
+# iommu=pt|strict as the guest uses it; or disk=null|ext4|tmpfs, rw=, qd=, size=, fsync=, queues= for fio.
 # shellcheck disable=SC2317 # called by counted
 set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
@@ -19,7 +19,7 @@ declare -A CARD=([netlite]=1 [qemu-vhost]=2 [qemu-own]=3)
 # contenders that are not in the guest a
 declare -A GUEST_OF=([virtio-uring11]=b)
 declare -a ARGS=() ARGS_OF_B=() SERVERS=() SLOTS=()
-RUN='' _nullb=0
+RUN='' IOMMU='' _nullb=0
 
 # ---- devices ----
 
@@ -35,6 +35,13 @@ cards() {
 		ip tuntap add "tap$n" mode "${mode[@]}" && ip addr add "10.77.$n.1/24" dev "tap$n" && ip link set "tap$n" up || return
 		LINKS+=("tap$n")
 	done
+	if [[ -n $IOMMU ]]; then
+		ARGS+=("${IOMMU_DEVICE[@]}")
+		iommu_card 1 vhost=on,vhostfd=20 && ARGS+=("${CARD_BEHIND[@]}")
+		iommu_card 2 vhost=on && ARGS+=("${CARD_BEHIND[@]}")
+		iommu_card 3 vhost=off && ARGS+=("${CARD_BEHIND[@]}")
+		return
+	fi
 	RUN+=" --net tap1,mac=52:54:00:00:00:01$net"
 	ARGS+=(-netdev "tap,id=on,ifname=tap2,script=no,downscript=no,vhost=on$net"
 		-device "virtio-net-pci,netdev=on,mac=52:54:00:00:00:02$device"
@@ -105,7 +112,7 @@ disks() {
 
 # guest_with CPUS QUEUES KIND…: a guest on these, called a; and b, of a newer QEMU, where there are disks
 guest_with() {
-	local cpus=$1 queues=$2 kind log
+	local cpus=$1 queues=$2 kind log with
 
 	shift 2
 	RUN='' ARGS=() ARGS_OF_B=() SLOTS=() SERVERS=() _nullb=0
@@ -113,7 +120,9 @@ guest_with() {
 	for kind; do
 		disks "$kind" "$queues" || bail "no disks on $kind"
 	done
-	guest_start a --run "$RUN" -smp "$cpus" -object "memory-backend-memfd,id=mem,size=$GUEST_MEM,share=on" \
+	with=(--run "$RUN")
+	[[ -z $IOMMU ]] || with=(--open 20=/dev/vhost-netlite)
+	GUEST_APPEND=${IOMMU:+${IOMMU_APPEND[$IOMMU]}} MACHINE=${IOMMU:+$IOMMU_MACHINE} guest_start a "${with[@]}" -smp "$cpus" -object "memory-backend-memfd,id=mem,size=$GUEST_MEM,share=on" \
 		-machine memory-backend=mem -action reboot=shutdown "${ARGS[@]}"
 	log=$(guest_ready a) || bail "the guest does not boot: $log"
 	log=$(guest a 60 "printf '%s\n' $(printf "'%s' " "${SLOTS[@]}") >/tmp/slots; $NAMES") || bail "the guest has not what it should have: $log"
@@ -295,17 +304,17 @@ measure() {
 host_ready 5
 mapfile -t lines < <(incomplete guest)
 k=0
-for queues in 1 4; do
-	mine=() kinds=()
+for group in 1 4 1:pt 1:strict; do
+	mine=() kinds=() queues=${group%:*} IOMMU=${group#"$queues"} IOMMU=${IOMMU#:}
 	for line in "${lines[@]}"; do
 		read -r -a words <<<"$(field 5 "$line")"
-		[[ $(queues_of "${words[@]}") == "$queues" ]] || continue
+		[[ $(queues_of "${words[@]}") == "$queues" && $(argument iommu "${words[@]}") == "$IOMMU" ]] || continue
 		mine+=("$line")
 		kind=$(argument disk "${words[@]}")
 		[[ -z $kind || " ${kinds[*]} " == *" $kind "* ]] || kinds+=("$kind")
 	done
 	((${#mine[@]})) || continue
-	progress "$k" "${#lines[@]}" "a guest with $queues processors boots; it has the disks: ${kinds[*]-}"
+	progress "$k" "${#lines[@]}" "a guest with $queues processors boots${IOMMU:+ (iommu: $IOMMU)}; it has the disks: ${kinds[*]-}"
 	guest_with "$queues" "$queues" ${kinds[@]+"${kinds[@]}"}
 	for line in "${mine[@]}"; do
 		progress $((++k)) "${#lines[@]}" "$(field 0 "$line"): $(field 3 "$line")"
