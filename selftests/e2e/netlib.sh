@@ -134,7 +134,7 @@ quiet() {
 	local before after
 
 	ticks() {
-		cat "/proc/${GUEST_PID[$1]}"/task/*/stat | awk '/\(vhl-/ { sub(/.*\) /, ""); s += $12 + $13 } END { print s + 0 }'
+		cat "/proc/${GUEST_PID[$1]}"/task/*/stat | awk '/\(vhost-/ { sub(/.*\) /, ""); s += $12 + $13 } END { print s + 0 }'
 	}
 	before=$(ticks "$1")
 	sleep 3
