@@ -193,6 +193,24 @@ TEST_F(table, table_that_faults)
 	munmap(p, 4096);
 }
 
+/* A table with the memory of @d, each region of it cut in so many pieces of @size bytes and a rest */
+static struct vhost_memory *cut_table(const struct dut *d, unsigned int pieces, uint64_t size)
+{
+	struct vhost_memory *m = make_table(d->g->nregions * pieces);
+	unsigned int at = 0;
+
+	for (unsigned int r = 0; m && r < d->g->nregions; r++) {
+		struct guest_region *g = &d->g->region[r];
+
+		for (unsigned int k = 0; k < pieces; k++, at++) {
+			m->regions[at].guest_phys_addr = g->gpa + k * size;
+			m->regions[at].userspace_addr = (uintptr_t)g->hva + k * size;
+			m->regions[at].memory_size = k + 1 < pieces ? size : g->size - k * size;
+		}
+	}
+	return m;
+}
+
 /* Tables with the same memory, cut in other pieces: what moves meanwhile must not notice */
 TEST_F_TIMEOUT(table, replaced_under_traffic, 120)
 {
@@ -205,20 +223,9 @@ TEST_F_TIMEOUT(table, replaced_under_traffic, 120)
 	ASSERT_EQ(0, mover_start(&a, &d, 0));
 	ASSERT_EQ(0, mover_start(&b, &d, 1));
 	for (unsigned int i = 0; i < n; i++) {
-		unsigned int pieces = 1 + i % 5, at = 0;
+		unsigned int pieces = 1 + i % 5;
 
-		m = make_table(d.g->nregions * pieces);
-		for (unsigned int r = 0; r < d.g->nregions; r++) {
-			struct guest_region *g = &d.g->region[r];
-			uint64_t size = g->size / pieces & ~0xfffULL;
-
-			for (unsigned int k = 0; k < pieces; k++, at++) {
-				m->regions[at].guest_phys_addr = g->gpa + k * size;
-				m->regions[at].userspace_addr = (uintptr_t)g->hva + k * size;
-				m->regions[at].memory_size = k + 1 < pieces ? size :
-							     g->size - k * size;
-			}
-		}
+		m = cut_table(&d, pieces, d.g->region[0].size / pieces & ~0xfffULL);
 		ASSERT_EQ(0, xioctl(d.g->fd, VHOST_SET_MEM_TABLE, m));
 		free(m);
 	}
@@ -228,6 +235,57 @@ TEST_F_TIMEOUT(table, replaced_under_traffic, 120)
 	EXPECT_LT(5, b.done);
 	EXPECT_EQ(0, dut_counter(&d, 0, "breaks"));
 	EXPECT_EQ(0, dut_counter(&d, 1, "breaks"));
+	dut_close(&d);
+}
+
+/*
+ * As with memory that is plugged in many small pieces, and maps of devices' own that come and go: 512
+ * regions, others than before, every 10 ms for two seconds. Traffic gets its share of the time.
+ */
+TEST_F_TIMEOUT(table, many_regions_replaced, 120)
+{
+	struct dut_opts opts = { .regions = 256, .memory = 64 << 20 };
+	unsigned int n = many(200), before[2];
+	int64_t begin, slowest = 0, took;
+	struct mover m[2];
+	struct dut d;
+
+	ASSERT_EQ(0, dut_open(&d, variant->kind, &opts));
+	for (unsigned int qi = 0; qi < 2; qi++) {
+		ASSERT_EQ(0, mover_start(&m[qi], &d, qi));
+		before[qi] = 0;
+	}
+	begin = now_ms();
+	for (unsigned int i = 0; i < n; i++) {
+		struct vhost_memory *table = cut_table(&d, 2, 4096 * (1 + i % 60));
+		int64_t at = now_ms();
+
+		ASSERT_EQ(0, xioctl(d.g->fd, VHOST_SET_MEM_TABLE, table));
+		free(table);
+		took = now_ms() - at;
+		if (took > slowest)
+			slowest = took;
+		ASSERT_EQ(512, regions_of(d.g->fd));
+		/* twice in all */
+		for (unsigned int qi = 0; i == n / 2 && qi < 2; qi++) {
+			EXPECT_LT(0, m[qi].done) TH_LOG("queue %u stands", qi);
+			before[qi] = m[qi].done;
+		}
+		took = begin + 10 * (i + 1) - now_ms();
+		if (took > 0)
+			sleep_ms(took);
+	}
+	took = now_ms() - begin;
+	for (unsigned int qi = 0; qi < 2; qi++) {
+		unsigned int done = m[qi].done;
+
+		EXPECT_LT(before[qi], done) TH_LOG("queue %u stands", qi);
+		EXPECT_EQ(0, mover_stop(&m[qi]));
+		TH_LOG("queue %u: %u verified units in %lld ms, %u tables, the slowest took %lld ms", qi, done,
+		       (long long)took, n, (long long)slowest);
+		EXPECT_EQ(0, dut_counter(&d, qi, "breaks"));
+		EXPECT_EQ(0, dut_counter(&d, qi, "errors"));
+	}
 	dut_close(&d);
 }
 
