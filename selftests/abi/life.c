@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "dut.h"
+#include "child.h"
 
 FIXTURE(life) {
 	enum dut_kind kind;
@@ -37,37 +37,6 @@ FIXTURE_TEARDOWN(life)
 	close(self->socket[1]);
 }
 
-/* In a child: a device with traffic on both queues, for ever. Its file goes to the parent */
-static void live_on(enum dut_kind kind, int socket, bool give)
-{
-	static struct mover m[2];
-	static struct dut d;
-	char ready = 1;
-
-	if (dut_open(&d, kind, NULL) || mover_start(&m[0], &d, 0) || mover_start(&m[1], &d, 1))
-		_exit(1);
-	while (!m[0].done || !m[1].done)
-		sleep_ms(1);
-	if (give ? send_fd(socket, d.g->fd) : write(socket, &ready, 1) != 1)
-		_exit(2);
-	for (;;)
-		pause();
-}
-
-/* A child that lives on */
-static pid_t start(enum dut_kind kind, int socket[2], bool give)
-{
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	if (!pid) {
-		close(socket[0]);
-		live_on(kind, socket[1], give);
-	}
-	return pid;
-}
-
 TEST_F_TIMEOUT(life, sigkill_during_traffic, 60)
 {
 	long files = nr_files() + nr_files_slack();
@@ -75,7 +44,7 @@ TEST_F_TIMEOUT(life, sigkill_during_traffic, 60)
 
 	/* a device that is left has eight files and more */
 	for (unsigned int i = 0; i < many(20); i++) {
-		pid_t pid = start(self->kind, self->socket, false);
+		pid_t pid = child_start(self->kind, self->socket, CHILD_WORD);
 		int status;
 		char ready;
 
@@ -99,7 +68,7 @@ TEST_F_TIMEOUT(life, sigkill_during_traffic, 60)
 TEST_F_TIMEOUT(life, owner_dies_before_the_file, 60)
 {
 	for (unsigned int i = 0; i < many(4); i++) {
-		pid_t pid = start(self->kind, self->socket, true);
+		pid_t pid = child_start(self->kind, self->socket, CHILD_FILE);
 		struct vhost_vring_state s = { 0 };
 		struct dev_info info;
 		int status, fd;
