@@ -10,6 +10,8 @@
 set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR disable=SC1091
+. "$(dirname -- "${BASH_SOURCE[0]}")/disklib.sh"
 NODE=vdpa-blklite
 
 need_device vhost-vdpa-device-pci
@@ -30,15 +32,6 @@ truncate -s 16M "$WORK/loop.img" "$grows" "$big"
 head -c 1M /dev/urandom >"$ro"
 loop=$(losetup --show -f "$WORK/loop.img") || bail "no loop device"
 LOOPS+=("$loop")
-null_disk() {
-	local dir=/sys/kernel/config/nullb/$1 word
-
-	mkdir "$dir" || bail "no null_blk"
-	shift
-	for word in size=32 memory_backed=1 "$@" power=1; do
-		echo "${word#*=}" >"$dir/${word%%=*}" || bail "null_blk does not take $word"
-	done
-}
 null_disk nullb0 submit_queues=2 discard=1
 # sectors that cannot be read or written
 null_disk nullb1 badblocks=+2048-2055
@@ -312,5 +305,5 @@ check "QEMU ends" wait_for 20 quits
 guest_end c
 check "nobody holds the module" wait_for 10 no_users vhost_blklite
 check "the modules can be unloaded" rmmod vhost_blklite vhost_lite
-rmdir /sys/kernel/config/nullb/nullb?
+no_null_disks
 finish
