@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,19 +11,10 @@
 
 int map_stats(int fd, struct map_stats *s)
 {
-	char path[64], line[256];
-	int ret = -ENOENT;
-	FILE *f;
+	struct dev_info info;
+	int ret = get_info(fd, &info);
 
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
-	while (ret && fgets(line, sizeof(line), f))
-		if (sscanf(line, "vhl-iotlb: updates=%llu invalidates=%llu waits=%llu drains=%llu",
-			   &s->updates, &s->invalidates, &s->waits, &s->drains) == 4)
-			ret = 0;
-	fclose(f);
+	*s = info.map;
 	return ret;
 }
 

@@ -18,11 +18,6 @@
 #define HELD_BLOCKS	64
 #define HELD_FAR	BIT(40)	/* away from the rest of guest memory */
 
-/* What a device has done with its map */
-struct map_stats {
-	unsigned long long updates, invalidates, waits, drains;
-};
-
 /* map_stats() - 0 or -errno */
 int map_stats(int fd, struct map_stats *s);
 

@@ -140,12 +140,7 @@ static void *start(void *arg)
 
 static int by_thread(numa_t *t, void *(*fn)(void *arg))
 {
-	pthread_t thread;
-
-	if (pthread_create(&thread, NULL, fn, t))
-		return -EAGAIN;
-	pthread_join(thread, NULL);
-	return t->err;
+	return in_thread(fn, t) ?: t->err;
 }
 
 TEST_F_TIMEOUT(numa, what_queues_have, 120)

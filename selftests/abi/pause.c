@@ -5,7 +5,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,16 +40,13 @@ FIXTURE_VARIANT(pause) {
 
 DUT_EACH(pause)
 
+/* Its first line */
 static int get_text(const char *path, char *text, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+	int n = get_file(path, text, size);
 
-	if (fd >= 0)
-		close(fd);
 	if (n < 0)
-		return -errno;
-	text[n] = 0;
+		return n;
 	text[strcspn(text, "\n")] = 0;
 	return 0;
 }

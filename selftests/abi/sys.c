@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,15 +56,11 @@ unsigned int many(unsigned int n)
 
 unsigned int max_regions(void)
 {
-	FILE *f = fopen("/sys/module/vhost_lite/parameters/max_regions", "re");
-	unsigned int n = 0;
+	char text[16];
 
-	if (f) {
-		if (fscanf(f, "%u", &n) != 1)
-			n = 0;
-		fclose(f);
-	}
-	return n;
+	if (get_file("/sys/module/vhost_lite/parameters/max_regions", text, sizeof(text)) < 0)
+		return 0;
+	return strtoul(text, NULL, 10);
 }
 
 int64_t now_ms(void)
@@ -80,6 +77,16 @@ void sleep_ms(unsigned int ms)
 
 	while (nanosleep(&t, &t) && errno == EINTR)
 		;
+}
+
+int in_thread(void *(*fn)(void *arg), void *arg)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, fn, arg))
+		return -EAGAIN;
+	pthread_join(thread, NULL);
+	return 0;
 }
 
 int in_child(int (*fn)(void *arg), void *arg)
@@ -244,6 +251,12 @@ static int parse_line(const char *key, char *value, struct dev_info *info, unsig
 		*seen |= 16;
 		return sscanf(value, "%u%n", &info->regions, &at) == 1 && !value[at] ? 0 : -EINVAL;
 	}
+	if (!strcmp(key, "vhl-iotlb")) {
+		*seen |= 64;
+		return sscanf(value, "updates=%llu invalidates=%llu waits=%llu drains=%llu%n",
+			      &info->map.updates, &info->map.invalidates, &info->map.waits,
+			      &info->map.drains, &at) == 4 && !value[at] ? 0 : -EINVAL;
+	}
 	if (!strcmp(key, "vhl-backing")) {
 		*seen |= 32;
 		return sscanf(value, "%127s%n", info->backing, &at) == 1 && !value[at] ? 0 : -EINVAL;
@@ -279,7 +292,7 @@ int get_info(int fd, struct dev_info *info)
 		ret = parse_line(line, colon + 2, info, &seen);
 	}
 	fclose(f);
-	return ret ? ret : seen == 63 ? 0 : -EINVAL;
+	return ret ? ret : seen == 127 ? 0 : -EINVAL;
 }
 
 bool queue_is(int fd, unsigned int index, const char *state)
@@ -304,7 +317,7 @@ bool wait_queue_is(int fd, unsigned int index, const char *state, unsigned int m
 
 /* The kernel's objects */
 
-static int read_file(const char *path, char *buf, size_t size)
+int get_file(const char *path, char *buf, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t have = 0;
@@ -337,7 +350,7 @@ long nr_files(void)
 {
 	char buf[128];
 
-	return read_file("/proc/sys/fs/file-nr", buf, sizeof(buf)) < 0 ? -1 : atol(buf);
+	return get_file("/proc/sys/fs/file-nr", buf, sizeof(buf)) < 0 ? -1 : atol(buf);
 }
 
 long nr_files_slack(void)
@@ -383,7 +396,7 @@ static int for_workers(pid_t of, int index, long *ticks, struct worker_use *use)
 			if (t->d_name[0] == '.')
 				continue;
 			snprintf(stat, sizeof(stat), "%s/%s/stat", path, t->d_name);
-			if (read_file(stat, buf, sizeof(buf)) <= 0)
+			if (get_file(stat, buf, sizeof(buf)) <= 0)
 				continue;
 			name = strchr(buf, '(');
 			end = strrchr(buf, ')');
@@ -404,7 +417,7 @@ static int for_workers(pid_t of, int index, long *ticks, struct worker_use *use)
 				unsigned long long ns, runs;
 
 				snprintf(stat, sizeof(stat), "%s/%s/schedstat", path, t->d_name);
-				if (read_file(stat, buf, sizeof(buf)) <= 0 ||
+				if (get_file(stat, buf, sizeof(buf)) <= 0 ||
 				    sscanf(buf, "%llu %*u %llu", &ns, &runs) != 2)
 					continue;
 				use->ns += ns;
@@ -433,7 +446,7 @@ int nr_own_workers(void)
 
 	while (tasks && (t = readdir(tasks))) {
 		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", t->d_name);
-		n += read_file(path, name, sizeof(name)) > 0 && !strncmp(name, "vhost-", 6);
+		n += get_file(path, name, sizeof(name)) > 0 && !strncmp(name, "vhost-", 6);
 	}
 	if (tasks)
 		closedir(tasks);
@@ -475,7 +488,7 @@ static long kb_of(const char *path, const char *key)
 {
 	char buf[8192], *at;
 
-	if (read_file(path, buf, sizeof(buf)) < 0)
+	if (get_file(path, buf, sizeof(buf)) < 0)
 		return -1;
 	at = strstr(buf, key);
 	return at ? atol(at + strlen(key)) : -1;
@@ -505,7 +518,7 @@ int slabs_read(struct slabs *s)
 			s->n++;
 	}
 	fclose(f);
-	s->exact = read_file("/sys/kernel/slab/kmalloc-64/poison", flag, sizeof(flag)) > 0 &&
+	s->exact = get_file("/sys/kernel/slab/kmalloc-64/poison", flag, sizeof(flag)) > 0 &&
 		   flag[0] == '1';
 	return 0;
 }

@@ -68,6 +68,9 @@ void sleep_ms(unsigned int ms);
  */
 int in_child(int (*fn)(void *arg), void *arg);
 
+/* in_thread() - call a function in a thread of its own, which is gone afterwards.  0 or -EAGAIN */
+int in_thread(void *(*fn)(void *arg), void *arg);
+
 /* send_fd(), receive_fd() - a file through a UNIX socket: 0, or its new number; -errno */
 int send_fd(int socket, int fd);
 int receive_fd(int socket);
@@ -81,6 +84,11 @@ struct queue_info {
 	uint64_t kicks, wakes, polls, reqs, in, out, batches, calls, errors, breaks;
 };
 
+/* What became of IOTLB messages */
+struct map_stats {
+	unsigned long long updates, invalidates, waits, drains;
+};
+
 struct dev_info {
 	unsigned long long device;
 	char node[32];
@@ -88,6 +96,7 @@ struct dev_info {
 	uint64_t features;
 	uint64_t features_high;
 	unsigned int regions;
+	struct map_stats map;
 	bool has_status;
 	unsigned int status;
 	char backing[128];
@@ -174,6 +183,9 @@ bool kernel_at_least(int major, int minor);
 int module_load(const char *name);
 int module_unload(const char *name);
 bool module_loaded(const char *name);
+
+/* get_file() - what is in a file, as a string, cut to @size.  Its length or -errno */
+int get_file(const char *path, char *text, size_t size);
 
 /* put_file() - write a string to a file.  0 or -errno */
 int put_file(const char *path, const char *text);

@@ -281,12 +281,7 @@ static void *start_again(void *arg)
 /* Have another thread do it, which is gone afterwards */
 static int by_thread(threads_t *t, void *(*fn)(void *arg))
 {
-	pthread_t thread;
-
-	if (pthread_create(&thread, NULL, fn, t))
-		return -EAGAIN;
-	pthread_join(thread, NULL);
-	return t->err;
+	return in_thread(fn, t) ?: t->err;
 }
 
 /* A flush that takes long, on both queues; for dut_unit()'s buffers to be free again: finish() */
