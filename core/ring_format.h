@@ -118,7 +118,8 @@ static __always_inline bool vhl_region_translate(const struct vhost_iotlb_map *r
 	/* one less than the bytes left: the region may reach the end of the address space */
 	if (check_sub_overflow(addr, region->start, &off) ||
 	    check_sub_overflow(region->last, addr, &left) ||
-	    left < len - 1 || !(region->perm & perm))
+	    /* of one that retires it is changed meanwhile */
+	    left < len - 1 || !(READ_ONCE(region->perm) & perm))
 		return false;
 	iov->iov_base = (void __user *)(uintptr_t)(region->addr + off);
 	iov->iov_len = len;
