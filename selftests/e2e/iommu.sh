@@ -12,6 +12,8 @@ set -u
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/netlib.sh"
+# shellcheck source-path=SCRIPTDIR disable=SC1091
+. "$(dirname -- "${BASH_SOURCE[0]}")/disklib.sh"
 
 modules_load vhost-netlite
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
@@ -130,17 +132,13 @@ no_failed_mappings() {
 	! grep -E 'vhost_vdpa_|dma_(un)?map' "$WORK/a/qemu.log"
 }
 disk_behind_iommu() {
-	local null word idle verify
+	local idle verify
 
 	modules_load vhost-blklite
 	modprobe null_blk nr_devices=0 || bail "the test host lacks null_blk"
 	# requests take a millisecond, so that many are in flight while others are unmapped
-	null=/sys/kernel/config/nullb/nullb0
-	mkdir $null || bail "no null_blk"
-	for word in size=64 memory_backed=1 irqmode=2 completion_nsec=1000000 power=1; do
-		echo "${word#*=}" >$null/"${word%%=*}" || bail "null_blk does not take $word"
-	done
-	GUEST_APPEND="intel_iommu=on iommu.strict=1 iommu.passthrough=0" MACHINE=q35,kernel-irqchip=split guest_start a \
+	null_disk nullb0 size=64 irqmode=2 completion_nsec=1000000
+	GUEST_APPEND=${IOMMU_APPEND[strict]} MACHINE=$IOMMU_MACHINE guest_start a \
 		--run "--disk /dev/nullb0,serial=d0,queues=2" -smp 2 -device intel-iommu,intremap=on,caching-mode=on \
 		-global vhost-vdpa-device.iommu_platform=on -global vhost-vdpa-device-pci.disable-legacy=on
 	say "a guest whose disk is behind the IOMMU boots"
@@ -168,7 +166,7 @@ disk_behind_iommu() {
 	check "nobody holds the disk's module" wait_for 10 no_users vhost_blklite
 	check "it can be unloaded" rmmod vhost_blklite
 }
-if qemu-system-x86_64 -device help 2>/dev/null | grep -q vhost-vdpa-device-pci; then
+if knows vhost-vdpa-device-pci; then
 	disk_behind_iommu
 else
 	skip "a disk behind the IOMMU" "this QEMU has no vhost-vdpa-device-pci"
