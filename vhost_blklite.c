@@ -18,12 +18,16 @@
 #include <linux/virtio_ids.h>
 
 #include "blk/blk.h"
+#include "blk/name.h"
 
 /* The config space ends in front of the fields of zones, whatever the headers have */
 #define VHL_BLK_CONFIG_SIZE						\
 	offsetofend(struct virtio_blk_config, secure_erase_sector_alignment)
 
 static_assert(VHL_BLK_CONFIG_SIZE == 72);
+
+/* Feature bits that are the device type's own (virtio 1.2, section 2.2) */
+#define VHL_BLK_FEATURES	GENMASK_ULL(23, 0)
 
 /*
  * Budget of a turn: requests that are submitted together and whose completions may wait for each
@@ -158,6 +162,13 @@ static void *vhl_blk_prepare(struct vhl_dev *dev, struct vhl_vq *vq, struct file
 
 	lockdep_assert_held(&dev->mutex);
 
+	/* that of a named disk, whatever file stands for it */
+	if (dev->node->attached) {
+		if (file && vhl_blk_disk_inode(file) != blk->disk->inode)
+			return ERR_PTR(-EBUSY);
+		blk->disk->refs++;
+		return blk->disk;
+	}
 	/* O_PATH has no mode at all */
 	if (!(file->f_mode & FMODE_READ))
 		return ERR_PTR(-EBADF);
@@ -273,7 +284,57 @@ static enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 	return run;
 }
 
-static int vhl_blk_resize(struct vhl_blk_dev *blk)
+u64 vhl_blk_misses(struct vhl_blk_dev *blk, const struct vhl_blk_disk *disk)
+{
+	u64 told = blk->dev.features[0];
+	struct vhl_blk_offer offer;
+
+	lockdep_assert_held(&blk->dev.mutex);
+
+	/* not negotiated, but a VMM may have asked */
+	if (!told) {
+		vhl_blk_make_offer(&blk->dev, blk->disk, &offer);
+		told = offer.features;
+	}
+	vhl_blk_make_offer(&blk->dev, disk, &offer);
+	return told & VHL_BLK_FEATURES & ~offer.features;
+}
+
+int vhl_blk_swap(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
+{
+	struct vhl_blk_disk *old = blk->disk;
+	unsigned int i;
+	int ret;
+
+	lockdep_assert_held(&blk->dev.mutex);
+
+	vhl_dev_pause(&blk->dev);
+	ret = old->read_only ? 0 : vhl_blk_flush_file(old);
+	if (ret == -EINTR || fatal_signal_pending(current)) {
+		vhl_dev_resume(&blk->dev);
+		return -EINTR;
+	}
+	/* what was written and not flushed yet is lost to the driver, which its next flush tells it */
+	if (ret)
+		disk->flush_error = ret;
+	for (i = 0; i < blk->dev.node->num_vqs; i++) {
+		struct vhl_blk_vq *q = to_blk_vq(blk->dev.vqs[i]);
+
+		if (q->attached) {
+			q->attached = disk;
+			disk->refs++;
+			vhl_blk_disk_put(old);
+		}
+		if (q->disk)
+			q->disk = disk;
+	}
+	blk->disk = disk;
+	vhl_dev_resume(&blk->dev);
+	vhl_blk_disk_put(old);
+	return 0;
+}
+
+int vhl_blk_resize(struct vhl_blk_dev *blk)
 {
 	struct vhl_blk_disk *disk = vhl_blk_current(blk);
 	bool changed = false;
@@ -284,14 +345,30 @@ static int vhl_blk_resize(struct vhl_blk_dev *blk)
 	ret = vhl_blk_disk_resize(disk, &changed);
 	if (!ret && blk->disk && blk->disk != disk)
 		ret = vhl_blk_disk_resize(blk->disk, &changed);
+	if (blk->dev.node->attached)
+		vhl_blk_name_about(blk);
 	if (changed)
 		vhl_config_changed(&blk->dev);
 	return ret;
 }
 
+int vhl_blk_check_opts(const struct vhl_blk_opts *opts)
+{
+	if (opts->num_queues > VHL_BLK_MAX_QUEUES)
+		return -EINVAL;
+	if (opts->block_size && (opts->block_size < 512 || opts->block_size > 4096 ||
+				 !is_power_of_2(opts->block_size)))
+		return -EINVAL;
+	if (opts->flags & ~VHL_BLK_OPT_KEEP ||
+	    memchr_inv(opts->reserved, 0, sizeof(opts->reserved)))
+		return -EINVAL;
+	return 0;
+}
+
 static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
 {
 	struct vhl_blk_opts opts;
+	int ret;
 
 	if (blk->dev.mm && !vhl_is_owner(&blk->dev))
 		return -EPERM;
@@ -299,15 +376,10 @@ static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
 		return -EFAULT;
 	if (vhl_blk_current(blk))
 		return -EBUSY;
-	if (opts.num_queues > VHL_BLK_MAX_QUEUES)
-		return -EINVAL;
-	if (opts.block_size &&
-	    (opts.block_size < 512 || opts.block_size > 4096 || !is_power_of_2(opts.block_size)))
-		return -EINVAL;
-	if (opts.flags & ~VHL_BLK_OPT_KEEP || memchr_inv(opts.reserved, 0, sizeof(opts.reserved)))
-		return -EINVAL;
-	blk->opts = opts;
-	return 0;
+	ret = vhl_blk_check_opts(&opts);
+	if (!ret)
+		blk->opts = opts;
+	return ret;
 }
 
 static long vhl_blk_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
@@ -333,6 +405,8 @@ static void vhl_blk_show(struct vhl_dev *dev, struct seq_file *m)
 
 static void vhl_blk_release(struct vhl_dev *dev)
 {
+	if (dev->node->attached)
+		vhl_blk_name_closed(to_blk_dev(dev));
 	vhl_blk_disk_put(to_blk_dev(dev)->disk);
 }
 
@@ -372,26 +446,47 @@ static const struct vhl_ops vhl_blk_ops = {
 
 static struct vhl_node vhl_blk_vhost_node = VHL_BLK_NODE("vhost-blklite", &vhl_dialect_vhost);
 static struct vhl_node vhl_blk_vdpa_node = VHL_BLK_NODE("vdpa-blklite", &vhl_dialect_vdpa);
+static struct vhl_node vhl_blk_named_node = VHL_BLK_NODE("vhost-lite", &vhl_dialect_either);
 
 static int __init vhl_blk_module_init(void)
 {
 	int ret;
 
 	vhl_blk_zero_init();
-	ret = vhl_node_register(&vhl_blk_vhost_node);
+	vhl_blk_named_node.attached = true;
+	ret = vhl_node_init(&vhl_blk_named_node);
 	if (ret)
 		return ret;
+	ret = vhl_blk_names_init(&vhl_blk_named_node);
+	if (ret)
+		return ret;
+	ret = vhl_node_register(&vhl_blk_vhost_node);
+	if (ret)
+		goto exit_names;
 	ret = vhl_node_register(&vhl_blk_vdpa_node);
 	if (ret)
-		vhl_node_unregister(&vhl_blk_vhost_node);
+		goto unregister_vhost;
+	ret = vhl_blk_control_init();
+	if (ret)
+		goto unregister_vdpa;
+	return 0;
+
+unregister_vdpa:
+	vhl_node_unregister(&vhl_blk_vdpa_node);
+unregister_vhost:
+	vhl_node_unregister(&vhl_blk_vhost_node);
+exit_names:
+	vhl_blk_names_exit();
 	return ret;
 }
 module_init(vhl_blk_module_init);
 
 static void __exit vhl_blk_module_exit(void)
 {
+	vhl_blk_control_exit();
 	vhl_node_unregister(&vhl_blk_vdpa_node);
 	vhl_node_unregister(&vhl_blk_vhost_node);
+	vhl_blk_names_exit();
 }
 module_exit(vhl_blk_module_exit);
 

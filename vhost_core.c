@@ -12,6 +12,7 @@
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/vhost.h>
+#include <linux/vhost_lite.h>
 #include <linux/virtio_config.h>
 
 #include "compat/tested.h"
@@ -69,7 +70,7 @@ int vhl_set_owner(struct vhl_dev *dev)
 
 bool vhl_attaches_devices(const struct vhl_dev *dev)
 {
-	return dev->node->dialect->attaches_devices;
+	return dev->dialect->attaches_devices;
 }
 EXPORT_SYMBOL_GPL(vhl_attaches_devices);
 
@@ -78,7 +79,7 @@ int vhl_get_features(struct vhl_dev *dev, u64 *features)
 {
 	memset(features, 0, VHL_FEATURE_WORDS * sizeof(*features));
 	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) | vhl_ring_features() |
-		      dev->node->dialect->features;
+		      dev->dialect->features;
 	if (dev->node->logs)
 		features[0] |= BIT_ULL(VHOST_F_LOG_ALL);
 	return dev->node->ops->features ? dev->node->ops->features(dev, features) : 0;
@@ -161,7 +162,7 @@ void vhl_dev_reset(struct vhl_dev *dev)
 		vq->have_base = false;
 		vq->have_addr = false;
 		vq->logs_ring = false;
-		vq->enabled = !dev->node->dialect->enables;
+		vq->enabled = !dev->dialect->enables;
 		vq->busyloop_us = 0;
 	}
 	if (dev->node->ops->reset)
@@ -176,6 +177,49 @@ void vhl_dev_reset(struct vhl_dev *dev)
 	vhl_miss_end(dev);
 	vhl_put_owner(dev);
 }
+
+void vhl_dev_pause(struct vhl_dev *dev)
+{
+	lockdep_assert_held(&dev->mutex);
+
+	vhl_lock_drained_vqs(dev);
+}
+EXPORT_SYMBOL_GPL(vhl_dev_pause);
+
+void vhl_dev_resume(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&dev->mutex);
+
+	vhl_unlock_vqs(dev);
+	/* what they waited for, they waited for elsewhere */
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (vhl_vq_started(dev->vqs[i]))
+			vhl_vq_kick(dev->vqs[i]);
+}
+EXPORT_SYMBOL_GPL(vhl_dev_resume);
+
+void vhl_dev_stats(const struct vhl_dev *dev, struct vhl_stats *sum)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++) {
+		const struct vhl_stats *s = &dev->vqs[i]->stats;
+
+		sum->kicks += READ_ONCE(s->kicks);
+		sum->wakes += READ_ONCE(s->wakes);
+		sum->polls += READ_ONCE(s->polls);
+		sum->breaks += READ_ONCE(s->breaks);
+		sum->reqs += READ_ONCE(s->reqs);
+		sum->in += READ_ONCE(s->in);
+		sum->out += READ_ONCE(s->out);
+		sum->batches += READ_ONCE(s->batches);
+		sum->calls += READ_ONCE(s->calls);
+		sum->errors += READ_ONCE(s->errors);
+	}
+}
+EXPORT_SYMBOL_GPL(vhl_dev_stats);
 
 /*
  * Attach a file to a queue and start it. One that is running goes over to the file with its ring as
@@ -211,7 +255,7 @@ static int vhl_attach_vq(struct vhl_vq *vq, struct file *file)
 /* Attach a file to the whole device, or let go of what is. Starts nothing. */
 static int vhl_attach_dev(struct vhl_dev *dev, struct file *file)
 {
-	const struct vhl_dialect *dialect = dev->node->dialect;
+	const struct vhl_dialect *dialect = dev->dialect;
 	const struct vhl_ops *ops = dev->node->ops;
 	void *backing = NULL;
 
@@ -228,12 +272,16 @@ static int vhl_attach_dev(struct vhl_dev *dev, struct file *file)
 
 static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 {
-	bool whole = vhl_attaches_devices(dev);
 	struct vhost_vring_file backend;
 	struct file *file = NULL;
+	bool whole, attach;
 	struct vhl_vq *vq;
 	int ret = 0;
 
+	/* there is nothing that a client of the vhost-vDPA dialect could want with it */
+	if (vhl_dialect_is_open(dev))
+		vhl_dialect_decide(dev, &vhl_dialect_vhost);
+	whole = vhl_attaches_devices(dev);
 	if (!vhl_is_owner(dev) && (dev->mm || !dev->node->ops->attach_dev))
 		return -EPERM;
 	if (copy_from_user(&backend, argp, sizeof(backend)))
@@ -243,15 +291,18 @@ static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 	vq = vhl_vq_get(dev, backend.index);
 	if (IS_ERR(vq))
 		return PTR_ERR(vq);
+	if (dev->node->attached && (whole || !dev->mm))
+		return -EBUSY;
+	attach = backend.fd != VHOST_FILE_UNBIND;
 	/* looked up once: the caller may put another file at this number any time */
-	if (backend.fd != VHOST_FILE_UNBIND) {
+	if (attach && !(dev->node->attached && backend.fd == VHL_BACKEND_OWN)) {
 		file = fget(backend.fd);
 		if (!file)
 			return -EBADF;
 	}
 	if (whole || !dev->mm)
 		ret = vhl_attach_dev(dev, file);
-	else if (file)
+	else if (attach)
 		ret = vhl_attach_vq(vq, file);
 	else
 		vhl_detach_vq(vq);
@@ -271,7 +322,7 @@ static long vhl_dev_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *ar
 		ret = node->ops->ioctl(dev, cmd, argp);
 	if (ret != -ENOIOCTLCMD)
 		return ret;
-	return node->dialect->ioctl(dev, cmd, argp);
+	return dev->dialect->ioctl(dev, cmd, argp);
 }
 
 static long vhl_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -295,6 +346,9 @@ static ssize_t vhl_write_iter(struct kiocb *iocb, struct iov_iter *from)
 
 	if (mutex_lock_killable(&dev->mutex))
 		return -EINTR;
+	/* the other dialect has it after its features alone */
+	if (vhl_dialect_is_open(dev))
+		vhl_dialect_decide(dev, &vhl_dialect_vdpa);
 	ret = vhl_iotlb_write(dev, from);
 	mutex_unlock(&dev->mutex);
 	return ret ?: len;
@@ -322,17 +376,16 @@ static void vhl_free_dev(struct vhl_dev *dev)
 	kfree(dev);
 }
 
-static int vhl_open(struct inode *inode, struct file *file)
+struct vhl_dev *vhl_dev_new(struct vhl_node *node)
 {
-	/* misc_open() leaves the node here */
-	struct vhl_node *node = container_of(file->private_data, struct vhl_node, misc);
 	struct vhl_dev *dev;
 	unsigned int i;
 
 	dev = kzalloc(node->dev_size, GFP_KERNEL_ACCOUNT);
 	if (!dev)
-		return -ENOMEM;
+		return NULL;
 	dev->node = node;
+	dev->dialect = node->dialect;
 	dev->id = atomic64_inc_return(&last_id);
 	mutex_init(&dev->mutex);
 	dev->fork_from_owner = vhl_thread_can_be_owners();
@@ -345,19 +398,17 @@ static int vhl_open(struct inode *inode, struct file *file)
 		dev->vqs[i] = kzalloc(node->vq_size, GFP_KERNEL_ACCOUNT);
 		if (!dev->vqs[i]) {
 			vhl_free_dev(dev);
-			return -ENOMEM;
+			return NULL;
 		}
 		vhl_vq_init(dev->vqs[i], dev, i);
-		dev->vqs[i]->enabled = !node->dialect->enables;
+		dev->vqs[i]->enabled = !dev->dialect->enables;
 	}
-	file->private_data = dev;
-	return 0;
+	return dev;
 }
+EXPORT_SYMBOL_GPL(vhl_dev_new);
 
-static int vhl_release(struct inode *inode, struct file *file)
+void vhl_dev_close(struct vhl_dev *dev)
 {
-	struct vhl_dev *dev = file->private_data;
-
 	mutex_lock(&dev->mutex);
 	vhl_dev_reset(dev);
 	/* -1 cannot fail */
@@ -366,6 +417,21 @@ static int vhl_release(struct inode *inode, struct file *file)
 		dev->node->ops->release(dev);
 	mutex_unlock(&dev->mutex);
 	vhl_free_dev(dev);
+}
+EXPORT_SYMBOL_GPL(vhl_dev_close);
+
+static int vhl_open(struct inode *inode, struct file *file)
+{
+	/* misc_open() leaves the node here */
+	struct vhl_node *node = container_of(file->private_data, struct vhl_node, misc);
+
+	file->private_data = vhl_dev_new(node);
+	return file->private_data ? 0 : -ENOMEM;
+}
+
+static int vhl_release(struct inode *inode, struct file *file)
+{
+	vhl_dev_close(file->private_data);
 	return 0;
 }
 
@@ -396,7 +462,7 @@ static const char *vhl_node_lacks(const struct vhl_node *node)
 	return NULL;
 }
 
-int vhl_node_register(struct vhl_node *node)
+int vhl_node_init(struct vhl_node *node)
 {
 	const char *lacks = vhl_node_lacks(node);
 
@@ -406,7 +472,6 @@ int vhl_node_register(struct vhl_node *node)
 	}
 	node->fops = (struct file_operations){
 		.owner		= node->owner,
-		.open		= vhl_open,
 		.release	= vhl_release,
 		.unlocked_ioctl	= vhl_ioctl,
 		.compat_ioctl	= compat_ptr_ioctl,
@@ -418,7 +483,18 @@ int vhl_node_register(struct vhl_node *node)
 		node->fops.read_iter = vhl_read_iter;
 		node->fops.poll = vhl_file_poll;
 	}
-	node->misc.minor = MISC_DYNAMIC_MINOR;
+	return 0;
+}
+EXPORT_SYMBOL_GPL(vhl_node_init);
+
+int vhl_node_register(struct vhl_node *node)
+{
+	int ret = vhl_node_init(node);
+
+	if (ret)
+		return ret;
+	node->fops.open = vhl_open;
+	node->misc.minor = node->minor ?: MISC_DYNAMIC_MINOR;
 	node->misc.name = node->name;
 	node->misc.fops = &node->fops;
 	node->misc.mode = 0600;

@@ -10,6 +10,7 @@
  * that have a TAP without headers and say so with VHOST_NET_F_VIRTIO_NET_HDR. Then it says nothing.
  * Towards the guest it is made here as a rule, little-endian, as the TAP would make it.
  */
+#include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/vhost.h>
@@ -185,18 +186,44 @@ static const struct vhl_ops vhl_net_ops = {
 	.show		= vhl_net_show,
 };
 
-static struct vhl_node vhl_net_node = {
-	.name		= "vhost-netlite",
-	.owner		= THIS_MODULE,
-	.ops		= &vhl_net_ops,
-	.dialect	= &vhl_dialect_vhost,
-	.backend_cmd	= VHOST_NET_SET_BACKEND,
-	.device_id	= VIRTIO_ID_NET,
-	.num_vqs	= VHL_NET_VQS,
-	.dev_size	= sizeof(struct vhl_dev),
-	.vq_size	= sizeof(struct vhl_net_vq),
-	.logs		= true,
-};
+#define VHL_NET_NODE(_name, _minor) {				\
+	.name		= (_name),				\
+	.owner		= THIS_MODULE,				\
+	.ops		= &vhl_net_ops,				\
+	.dialect	= &vhl_dialect_vhost,			\
+	.backend_cmd	= VHOST_NET_SET_BACKEND,		\
+	.minor		= (_minor),				\
+	.device_id	= VIRTIO_ID_NET,			\
+	.num_vqs	= VHL_NET_VQS,				\
+	.dev_size	= sizeof(struct vhl_dev),		\
+	.vq_size	= sizeof(struct vhl_net_vq),		\
+	.logs		= true,					\
+}
+
+static struct vhl_node vhl_net_node = VHL_NET_NODE("vhost-netlite", 0);
+
+/* For VMMs that have the name of the kernel's own node built in; its number, which udev knows */
+static struct vhl_node vhl_net_alias_node = VHL_NET_NODE("vhost-net", VHOST_NET_MINOR);
+
+static char *alias;
+module_param(alias, charp, 0444);
+MODULE_PARM_DESC(alias, "Another node: vhost-net, in the place of the kernel's (default: none)");
+
+static int __init vhl_net_alias_init(void)
+{
+	int ret;
+
+	if (!alias)
+		return 0;
+	if (strcmp(alias, vhl_net_alias_node.name)) {
+		pr_err("alias=%s: there is no other than %s\n", alias, vhl_net_alias_node.name);
+		return -EINVAL;
+	}
+	ret = vhl_node_register(&vhl_net_alias_node);
+	if (ret == -EBUSY)
+		pr_err("alias=%s: that node is taken; unload vhost_net first\n", alias);
+	return ret;
+}
 
 static int __init vhl_net_init(void)
 {
@@ -206,13 +233,24 @@ static int __init vhl_net_init(void)
 		return ret;
 	ret = vhl_node_register(&vhl_net_node);
 	if (ret)
-		vhl_netdev_exit();
+		goto exit_netdev;
+	ret = vhl_net_alias_init();
+	if (ret)
+		goto unregister_node;
+	return 0;
+
+unregister_node:
+	vhl_node_unregister(&vhl_net_node);
+exit_netdev:
+	vhl_netdev_exit();
 	return ret;
 }
 module_init(vhl_net_init);
 
 static void __exit vhl_net_exit(void)
 {
+	if (alias)
+		vhl_node_unregister(&vhl_net_alias_node);
 	vhl_node_unregister(&vhl_net_node);
 	vhl_netdev_exit();
 }

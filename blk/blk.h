@@ -15,6 +15,8 @@
  *   lane.c      threads that may block
  *   bounce.c    reads and writes through pages of our own
  *   edge.c      writes of parts of the storage's blocks, and which of them have to wait for others
+ *   name.c      disks that have a name, and their nodes (name.h)
+ *   control.c   the node that makes them
  *
  * The life of a request
  * ---------------------
@@ -384,6 +386,8 @@ static inline struct vhl_blk_vq *to_blk_vq(struct vhl_vq *vq)
 /* disk.c: holding dev->mutex */
 struct inode *vhl_blk_disk_inode(const struct file *file);
 struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file);
+/* one that fails all that it is asked for, in the place of the device's: or an ERR_PTR */
+struct vhl_blk_disk *vhl_blk_disk_gone(struct vhl_blk_dev *blk);
 void vhl_blk_disk_put(void *backing);
 void vhl_blk_disk_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 int __must_check vhl_blk_disk_resize(struct vhl_blk_disk *disk, bool *changed);

@@ -2,6 +2,7 @@
 /*
  * What is attached: a regular file or a block device, and how it can be used.
  */
+#include <linux/anon_inodes.h>
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/err.h>
@@ -9,6 +10,7 @@
 #include <linux/kdev_t.h>
 #include <linux/log2.h>
 #include <linux/magic.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
 
@@ -307,6 +309,38 @@ struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *fil
 	}
 	get_file(file);
 	vhl_blk_flush_init(disk);
+	return disk;
+}
+
+/*
+ * What the driver was told of the old one stays so; but nothing is within it, nothing of it is
+ * stable, and what is left to read is its serial number.
+ */
+struct vhl_blk_disk *vhl_blk_disk_gone(struct vhl_blk_dev *blk)
+{
+	static const struct file_operations nothing = { .owner = THIS_MODULE };
+	const struct vhl_blk_disk *old = blk->disk;
+	struct vhl_blk_disk *disk;
+	struct file *file;
+
+	disk = kmemdup(old, sizeof(*old), GFP_KERNEL_ACCOUNT);
+	if (!disk)
+		return ERR_PTR(-ENOMEM);
+	file = anon_inode_getfile("[vhost-lite gone]", &nothing, NULL, O_RDONLY);
+	if (IS_ERR(file)) {
+		kfree(disk);
+		return ERR_CAST(file);
+	}
+	disk->refs = 1;
+	disk->file = file;
+	disk->tail = NULL;
+	disk->inode = file_inode(file);
+	disk->regular = true;
+	disk->edges = NULL;
+	disk_set_size(disk, 0);
+	vhl_blk_flush_init(disk);
+	disk->flushing = false;
+	disk->flush_error = -EIO;
 	return disk;
 }
 

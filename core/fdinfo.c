@@ -54,8 +54,8 @@ void vhl_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "vhl-regions:\t%u\n", vhl_mem_regions(&dev->mem));
 	seq_printf(m, "vhl-iotlb:\tupdates=%llu invalidates=%llu waits=%llu drains=%llu\n",
 		   map->updates, map->invalidates, map->waits, map->drains);
-	if (dev->node->dialect->show)
-		dev->node->dialect->show(dev, m);
+	if (dev->dialect->show)
+		dev->dialect->show(dev, m);
 	seq_puts(m, "vhl-backing:\t");
 	if (dev->node->ops->show)
 		dev->node->ops->show(dev, m);

@@ -45,6 +45,8 @@ struct vhl_dirty_log {
  * @addr_fixed_while_started: ring addresses may be set only while the queue is not started; else
  *	they are for the next start
  * @attaches_devices: SET_BACKEND is about the whole device, which stands as queue 0
+ *
+ * What a device has of it before its client's requests tell which one it is, either.c decides.
  */
 struct vhl_dialect {
 	long (*ioctl)(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
@@ -63,7 +65,7 @@ struct vhl_dialect {
 /* Are ring addresses IOVAs? */
 static inline bool vhl_rings_are_iova(const struct vhl_dev *dev)
 {
-	return dev->node->dialect->rings_are_iova ||
+	return dev->dialect->rings_are_iova ||
 	       vhl_has_feature(dev, VIRTIO_F_ACCESS_PLATFORM);
 }
 
@@ -157,6 +159,14 @@ int vhl_claim(struct vhl_vq *vq, const struct vhl_chain *chain);
 void vhl_claims_rewind(struct vhl_vq *vq, u32 mark);	/* of those that are given back now */
 /* of those that are completed now; holding vq->used_lock instead */
 void vhl_claims_drop(struct vhl_vq *vq, const struct vhl_done *done, unsigned int n);
+
+/* config.c: VHOST_VDPA_*_CONFIG*, holding dev->mutex. Return: 0 or a negative errno (uapi header) */
+int vhl_config_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
+
+/* either.c: holding dev->mutex. Is it certain what the client of the device speaks? */
+bool vhl_dialect_is_open(const struct vhl_dev *dev);
+/* and have it be so; nothing is set that dialects differ in */
+void vhl_dialect_decide(struct vhl_dev *dev, const struct vhl_dialect *dialect);
 
 /* fdinfo.c */
 void vhl_show_fdinfo(struct seq_file *m, struct file *file);

@@ -34,7 +34,7 @@ void vhl_miss_init(struct vhl_dev *dev)
 /* Does the client answer? Else what is missing is a fault. */
 bool vhl_miss_may_ask(const struct vhl_dev *dev)
 {
-	return dev->node->dialect->answers_misses && vhl_rings_are_iova(dev);
+	return READ_ONCE(dev->dialect)->answers_misses && vhl_rings_are_iova(dev);
 }
 
 static void miss_wake(struct vhl_dev *dev)

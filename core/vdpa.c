@@ -6,7 +6,6 @@
  * another without ACKNOWLEDGE), queues without addresses may be enabled and stay idle, memory may
  * come long before or just before DRIVER_OK. What is certain: at DRIVER_OK all is known.
  */
-#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
@@ -147,58 +146,6 @@ static int vdpa_enable(struct vhl_dev *dev, void __user *argp)
 	return ret;
 }
 
-/*
- * What is there already may be written: clients do that when they restore a device. Else the
- * backend decides.
- */
-static int vdpa_write_config(struct vhl_dev *dev, const struct vhost_vdpa_config *range, u8 *config,
-			     const u8 __user *buf)
-{
-	u8 *written = memdup_user(buf, range->len);
-	int ret = 0;
-
-	if (IS_ERR(written))
-		return PTR_ERR(written);
-	if (memcmp(written, config + range->off, range->len)) {
-		memcpy(config + range->off, written, range->len);
-		ret = -EOPNOTSUPP;
-		if (dev->node->ops->set_config)
-			ret = dev->node->ops->set_config(dev, config);
-	}
-	kfree(written);
-	return ret;
-}
-
-static int vdpa_config(struct vhl_dev *dev, unsigned int cmd, u8 __user *argp)
-{
-	size_t size = dev->node->config_size;
-	struct vhost_vdpa_config range;
-	u8 __user *buf = argp + offsetof(struct vhost_vdpa_config, buf);
-	u8 *config;
-	int ret;
-
-	if (copy_from_user(&range, argp, offsetof(struct vhost_vdpa_config, buf)))
-		return -EFAULT;
-	if (!range.len)
-		return -EINVAL;
-	if (range.off > size || range.len > size - range.off)
-		return -E2BIG;
-
-	config = kzalloc(size, GFP_KERNEL);
-	if (!config)
-		return -ENOMEM;
-	ret = dev->node->ops->config(dev, config);
-	if (ret)
-		goto free_config;
-	if (cmd == VHOST_VDPA_SET_CONFIG)
-		ret = vdpa_write_config(dev, &range, config, buf);
-	else if (copy_to_user(buf, config + range.off, range.len))
-		ret = -EFAULT;
-free_config:
-	kfree(config);
-	return ret;
-}
-
 static int vdpa_set_config_call(struct vhl_dev *dev, void __user *argp)
 {
 	int fd;
@@ -220,10 +167,9 @@ static long vdpa_get_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *a
 		return put_user(dev->node->device_id, (u32 __user *)argp);
 	case VHOST_VDPA_GET_STATUS:
 		return put_user(vdpa_status(dev), (u8 __user *)argp);
-	case VHOST_VDPA_GET_CONFIG:
-		return vdpa_config(dev, cmd, argp);
 	case VHOST_VDPA_GET_CONFIG_SIZE:
-		return put_user((u32)dev->node->config_size, (u32 __user *)argp);
+	case VHOST_VDPA_GET_CONFIG:
+		return vhl_config_ioctl(dev, cmd, argp);
 	case VHOST_VDPA_GET_VQS_COUNT:
 		return put_user((u32)vhl_num_vqs(dev), (u32 __user *)argp);
 	case VHOST_VDPA_GET_VRING_NUM:
@@ -282,7 +228,7 @@ static long vdpa_owner_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user 
 	case VHOST_VDPA_SET_CONFIG_CALL:
 		return vdpa_set_config_call(dev, argp);
 	case VHOST_VDPA_SET_CONFIG:
-		return vdpa_config(dev, cmd, argp);
+		return vhl_config_ioctl(dev, cmd, argp);
 	case VHOST_VDPA_SUSPEND:
 		return vdpa_suspend(dev);
 	case VHOST_VDPA_RESUME:

@@ -55,9 +55,14 @@
 
 struct vhl_dialect;
 
-/* What the clients of a node speak: <linux/vhost.h> as for vhost-net, or as for vhost-vdpa */
+/*
+ * What the clients of a node speak: <linux/vhost.h> as for vhost-net, or as for vhost-vdpa; or
+ * either, which the first request that only one of them has, or that means something else in each,
+ * decides for an open file
+ */
 extern const struct vhl_dialect vhl_dialect_vhost;
 extern const struct vhl_dialect vhl_dialect_vdpa;
+extern const struct vhl_dialect vhl_dialect_either;
 
 /*
  * vhl_vq_may_become() - the transitions
@@ -170,6 +175,7 @@ struct vhl_ops {
  * @dialect: what its clients speak
  * @backend_cmd: VHOST_NET_SET_BACKEND, VHOST_BLK_SET_BACKEND or the like; 0 where there is nothing
  *	to attach
+ * @minor: of the misc device, 0 for any
  * @device_id: virtio device id (virtio 1.2, section 5)
  * @config_size: bytes of config space (vDPA)
  * @num_vqs: queues of a device, at most VHL_MAX_VQS
@@ -178,6 +184,8 @@ struct vhl_ops {
  * @max_workers: of a device, NULL for one per queue
  * @pool_max: threads of a device that run jobs (vhl_pool_submit()), 0 for none
  * @logs: the backend calls vhl_vq_dirty() for all that it writes to guest memory; in the vhost dialect
+ * @attached: something is attached to the whole device when a client gets it, and stays so: a
+ *	@backend_cmd starts and stops queues of the vhost dialect, and changes nothing else
  * @misc: the core's
  * @fops: the core's
  */
@@ -187,6 +195,7 @@ struct vhl_node {
 	const struct vhl_ops *ops;
 	const struct vhl_dialect *dialect;
 	unsigned int backend_cmd;
+	unsigned int minor;
 	u32 device_id;
 	size_t config_size;
 	unsigned int num_vqs;
@@ -195,6 +204,7 @@ struct vhl_node {
 	const unsigned int *max_workers;
 	unsigned int pool_max;
 	bool logs;
+	bool attached;
 	struct miscdevice misc;
 	struct file_operations fops;
 };
@@ -262,6 +272,42 @@ static inline bool vhl_is_owner(const struct vhl_dev *dev)
  */
 int vhl_node_register(struct vhl_node *node);
 void vhl_node_unregister(struct vhl_node *node);
+
+/**
+ * vhl_node_init() - a node whose file in /dev the backend makes by itself
+ * @node: filled by the backend, as for vhl_node_register(); its fops are then those of a device in
+ *	  file->private_data, and ->open() is to put one there
+ *
+ * Return: 0; -EINVAL where something is missing, which the log names.
+ */
+int vhl_node_init(struct vhl_node *node);
+
+/**
+ * vhl_dev_new() - what an open of a node gives
+ * @node: initialized; stays in use until vhl_dev_close()
+ *
+ * Context: process.
+ * Return: a device that nobody else knows of, or NULL where there is no memory.
+ */
+struct vhl_dev *vhl_dev_new(struct vhl_node *node);
+
+/* Stop all of it, let go of what is attached, and free it. Context: process */
+void vhl_dev_close(struct vhl_dev *dev);
+
+/**
+ * vhl_dev_pause() - have no turns, and nothing in flight
+ * @dev: the device, in whatever state
+ *
+ * Until vhl_dev_resume(), which gives each queue that was started a turn. Waits for what is in
+ * flight. What is attached may be exchanged in between.
+ *
+ * Context: process, holding dev->mutex.
+ */
+void vhl_dev_pause(struct vhl_dev *dev);
+void vhl_dev_resume(struct vhl_dev *dev);
+
+/* Add the counters of all queues of a device to @sum. Context: any */
+void vhl_dev_stats(const struct vhl_dev *dev, struct vhl_stats *sum);
 
 /*
  * Do clients attach a backing to the whole device, before they ask what it offers? Else they do to

@@ -141,6 +141,12 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 		return vhost_get_fork(dev, argp);
 	case VHOST_SET_FORK_FROM_OWNER:
 		return vhost_set_fork(dev, argp);
+	case VHOST_VDPA_GET_CONFIG_SIZE:
+	case VHOST_VDPA_GET_CONFIG:
+		/* elsewhere the VMM knows what it attaches */
+		if (!dev->node->attached)
+			return -ENOIOCTLCMD;
+		return vhl_config_ioctl(dev, cmd, argp);
 	case VHOST_SET_OWNER:
 		if (vhl_owner_is_dead(dev))
 			vhl_dev_reset(dev);

@@ -420,8 +420,8 @@ void vhl_vq_break(struct vhl_vq *vq, enum vhl_ring_fault fault)
 	trace_vhl_break(vq, fault);
 	if (vq->err)
 		vhl_eventfd_signal(vq->err);
-	if (vq->dev->node->dialect->broken)
-		vq->dev->node->dialect->broken(vq->dev);
+	if (vq->dev->dialect->broken)
+		vq->dev->dialect->broken(vq->dev);
 	pr_warn_ratelimited("%s %llu: queue %u is broken: %s; the driver must reset it\n",
 			    vq->dev->node->name, vq->dev->id, vq->index,
 			    vhl_ring_fault_name(fault));

@@ -27,6 +27,7 @@
 struct eventfd_ctx;
 struct file;
 struct vhl_dev;
+struct vhl_dialect;
 struct vhl_dirty_log;
 struct vhl_node;
 struct vhl_pin;
@@ -240,6 +241,7 @@ struct vhl_dev {
 	struct mutex mutex;
 
 	/* dev->mutex */
+	const struct vhl_dialect *dialect;	/* the node's; changes once where that is open */
 	struct mm_struct *mm;		/* of the owner, pinned by mm_count; NULL without owner */
 	struct pid *owner;		/* for fdinfo and names of threads */
 	bool fork_from_owner;		/* threads are the owner's, else the kernel's */

@@ -20,7 +20,7 @@ struct vhl_vq *vhl_vq_get(struct vhl_dev *dev, u32 index)
 	lockdep_assert_held(&dev->mutex);
 
 	if (index >= n)
-		return ERR_PTR(dev->node->dialect->no_such_queue);
+		return ERR_PTR(dev->dialect->no_such_queue);
 	return dev->vqs[array_index_nospec(index, n)];
 }
 
@@ -62,7 +62,7 @@ static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
 		if (!IS_ALIGNED(area[i], vhl_ring_extent(dev->features[0], vq->num, i).align))
 			return -EINVAL;
 
-	if (dev->node->dialect->addr_fixed_while_started && vhl_vq_started(vq))
+	if (dev->dialect->addr_fixed_while_started && vhl_vq_started(vq))
 		return -EINVAL;
 	for (i = 0; !vhl_rings_are_iova(dev) && i < VHL_RING_AREAS; i++)
 		if (!access_ok((void __user *)(unsigned long)area[i], 1))

@@ -16,6 +16,7 @@
 
 #include "kselftest_harness.h"
 #include "dut.h"
+#include "names.h"
 
 #if __has_include("blkio.h")
 #include <blkio.h>
@@ -311,6 +312,37 @@ TEST_F(blkio, again)
 		if (i < 2)
 			blkio_destroy(&self->b);
 	}
+}
+
+#define NAME	"vhlblkio"
+
+/* As libvirt's <disk type='vhostvdpa'> has QEMU do it: the library opens a path itself */
+TEST_F(blkio, by_path)
+{
+	int control = xopen(NODE_CONTROL), other = make_disk(CAPACITY);
+	struct vhl_disk_info info;
+	struct blkio *b = NULL;
+	struct user u = { 0 };
+
+	ASSERT_LE(0, control);
+	ASSERT_EQ(0, named_create(control, NAME, other, 0600, QUEUES));
+	ASSERT_EQ(0, blkio_create("virtio-blk-vhost-vdpa", &b));
+	EXPECT_EQ(0, blkio_set_str(b, "path", "/dev/vhost-lite/" NAME));
+	ASSERT_EQ(0, blkio_connect(b)) TH_LOG("%s", blkio_get_error_msg());
+	ASSERT_EQ(0, start(b, &self->mem));
+	u.b = b;
+	u.mem = self->mem.addr;
+	EXPECT_EQ(0, use(&u)) TH_LOG("%s", blkio_get_error_msg());
+	ASSERT_EQ(0, named_look(control, NAME, &info, NULL, 0));
+	EXPECT_EQ(u.reqs, info.reqs);
+	EXPECT_EQ(u.bytes, info.out);
+	EXPECT_EQ(u.bytes, info.in);
+	EXPECT_EQ(getpid(), info.holder);
+	EXPECT_EQ(-EBUSY, named_destroy(control, NAME, 0));
+	blkio_destroy(&b);
+	EXPECT_EQ(0, named_destroy(control, NAME, 0));
+	close(control);
+	close(other);
 }
 
 TEST_F(blkio, read_only)

@@ -72,6 +72,10 @@ static int open_backend(struct dut *d)
 		d->owns_backend = true;
 		return d->backend < 0 ? d->backend : open_raw(d);
 	}
+	if (d->opts.name) {
+		d->backend = VHL_BACKEND_OWN;
+		return 0;
+	}
 	if (d->opts.disk) {
 		d->backend = d->opts.disk;
 		return 0;
@@ -89,6 +93,8 @@ static int attach(struct dut *d)
 		.flags = d->opts.flags,
 	};
 
+	if (d->opts.name)
+		return 0;
 	if (d->kind == DUT_BLK && d->opts.block_size && !d->opts.early)
 		return GUEST_IOCTL(d->g, VHL_BLK_SET_OPTS, &opts);
 	if (d->kind != DUT_VDPA && !d->opts.early)
@@ -154,7 +160,10 @@ int dut_open(struct dut *d, enum dut_kind kind, const struct dut_opts *opts)
 	ret = open_backend(d);
 	if (ret)
 		return complain(d, ret, "backend");
-	ret = guest_open(&d->g, dut_node(kind), kind == DUT_NET ? GUEST_NET : GUEST_BLK);
+	if (d->opts.name)
+		ret = guest_open_named(&d->g, d->opts.name, kind == DUT_VDPA);
+	else
+		ret = guest_open(&d->g, dut_node(kind), kind == DUT_NET ? GUEST_NET : GUEST_BLK);
 	if (!ret) {
 		d->g->packed = dut_packed();
 		d->g->in_order = ring_is("in-order");

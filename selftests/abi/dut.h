@@ -45,6 +45,7 @@ unsigned long dut_backend(enum dut_kind kind);
  * @accept: features to take that are not by themselves (VHOST_NET_F_VIRTIO_NET_HDR, and but for vDPA
  *	VIRTIO_F_ACCESS_PLATFORM)
  * @disk: file to attach instead of one of memory; the caller's, 0 for none
+ * @name: node of a named disk, which has its file, to open in the dialect of the kind
  * @tap_flags: more of them for TUNSETIFF
  * @macvtap: instead of a TAP; packets are sent to VETH_NAME then, and frames arrive there
  * @packet: the same with a packet socket
@@ -62,6 +63,7 @@ struct dut_opts {
 	unsigned int num;
 	uint64_t refuse, accept;
 	int disk;
+	const char *name;
 	unsigned int tap_flags;
 	bool macvtap;
 	bool packet;

@@ -557,6 +557,11 @@ bool kernel_at_least(int major, int minor)
 /* By its file, NAME.ko, two directories above the program, unless VHL_MODULES says where */
 int module_load(const char *name)
 {
+	return module_load_with(name, "");
+}
+
+int module_load_with(const char *name, const char *params)
+{
 	const char *dir = getenv("VHL_MODULES");
 	char self[PATH_MAX], path[PATH_MAX + 64];
 	ssize_t n;
@@ -572,7 +577,7 @@ int module_load(const char *name)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	ret = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	ret = syscall(SYS_finit_module, fd, params, 0) ? -errno : 0;
 	close(fd);
 	return ret;
 }

@@ -16,6 +16,7 @@
 #define NODE_NET	"/dev/vhost-netlite"
 #define NODE_BLK	"/dev/vhost-blklite"
 #define NODE_VDPA	"/dev/vdpa-blklite"
+#define NODE_CONTROL	"/dev/vhost-lite/control"
 
 /* Queues of a node of the vhost dialect, as documented */
 #define NET_QUEUES	2
@@ -181,6 +182,7 @@ bool kernel_at_least(int major, int minor);
 
 /* module_load(), module_unload() - by the name of the file, of the tree that this program is in.  0 or -errno */
 int module_load(const char *name);
+int module_load_with(const char *name, const char *params);
 int module_unload(const char *name);
 bool module_loaded(const char *name);
 

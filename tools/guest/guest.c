@@ -70,10 +70,9 @@ static int open_failed(struct guest *g, int err)
 	return err;
 }
 
-int guest_open(struct guest **gp, const char *path, enum guest_kind kind)
+static int open_guest(struct guest **gp, const char *path, enum guest_kind kind)
 {
 	struct guest *g = calloc(1, sizeof(*g));
-	uint32_t id;
 
 	*gp = g;
 	if (!g)
@@ -86,12 +85,29 @@ int guest_open(struct guest **gp, const char *path, enum guest_kind kind)
 		return guest_fail(g, -ENOMEM, "%s", path);
 
 	g->fd = open(path, O_RDWR | O_CLOEXEC);
-	if (g->fd < 0)
-		return open_failed(g, -errno);
+	return g->fd < 0 ? open_failed(g, -errno) : 0;
+}
 
+int guest_open(struct guest **gp, const char *path, enum guest_kind kind)
+{
+	int ret = open_guest(gp, path, kind);
+	struct guest *g = *gp;
+	uint32_t id;
+
+	if (ret)
+		return ret;
 	/* Only the vhost-vDPA dialect can say what the device is, and does so without an owner */
 	g->ops = ioctl(g->fd, VHOST_VDPA_GET_DEVICE_ID, &id) ? &guest_ops_vhost : &guest_ops_vdpa;
 	return 0;
+}
+
+int guest_open_named(struct guest **gp, const char *path, bool vdpa)
+{
+	int ret = open_guest(gp, path, GUEST_BLK);
+
+	if (!ret)
+		(*gp)->ops = vdpa ? &guest_ops_vdpa : &guest_ops_vhost;
+	return ret;
 }
 
 void guest_close(struct guest *g)

@@ -242,6 +242,12 @@ struct guest {
  */
 int guest_open(struct guest **gp, const char *path, enum guest_kind kind);
 
+/*
+ * guest_open_named() - the node of a named disk, which speaks both dialects: nothing is asked that would
+ * decide for one of them
+ */
+int guest_open_named(struct guest **gp, const char *path, bool vdpa);
+
 /* guest_close() - close the node without stopping first, and free everything; NULL is fine */
 void guest_close(struct guest *g);
 

@@ -30,7 +30,7 @@ static void place(int fd, int want)
 	die(EXIT_FAILED, "descriptor %d: %s", want, strerror(errno));
 }
 
-static int open_node(const char *path)
+int open_node(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 
@@ -42,6 +42,8 @@ static int open_node(const char *path)
 	case ENODEV:
 		die(EXIT_FAILED, "%s: no such node, load it with: modprobe %s", path,
 		    module_of(path));
+	case EBUSY:
+		die(EXIT_FAILED, "%s: in use by another process (see vhostlite disk list)", path);
 	case EACCES:
 	case EPERM:
 		die(EXIT_FAILED, "%s: permission denied: run vhostlite as root, or give your user "
@@ -225,12 +227,33 @@ failed:
 	say("note: %s: cannot be locked against other users: %s", disk->file, strerror(errno));
 }
 
+/* A node that `vhostlite disk add` made */
+static bool is_named_disk(const char *file)
+{
+	return !strncmp(file, DISKS_DIR "/", sizeof(DISKS_DIR "/") - 1);
+}
+
+static void check_named_disk(const struct disk_opts *disk)
+{
+	struct vhl_blk_opts opts;
+
+	if (disk->named)
+		die(EXIT_FAILED, "%s: is a disk with a name, not the file of one", disk->file);
+	if (fill_options(disk, &opts) || disk->ro || disk->direct != DIRECT_AUTO)
+		die(EXIT_FAILED, "%s: its options are those of vhostlite disk add, leave them out",
+		    disk->file);
+}
+
 void check_disk(const struct disk_opts *disk)
 {
 	struct stat st;
 
 	if (stat(disk->file, &st))
 		die(EXIT_FAILED, "%s: %s", disk->file, strerror(errno));
+	if (is_named_disk(disk->file)) {
+		check_named_disk(disk);
+		return;
+	}
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		die(EXIT_FAILED, "%s: neither a regular file nor a block device", disk->file);
 	if (S_ISREG(st.st_mode) && !st.st_size)
@@ -240,11 +263,11 @@ void check_disk(const struct disk_opts *disk)
 
 static void __attribute__((noreturn)) only_readable(const struct disk_opts *disk)
 {
-	die(EXIT_FAILED, "%s: can only be read, use --disk %s,ro", disk->file,
-	    double_commas(disk->file));
+	die(EXIT_FAILED, "%s: can only be read, use %s%s,ro", disk->file,
+	    disk->named ? "" : "--disk ", double_commas(disk->file));
 }
 
-static int open_backing(const struct disk_opts *disk)
+static int open_file(const struct disk_opts *disk)
 {
 	int flags = (disk->ro ? O_RDONLY : O_RDWR) | O_CLOEXEC, fd, err, locked = 0;
 
@@ -270,18 +293,32 @@ static int open_backing(const struct disk_opts *disk)
 	die(EXIT_FAILED, "%s: %s", disk->file, strerror(err));
 }
 
-static void set_options(int node, const struct disk_opts *disk)
+int open_backing(const struct disk_opts *disk)
 {
-	struct vhl_blk_opts opts = {
+	int fd = open_file(disk);
+
+	lock_disk(fd, disk);
+	return fd;
+}
+
+bool fill_options(const struct disk_opts *disk, struct vhl_blk_opts *opts)
+{
+	*opts = (struct vhl_blk_opts){
 		.num_queues = disk->queues,
 		.block_size = disk->blocksize,
 		.flags = disk->keep ? VHL_BLK_OPT_KEEP : 0,
 	};
-
-	if (!disk->queues && !disk->blocksize && !disk->serial && !disk->keep)
-		return;
 	if (disk->serial)
-		memcpy(opts.serial, disk->serial, strnlen(disk->serial, sizeof(opts.serial)));
+		memcpy(opts->serial, disk->serial, strnlen(disk->serial, sizeof(opts->serial)));
+	return disk->queues || disk->blocksize || disk->serial || disk->keep;
+}
+
+static void set_options(int node, const struct disk_opts *disk)
+{
+	struct vhl_blk_opts opts;
+
+	if (!fill_options(disk, &opts))
+		return;
 	if (ioctl(node, VHL_BLK_SET_OPTS, &opts))
 		die(EXIT_FAILED, "%s: the options are refused: %s", disk->file, strerror(errno));
 }
@@ -291,12 +328,17 @@ void open_disk(const struct disk_opts *disk, int want)
 	struct vhost_vring_file backend = { .index = 0 };
 	int node, fd;
 
+	if (is_named_disk(disk->file)) {
+		node = open_node(disk->file);
+		place(node, want);
+		return;
+	}
+
 	node = open_node(NODE_VDPA_BLK);
 	place(node, want);
 	set_options(want, disk);
 
 	fd = open_backing(disk);
-	lock_disk(fd, disk);
 	backend.fd = fd;
 	if (ioctl(want, VHOST_BLK_SET_BACKEND, &backend)) {
 		int err = errno;

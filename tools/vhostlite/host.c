@@ -19,6 +19,7 @@ static const struct {
 	{ NODE_NET,		"vhost_netlite" },
 	{ NODE_BLK,		"vhost_blklite" },
 	{ NODE_VDPA_BLK,	"vhost_blklite" },
+	{ NODE_CONTROL,		"vhost_blklite" },
 };
 
 #define NUM_NODES	(sizeof(nodes) / sizeof(nodes[0]))

@@ -25,7 +25,7 @@ static unsigned int utf8_length(const unsigned char *s)
 	return len;
 }
 
-static void string(const char *text)
+void json_string(const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
 	unsigned int len;
@@ -54,7 +54,7 @@ static void string(const char *text)
 static void member(const char *name, const char *value)
 {
 	printf(",\"%s\":", name);
-	string(value);
+	json_string(value);
 }
 
 static void print_modules(const struct host_info *host)
@@ -91,7 +91,7 @@ static void print_queue(const struct queue *q)
 	for (unsigned int i = 0; i < q->num_counters; i++) {
 		if (i)
 			putchar(',');
-		string(q->counters[i].name);
+		json_string(q->counters[i].name);
 		printf(":%" PRIu64, q->counters[i].value);
 	}
 	fputs("}}", stdout);

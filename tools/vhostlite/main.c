@@ -52,6 +52,23 @@ static const struct command {
 		"resize", cmd_resize,
 		"DEVICE",
 		"tells the guest of DEVICE (its number in `vhostlite info`) that its disk has grown\n",
+	}, {
+		"disk", cmd_disk,
+		"add NAME FILE[,OPTION…]\n"
+		"del [--force] NAME\n"
+		"list [--json]\n"
+		"resize NAME\n"
+		"swap NAME FILE[,OPTION…]\n"
+		"restore [CONFIG]",
+		"makes disks that have a name and a node, " DISKS_DIR "/NAME, which any VMM can open\n"
+		"  add            makes NAME on FILE, with the OPTIONs of run --disk but bootindex, and\n"
+		"      user=U, group=G    owner of the node (default: root)\n"
+		"      mode=MODE          its permissions (default: 0600)\n"
+		"  del            takes it away; with --force also while it is open: the guest gets I/O errors\n"
+		"  list           shows all of them, who has them open and what they did\n"
+		"  resize         takes over the size of its file, and tells the guest\n"
+		"  swap           goes over to another file (OPTIONs: ro, direct, format), running or not\n"
+		"  restore        adds what CONFIG names (default: /etc/vhost-lite/disks.conf)\n",
 	},
 };
 

@@ -166,16 +166,44 @@ void parse_net(const char *value, struct net_opts *net)
 	}
 }
 
-void parse_disk(const char *value, struct disk_opts *disk)
+/* Of its node. Return: false for another option */
+static bool parse_node(const struct fields *f, const char *key, const char *val,
+		       struct disk_opts *disk)
+{
+	char *end;
+
+	if (is_key(key, val, "user", f)) {
+		free(disk->user);
+		disk->user = xstrdup(val);
+	} else if (is_key(key, val, "group", f)) {
+		free(disk->group);
+		disk->group = xstrdup(val);
+	} else if (is_key(key, val, "mode", f)) {
+		unsigned long mode = strtoul(val, &end, 8);
+
+		if (*val < '0' || *val > '7' || *end || !mode || mode > 0777)
+			wrong_value(f, key, "permissions like 0660");
+		disk->mode = (unsigned int)mode;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void parse_disk_of(const char *what, const char *value, struct disk_opts *disk)
 {
 	const char *key, *val;
 	struct fields f;
 	char *option;
 
-	*disk = (struct disk_opts){ .bootindex = -1 };
-	disk->file = first_field(&f, "--disk", value, "file");
+	disk->bootindex = -1;
+	disk->file = first_field(&f, what, value, "file");
 
 	while ((option = next_option(&f, &key, &val))) {
+		if (disk->named && parse_node(&f, key, val, disk)) {
+			free(option);
+			continue;
+		}
 		if (!strcmp(key, "ro")) {
 			disk->ro = !val || on_off(&f, key, val);
 		} else if (is_key(key, val, "direct", &f)) {
@@ -198,12 +226,25 @@ void parse_disk(const char *value, struct disk_opts *disk)
 				wrong_value(&f, key, "at most 20 bytes");
 			free(disk->serial);
 			disk->serial = xstrdup(val);
-		} else if (is_key(key, val, "bootindex", &f)) {
+		} else if (!disk->named && is_key(key, val, "bootindex", &f)) {
 			disk->bootindex = (int)number(&f, key, val, 0, 65535);
 		} else {
-			die(EXIT_USAGE, "--disk %s: unknown option '%s' (there are: ro, direct, "
-			    "queues, blocksize, discard, format, serial, bootindex)", value, key);
+			die(EXIT_USAGE, "%s %s: unknown option '%s' (there are: ro, direct, "
+			    "queues, blocksize, discard, format, serial, %s)", what, value, key,
+			    disk->named ? "user, group, mode" : "bootindex");
 		}
 		free(option);
 	}
+}
+
+void parse_disk(const char *value, struct disk_opts *disk)
+{
+	*disk = (struct disk_opts){ 0 };
+	parse_disk_of("--disk", value, disk);
+}
+
+void parse_named_disk(const char *value, struct disk_opts *disk)
+{
+	*disk = (struct disk_opts){ .named = true, .mode = 0600 };
+	parse_disk_of("disk", value, disk);
 }

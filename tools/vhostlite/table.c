@@ -21,7 +21,7 @@ static const struct column {
 #define NUM_COLUMNS	(sizeof(columns) / sizeof(columns[0]))
 
 /* At most 6 characters: 99999, 123.4k, 99.99M; bytes in powers of 1024 */
-static const char *human(char *buf, size_t size, double v, bool bytes)
+const char *human(char *buf, size_t size, double v, bool bytes)
 {
 	static const char units[] = " kMGTPE";
 	double step = bytes ? 1024 : 1000;
@@ -54,14 +54,14 @@ static void print_host(const struct host_info *host)
 		else
 			printf("%-20s not loaded\n", m->name);
 	}
-	printf("\n%-20s %-10s %s\n", "NODE", "MODE", "OWNER");
+	printf("\n%-23s %-10s %s\n", "NODE", "MODE", "OWNER");
 	for (unsigned int i = 0; i < host->num_nodes; i++) {
 		const struct node_info *n = &host->nodes[i];
 
 		if (n->present)
-			printf("%-20s %-10s %s:%s\n", n->path, n->mode, n->owner, n->group);
+			printf("%-23s %-10s %s:%s\n", n->path, n->mode, n->owner, n->group);
 		else
-			printf("%-20s absent\n", n->path);
+			printf("%-23s absent\n", n->path);
 	}
 	putchar('\n');
 }

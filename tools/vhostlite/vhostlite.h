@@ -21,6 +21,8 @@ enum {
 #define NODE_NET	"/dev/vhost-netlite"
 #define NODE_BLK	"/dev/vhost-blklite"
 #define NODE_VDPA_BLK	"/dev/vdpa-blklite"
+#define DISKS_DIR	"/dev/vhost-lite"
+#define NODE_CONTROL	DISKS_DIR "/control"
 
 /* Queue pairs of a NIC, queues of a disk (VHL_BLK_MAX_QUEUES) */
 #define MAX_QUEUES	16
@@ -44,6 +46,8 @@ char *read_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- options.c: the values of --net and --disk ---- */
 
+struct vhl_blk_opts;
+
 struct net_opts {
 	char *ifname;
 	unsigned int queues;		/* queue pairs, 1 when not given */
@@ -66,11 +70,15 @@ struct disk_opts {
 	bool raw;			/* whatever the file looks like */
 	char *serial;			/* NULL: not given */
 	int bootindex;			/* -1: not given */
+	bool named;			/* for a node of its own, which has the next three */
+	char *user, *group;		/* NULL: not given */
+	unsigned int mode;
 };
 
 /* These end the program with EXIT_USAGE and a message when the value is wrong. */
 void parse_net(const char *value, struct net_opts *net);
 void parse_disk(const char *value, struct disk_opts *disk);
+void parse_named_disk(const char *value, struct disk_opts *disk);
 
 /* ---- command.c: the QEMU command that `run` was given ---- */
 
@@ -94,6 +102,12 @@ bool command_has_fdset(char *const *command, unsigned int id);
 void open_net_node(int want);
 void open_tap(const struct net_opts *net, int want);
 void open_disk(const struct disk_opts *disk, int want);
+/* A node, or the end of the program with what to do */
+int open_node(const char *path);
+/* The file of a disk, locked against others */
+int open_backing(const struct disk_opts *disk);
+/* What of it the kernel is told; false: nothing */
+bool fill_options(const struct disk_opts *disk, struct vhl_blk_opts *opts);
 /* The interface's own MAC address when it is a macvtap, else NULL */
 char *macvtap_mac(const char *ifname);
 /* What can be said before anything is opened: ends the program, or prints notes */
@@ -135,7 +149,7 @@ struct holder {
 
 struct device {
 	uint64_t id;
-	char node[32];
+	char node[64];
 	char features[40];
 	char status[16];
 	char *backing;
@@ -195,6 +209,12 @@ const char *module_of(const char *node);
 int cmd_run(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
+int cmd_disk(int argc, char **argv);
+
+/* A number in at most 6 characters, of bytes in powers of 1024. Return: @buf */
+const char *human(char *buf, size_t size, double v, bool bytes);
+/* As the string of a JSON text; null for NULL */
+void json_string(const char *text);
 
 /* table.c and json.c, for info.c. @prev: the scan before, for rates; NULL for totals */
 void print_table(const struct host_info *host, const struct device_list *list,

@@ -8,6 +8,9 @@
  *                        the guest (receiveq), queue 1 packets from it (transmitq)
  *   /dev/vhost-blklite   the vhost dialect, VHOST_BLK_SET_BACKEND
  *   /dev/vdpa-blklite    the vhost-vDPA dialect, VHOST_BLK_SET_BACKEND
+ *   /dev/vhost-lite/NAME either, with a disk attached: see VHL_DISK_CREATE
+ *   /dev/vhost-lite/control
+ *                        none: makes those
  *
  * Every open file is a device of its own; its close stops and frees everything.  So a VMM has to be
  * given the file that a disk was attached to: one that opens the path, or /proc/self/fd/N, gets a
@@ -197,7 +200,7 @@
  * VHOST_BLK_SET_BACKEND - attach a regular file or a block device, or detach it
  *
  * Argument: struct vhost_vring_file { .index, .fd }.  <linux/vhost.h> has no numbers of 0x50..0x5f.
- * Ours are 0x50..0x52, of disks, and 0x58, of selftests/nullback.
+ * Ours are 0x50..0x54, of disks, 0x58, of selftests/nullback, and 0x59..0x5d, of the control node.
  *
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
  * queues of a device share one disk: EBUSY when another file is in use by another running queue.
@@ -217,7 +220,11 @@
  * reads as zero, and it grows to what is written there.  A block device cannot grow: what it has
  * behind its last whole block is not shown.
  *
+ * A node below /dev/vhost-lite has a disk already, see VHL_DISK_CREATE.  In the vhost dialect fd is
+ * VHL_BACKEND_OWN there, or any fd of that same file.
+ *
  * EBADF   no such file, or opened with O_PATH, or write-only
+ * EBUSY   also: another file than that of the named disk, or [vDPA] any
  * EINVAL  neither a regular file nor a block device; opened with O_APPEND for writing; an empty
  *         file, or a block device smaller than one block; opened with O_DIRECT, and its storage has
  *         blocks of more than 65536 bytes; [vDPA] @index is not 0; [vhost] ring size or addresses
@@ -227,6 +234,9 @@
  *         [vhost] as VHOST_NET_SET_BACKEND
  */
 #define VHOST_BLK_SET_BACKEND	_IOW(VHOST_VIRTIO, 0x50, struct vhost_vring_file)
+
+/* VHL_BACKEND_OWN - instead of an fd: what the node has; start the queue */
+#define VHL_BACKEND_OWN		(-2)
 
 /* VHL_BLK_ID_BYTES - length of the serial number, VIRTIO_BLK_ID_BYTES (virtio 1.2, 5.2.6) */
 #define VHL_BLK_ID_BYTES	20
@@ -283,13 +293,172 @@ struct vhl_blk_opts {
 #define VHL_BLK_RESIZE		_IO(VHOST_VIRTIO, 0x52)
 
 /*
+ * Named disks
+ * -----------
+ * /dev/vhost-lite/control makes disks that have a name, and a node of that name next to it.  A
+ * client that opens /dev/vhost-lite/NAME gets a device with the disk attached, for writing, or
+ * EACCES, even if the disk is read-only: that is asked of its file.  One open file at a time, or
+ * EBUSY (the kernel's log names the holder); ENODEV the disk is gone meanwhile; what
+ * VHOST_BLK_SET_BACKEND gives where the file cannot be used any more; EINTR killed while the one
+ * before it was still being closed, which waits for requests in flight.
+ *
+ * The node speaks both dialects.  The first request that tells them apart, or an IOTLB message,
+ * decides for the open file: all but VHOST_SET_OWNER, VHOST_RESET_OWNER, VHOST_GET_BACKEND_FEATURES,
+ * VHOST_SET_BACKEND_FEATURES, VHOST_VDPA_GET_CONFIG and VHOST_VDPA_GET_CONFIG_SIZE do.  The last two
+ * are answered in the vhost dialect, too.
+ *
+ * Who may open the control node may do all of this, from any process.  Requests may wait for
+ * others that are about the same disk: EINTR killed meanwhile.
+ */
+
+/* VHL_DISK_NAME_BYTES - of a name and its end. It has letters, digits, '.', '_' and '-', and begins
+ * with a letter or digit; "control" is none
+ */
+#define VHL_DISK_NAME_BYTES	32
+
+/* VHL_DISKS_MAX - disks with a name */
+#define VHL_DISKS_MAX		65536
+
+/**
+ * struct vhl_disk_create - argument of VHL_DISK_CREATE
+ * @name:     of the disk, ended by a zero byte
+ * @fd:       its file, used as VHOST_BLK_SET_BACKEND says.  The disk keeps it open, with the locks
+ *            that it has
+ * @mode:     permissions of the node, 0777 at most
+ * @uid:      its owner, as the calling process counts users
+ * @gid:      its group
+ * @opts:     as VHL_BLK_SET_OPTS has them
+ * @reserved: must be zero
+ */
+struct vhl_disk_create {
+	__u8  name[VHL_DISK_NAME_BYTES];
+	__s32 fd;
+	__u32 mode;
+	__u32 uid;
+	__u32 gid;
+	struct vhl_blk_opts opts;
+	__u32 reserved[4];
+};
+
+/**
+ * VHL_DISK_CREATE - make a disk that has a name
+ *
+ * Its node is there when the request returns.
+ *
+ * EEXIST  there is one of that name
+ * ENOSPC  there are VHL_DISKS_MAX
+ * EINVAL  a value is out of range, or what is reserved is not zero
+ * EBADF, EINVAL and others of VHOST_BLK_SET_BACKEND, about the file
+ */
+#define VHL_DISK_CREATE		_IOW(VHOST_VIRTIO, 0x59, struct vhl_disk_create)
+
+/* VHL_DISK_FORCE - although it is open */
+#define VHL_DISK_FORCE		(1U << 0)
+
+/**
+ * struct vhl_disk_name - argument of requests about one disk
+ * @name:     of the disk
+ * @fd:       VHL_DISK_SWAP: its file from now on; others: must be zero
+ * @flags:    VHL_DISK_DESTROY: VHL_DISK_FORCE; others: must be zero
+ * @reserved: must be zero
+ */
+struct vhl_disk_name {
+	__u8  name[VHL_DISK_NAME_BYTES];
+	__s32 fd;
+	__u32 flags;
+	__u32 reserved[2];
+};
+
+/**
+ * VHL_DISK_DESTROY - take name and node away, and let go of the file
+ *
+ * With VHL_DISK_FORCE a disk that is open goes, too, when the requests in flight are done: its
+ * driver has I/O errors from then on, and whoever has it open keeps a device without a disk.
+ *
+ * ENOENT  no disk of that name
+ * EBUSY   it is open
+ * EINVAL  an unknown flag, or what is reserved is not zero
+ */
+#define VHL_DISK_DESTROY	_IOW(VHOST_VIRTIO, 0x5a, struct vhl_disk_name)
+
+/**
+ * VHL_DISK_RESIZE - take over the size of its file, as VHL_BLK_RESIZE
+ *
+ * ENOENT, EINVAL as above; and what a file system gives when it cannot tell the size of a file
+ */
+#define VHL_DISK_RESIZE		_IOW(VHOST_VIRTIO, 0x5b, struct vhl_disk_name)
+
+/**
+ * VHL_DISK_SWAP - go over to another file, between two requests
+ *
+ * Requests in flight are done by the file before, which is flushed then; no request fails.  What
+ * the driver was told stays true: a file of another size is shown as VHL_BLK_RESIZE does.
+ *
+ * ENOENT  no disk of that name
+ * EINVAL  what is reserved is not zero; or the disk is open, and the driver uses what the file
+ *         cannot (discards, say), or one of both is read-only (the kernel's log says which); and
+ *         others of VHOST_BLK_SET_BACKEND, about the file
+ */
+#define VHL_DISK_SWAP		_IOW(VHOST_VIRTIO, 0x5c, struct vhl_disk_name)
+
+/* VHL_DISK_* - what a disk is, of struct vhl_disk_info */
+#define VHL_DISK_READ_ONLY	(1U << 0)
+#define VHL_DISK_DIRECT		(1U << 1)	/* bypasses the page cache */
+
+/**
+ * struct vhl_disk_info - argument of VHL_DISK_GET
+ * @number:     of the first disk that is wanted, or a larger one: 0 to begin with; returns that of
+ *              the disk, which is its node's minor number
+ * @flags:      VHL_DISK_READ_ONLY, VHL_DISK_DIRECT
+ * @name:       of the disk
+ * @holder:     process that opened the node, in the caller's pid namespace; 0 for none, or none there
+ * @queues:     as VHL_BLK_SET_OPTS has them
+ * @block_size: likewise
+ * @path_len:   bytes at @path; returns how many the path has with its end, which is cut if there are
+ *              fewer
+ * @path:       address that the path of the file is written to
+ * @size:       of the disk, in bytes
+ * @kicks and what follows: the counters that fdinfo has, of all queues since the disk was made
+ * @reserved:   zero
+ */
+struct vhl_disk_info {
+	__u32 number;
+	__u32 flags;
+	__u8  name[VHL_DISK_NAME_BYTES];
+	__s32 holder;
+	__u32 queues;
+	__u32 block_size;
+	__u32 path_len;
+	__u64 path;
+	__u64 size;
+	__u64 kicks;
+	__u64 wakes;
+	__u64 polls;
+	__u64 reqs;
+	__u64 in;
+	__u64 out;
+	__u64 batches;
+	__u64 calls;
+	__u64 errors;
+	__u64 breaks;
+	__u64 reserved[4];
+};
+
+/**
+ * VHL_DISK_GET - look at a disk, or at all, one after the other
+ *
+ * ENOENT  there is none of that number or a larger one
+ */
+#define VHL_DISK_GET		_IOWR(VHOST_VIRTIO, 0x5d, struct vhl_disk_info)
+
+/*
  * Counters
  * --------
  * /proc/PID/fdinfo/FD of an open node has, after the fields that every file has, lines of
  * "key:<tab>value":
  *
  *   vhl-device:   number of this open file, unique since the module was loaded
- *   vhl-node:     vhost-netlite, vhost-blklite or vdpa-blklite
+ *   vhl-node:     vhost-netlite, vhost-blklite, vdpa-blklite or vhost-lite/NAME
  *   vhl-owner:    process id of the owner in the reader's pid namespace, 0 for none
  *   vhl-features: acknowledged feature bits, one hexadecimal number that may have more than 64 bits
  *   vhl-regions:  regions of guest memory
