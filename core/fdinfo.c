@@ -17,9 +17,12 @@ static void show_vq(struct seq_file *m, const struct vhl_vq *vq)
 	seq_printf(m, " kicks=%llu wakes=%llu polls=%llu reqs=%llu in=%llu out=%llu",
 		   READ_ONCE(s->kicks), READ_ONCE(s->wakes), READ_ONCE(s->polls),
 		   READ_ONCE(s->reqs), READ_ONCE(s->in), READ_ONCE(s->out));
-	seq_printf(m, " batches=%llu calls=%llu errors=%llu breaks=%llu\n",
+	seq_printf(m, " batches=%llu calls=%llu errors=%llu breaks=%llu",
 		   READ_ONCE(s->batches), READ_ONCE(s->calls), READ_ONCE(s->errors),
 		   READ_ONCE(s->breaks));
+	if (vq->dev->node->ops->show_vq)
+		vq->dev->node->ops->show_vq(vq, m);
+	seq_putc(m, '\n');
 }
 
 /* A process that is dead owns nothing, and its number may be somebody else's by now */

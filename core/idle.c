@@ -134,6 +134,7 @@ static bool vq_has_work(struct vhl_vq *vq, enum vhl_run run)
 		return !vhl_ring_empty(vq->ring);
 	case VHL_RUN_BACKEND:
 		return vq->dev->node->ops->pending && vq->dev->node->ops->pending(vq);
+	case VHL_RUN_LATER:
 	case VHL_RUN_MAP:
 		return false;
 	case VHL_RUN_MORE:
@@ -251,6 +252,11 @@ static bool vq_sleep(struct vhl_vq *vq, enum vhl_run run)
 		/* asleep, before the last look at the backend; pairs with poll_wake() */
 		smp_mb();
 		return !vq_has_work(vq, run);
+	case VHL_RUN_LATER:
+		/* a kick since is a turn, whatever the queue does */
+		trace_vhl_later(vq);
+		vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK, ktime_get_ns());
+		return true;
 	case VHL_RUN_MAP:
 		/* the map changes holding vq->mutex: not between the look at it and now */
 		vq_go_to(vq, VHL_ASLEEP, VHL_WOKE_KICK, ktime_get_ns());
@@ -310,7 +316,7 @@ bool vhl_idle_rest(struct vhl_vq *vq, enum vhl_run run, unsigned int taken)
 		WRITE_ONCE(vq->stats.polls, vq->stats.polls + 1);
 
 	/* a nap in vain is followed by sleep */
-	if (run != VHL_RUN_MORE && run != VHL_RUN_MAP && !vain) {
+	if (run != VHL_RUN_MORE && run != VHL_RUN_LATER && run != VHL_RUN_MAP && !vain) {
 		bool by_itself = driver_has_cpu() && !READ_ONCE(vq->busyloop_us);
 
 		WRITE_ONCE(vq->moderation.apart, by_itself);

@@ -119,6 +119,12 @@ TRACE_EVENT(vhl_miss,
 		  __entry->perm)
 );
 
+/* The backend has the queue wait for a time that it has set */
+DEFINE_EVENT(vhl_vq, vhl_later,
+	TP_PROTO(const struct vhl_vq *vq),
+	TP_ARGS(vq)
+);
+
 /* A queue broke; fault is enum vhl_ring_fault */
 TRACE_EVENT(vhl_break,
 	TP_PROTO(const struct vhl_vq *vq, u32 fault),

@@ -93,6 +93,7 @@ enum vhl_run {
 	VHL_RUN_MORE,		/* budget used up: run again soon */
 	VHL_RUN_RING,		/* vhl_vq_take() found no (more) chain: run when the driver kicks */
 	VHL_RUN_BACKEND,	/* the backend is empty or full: run when it calls vhl_vq_kick() */
+	VHL_RUN_LATER,		/* not yet: run when the backend calls vhl_vq_kick(), as it will */
 	VHL_RUN_MAP,		/* the core's: a translation is missing: run when there is one */
 };
 
@@ -146,6 +147,8 @@ enum vhl_backlog {
  *		device was suspended before, for then the driver may not know of it (vDPA).  Holding
  *		dev->mutex
  * @show:	write what is attached to fdinfo, one word; without it, "-".  Holding dev->mutex
+ * @show_vq:	write counters of a queue that only this backend has, each as " name=value".  Holding
+ *		dev->mutex
  */
 struct vhl_ops {
 	void (*release)(struct vhl_dev *dev);
@@ -165,6 +168,7 @@ struct vhl_ops {
 	int (*set_config)(struct vhl_dev *dev, const void *config);
 	void (*reset)(struct vhl_dev *dev);
 	void (*show)(struct vhl_dev *dev, struct seq_file *m);
+	void (*show_vq)(const struct vhl_vq *vq, struct seq_file *m);
 };
 
 /**
