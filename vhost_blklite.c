@@ -8,6 +8,7 @@
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/log2.h>
+#include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
@@ -215,6 +216,7 @@ static int vhl_blk_start(struct vhl_vq *vq)
 	if (!q->disk)
 		return -ENXIO;
 	WRITE_ONCE(q->write_flags, vhl_blk_cache_flags(to_blk_dev(vq->dev)));
+	vhl_blk_waiter_start(&q->waiter, vq);
 	return vhl_blk_slots_init(q);
 }
 
@@ -222,6 +224,7 @@ static void vhl_blk_stop(struct vhl_vq *vq)
 {
 	struct vhl_blk_vq *q = to_blk_vq(vq);
 
+	vhl_blk_waiter_stop(&q->waiter);
 	vhl_blk_slots_free(q);
 	q->disk = NULL;
 }
@@ -237,10 +240,11 @@ static bool vhl_blk_pending(struct vhl_vq *vq)
 	return !vhl_blk_lane_is_full(to_blk_vq(vq));
 }
 
-static enum vhl_run vhl_blk_run(struct vhl_vq *vq)
+/* Compiled twice: without limits there is nothing of them in it */
+static __always_inline enum vhl_run vhl_blk_turn(struct vhl_blk_vq *q, struct vhl_blk_limit *limit)
 {
-	struct vhl_blk_vq *q = to_blk_vq(vq);
 	enum vhl_run run = VHL_RUN_MORE;
+	struct vhl_vq *vq = &q->vq;
 	struct vhl_chain chain;
 	struct blk_plug plug;
 	bool starved = false;
@@ -263,7 +267,13 @@ static enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 				run = VHL_RUN_RING;
 			break;
 		}
-		ret = vhl_blk_handle(q, &chain);
+		ret = limit ? vhl_blk_handle_limited(q, &chain, limit) :
+			      vhl_blk_handle(q, &chain);
+		if (limit && ret == -EBUSY) {
+			vhl_vq_rewind(vq, mark);
+			run = VHL_RUN_LATER;
+			break;
+		}
 		if (unlikely(ret)) {
 			starved = ret == -ENOMEM;
 			if (starved)
@@ -282,6 +292,23 @@ static enum vhl_run vhl_blk_run(struct vhl_vq *vq)
 	if (unlikely(starved))
 		usleep_range(1000, 2000);
 	return run;
+}
+
+static noinline enum vhl_run vhl_blk_run_limited(struct vhl_blk_vq *q, struct vhl_blk_limit *limit)
+{
+	/* the driver kicks all the same, perhaps: nothing is taken only to be given back */
+	if (vhl_blk_limit_waits(limit, &q->waiter))
+		return VHL_RUN_LATER;
+	return vhl_blk_turn(q, limit);
+}
+
+static enum vhl_run vhl_blk_run(struct vhl_vq *vq)
+{
+	struct vhl_blk_limit *limit = vhl_blk_dev_limit(vq->dev);
+
+	if (unlikely(limit))
+		return vhl_blk_run_limited(to_blk_vq(vq), limit);
+	return vhl_blk_turn(to_blk_vq(vq), NULL);
 }
 
 u64 vhl_blk_misses(struct vhl_blk_dev *blk, const struct vhl_blk_disk *disk)
@@ -382,6 +409,40 @@ static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
 	return ret;
 }
 
+/* The object stays when the limits go: a turn may be looking at it */
+static int vhl_blk_set_limits(struct vhl_blk_dev *blk, const void __user *argp)
+{
+	struct vhl_blk_limit *limit = blk->limit;
+	struct vhl_blk_limits limits;
+	int ret;
+
+	lockdep_assert_held(&blk->dev.mutex);
+
+	if (copy_from_user(&limits, argp, sizeof(limits)))
+		return -EFAULT;
+	if (!limit)
+		limit = vhl_blk_limit_new();
+	if (!limit)
+		return -ENOMEM;
+	ret = vhl_blk_limit_set(limit, &limits);
+	if (blk->limit)
+		return ret;
+	if (ret)
+		vhl_blk_limit_free(limit);
+	else
+		/* what is in there before the pointer; READ_ONCE() has the other half */
+		smp_store_release(&blk->limit, limit);
+	return ret;
+}
+
+static int vhl_blk_get_limits(struct vhl_blk_dev *blk, void __user *argp)
+{
+	struct vhl_blk_limits limits;
+
+	vhl_blk_limit_get(blk->limit, &limits);
+	return copy_to_user(argp, &limits, sizeof(limits)) ? -EFAULT : 0;
+}
+
 static long vhl_blk_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	switch (cmd) {
@@ -389,6 +450,10 @@ static long vhl_blk_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *ar
 		return vhl_blk_set_opts(to_blk_dev(dev), argp);
 	case VHL_BLK_RESIZE:
 		return vhl_blk_resize(to_blk_dev(dev));
+	case VHL_BLK_SET_LIMITS:
+		return vhl_blk_set_limits(to_blk_dev(dev), argp);
+	case VHL_BLK_GET_LIMITS:
+		return vhl_blk_get_limits(to_blk_dev(dev), argp);
 	}
 	return -ENOIOCTLCMD;
 }
@@ -403,8 +468,18 @@ static void vhl_blk_show(struct vhl_dev *dev, struct seq_file *m)
 		seq_putc(m, '-');
 }
 
+static void vhl_blk_show_vq(const struct vhl_vq *vq, struct seq_file *m)
+{
+	const struct vhl_blk_waiter *waiter = &container_of(vq, struct vhl_blk_vq, vq)->waiter;
+
+	if (to_blk_dev(vq->dev)->limit)
+		seq_printf(m, " limited=%llu limited_us=%llu", READ_ONCE(waiter->waits),
+			   div_u64(READ_ONCE(waiter->waited_ns), NSEC_PER_USEC));
+}
+
 static void vhl_blk_release(struct vhl_dev *dev)
 {
+	vhl_blk_limit_free(to_blk_dev(dev)->limit);
 	if (dev->node->attached)
 		vhl_blk_name_closed(to_blk_dev(dev));
 	vhl_blk_disk_put(to_blk_dev(dev)->disk);
@@ -427,6 +502,7 @@ static const struct vhl_ops vhl_blk_ops = {
 	.set_config	= vhl_blk_set_config,
 	.reset		= vhl_blk_reset,
 	.show		= vhl_blk_show,
+	.show_vq	= vhl_blk_show_vq,
 };
 
 #define VHL_BLK_NODE(_name, _dialect) {				\

@@ -15,6 +15,7 @@
  *   lane.c      threads that may block
  *   bounce.c    reads and writes through pages of our own
  *   edge.c      writes of parts of the storage's blocks, and which of them have to wait for others
+ *   limit.c     limits of the disk, by leaky buckets (bucket.c), and queues that wait for them
  *   name.c      disks that have a name, and their nodes (name.h)
  *   control.c   the node that makes them
  *
@@ -67,6 +68,7 @@
 #include <linux/vhost_lite.h>
 #include <linux/virtio_blk.h>
 
+#include "limit.h"
 #include "vhl.h"
 
 struct cred;
@@ -172,6 +174,8 @@ struct vhl_blk_disk {
  * @dev: the core's
  * @opts: VHL_BLK_SET_OPTS.  dev->mutex
  * @disk: attached to the whole device, or NULL.  dev->mutex
+ * @limit: of the disk, from when there were any for the first time until the release, NULL before.
+ *	   Written with dev->mutex.  READ_ONCE()
  * @cache_mode_set: the driver has set the next one (cache.c).  dev->mutex
  * @writeback: writes are stable after a flush only
  */
@@ -179,6 +183,7 @@ struct vhl_blk_dev {
 	struct vhl_dev dev;
 	struct vhl_blk_opts opts;
 	struct vhl_blk_disk *disk;
+	struct vhl_blk_limit *limit;
 	bool cache_mode_set;
 	bool writeback;
 };
@@ -197,6 +202,7 @@ struct vhl_blk_dev {
  *		 mode of its cache
  * @on_lane: requests that went to the lane and count there (lane.c), or stand in line for it, and
  *	     are not finished
+ * @waiter: for limits
  */
 struct vhl_blk_vq {
 	struct vhl_vq vq;
@@ -205,6 +211,7 @@ struct vhl_blk_vq {
 	struct vhl_blk_req **reqs;
 	int write_flags;
 	atomic_t on_lane;
+	struct vhl_blk_waiter waiter;
 };
 
 /* Threads of a lane */
@@ -336,6 +343,7 @@ enum vhl_blk_data {
 /**
  * struct vhl_blk_type - a type of request
  * @data: as vhl_blk_io has it; only the size of the header was checked
+ * @limit: VHL_BLK_LIMIT_READ or _WRITE, as which it is limited; 0 for one that is not
  * @offer: add what the driver is told because of this type; the disk is NULL where there is none
  *	   yet.  Holding dev->mutex.  Optional. Rows may share one: it is called for each of them
  *	   then, and changes nothing the second time
@@ -343,6 +351,7 @@ enum vhl_blk_data {
  */
 struct vhl_blk_type {
 	enum vhl_blk_data data;
+	unsigned int limit;
 	void (*offer)(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 	int (*handle)(struct vhl_blk_io *io);
 };
@@ -383,6 +392,14 @@ static inline struct vhl_blk_vq *to_blk_vq(struct vhl_vq *vq)
 	return container_of(vq, struct vhl_blk_vq, vq);
 }
 
+/* Limits that are on, or NULL. Context: while the device is open */
+static inline struct vhl_blk_limit *vhl_blk_dev_limit(struct vhl_dev *dev)
+{
+	struct vhl_blk_limit *limit = READ_ONCE(to_blk_dev(dev)->limit);
+
+	return unlikely(limit) && vhl_blk_limit_is_on(limit) ? limit : NULL;
+}
+
 /* disk.c: holding dev->mutex */
 struct inode *vhl_blk_disk_inode(const struct file *file);
 struct vhl_blk_disk *vhl_blk_disk_open(struct vhl_blk_dev *blk, struct file *file);
@@ -398,6 +415,10 @@ void vhl_blk_slots_free(struct vhl_blk_vq *q);
 
 /* Handle a chain, good until it returns. Context: ->run(). Return: as vhl_blk_answer() */
 int __must_check vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl_chain *chain);
+
+/* The same for a disk with limits. Return: also -EBUSY, where the chain has to wait for them */
+int __must_check vhl_blk_handle_limited(struct vhl_blk_vq *q, const struct vhl_chain *chain,
+					struct vhl_blk_limit *limit);
 
 /**
  * vhl_blk_answer() - answer a request that was not taken

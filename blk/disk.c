@@ -17,7 +17,7 @@
 #include "blk.h"
 
 /* What the backing is made of, in bytes */
-struct vhl_blk_limits {
+struct vhl_blk_storage {
 	u32 block;
 	u32 physical;
 	u32 align_offset;
@@ -70,7 +70,7 @@ static void disk_set_size(struct vhl_blk_disk *disk, u64 size)
 	smp_store_release(&disk->capacity, capacity);
 }
 
-static void disk_bdev_limits(struct block_device *bdev, struct vhl_blk_limits *limits)
+static void disk_bdev_limits(struct block_device *bdev, struct vhl_blk_storage *limits)
 {
 	limits->block = bdev_logical_block_size(bdev);
 	limits->physical = bdev_physical_block_size(bdev);
@@ -81,7 +81,7 @@ static void disk_bdev_limits(struct block_device *bdev, struct vhl_blk_limits *l
 	limits->mem_mask = bdev_dma_alignment(bdev);
 }
 
-static int disk_file_limits(struct vhl_blk_disk *disk, struct vhl_blk_limits *limits)
+static int disk_file_limits(struct vhl_blk_disk *disk, struct vhl_blk_storage *limits)
 {
 	struct block_device *bdev = disk->inode->i_sb->s_bdev;
 	struct kstat stat;
@@ -145,7 +145,7 @@ static void disk_set_serial(struct vhl_blk_disk *disk, const struct vhl_blk_opts
 }
 
 /* The topology in the config space's units: the driver sees smaller blocks, and aligns to these. */
-static void disk_set_topology(struct vhl_blk_disk *disk, const struct vhl_blk_limits *limits)
+static void disk_set_topology(struct vhl_blk_disk *disk, const struct vhl_blk_storage *limits)
 {
 	u32 physical = max(limits->physical, limits->block);
 	u32 min_io = max(limits->min_io, limits->block);
@@ -186,7 +186,7 @@ struct inode *vhl_blk_disk_inode(const struct file *file)
 static int disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 {
 	struct file *file = disk->file;
-	struct vhl_blk_limits limits = { };
+	struct vhl_blk_storage limits = { };
 	struct vhl_dev *dev = &blk->dev;
 	int ret = 0;
 	u64 size;

@@ -376,6 +376,7 @@ static void zeroes_begin(struct vhl_job *job, bool dead)
 {
 	struct vhl_blk_req *req = to_blk_req(job);
 	u8 status = VIRTIO_BLK_S_IOERR;
+	struct vhl_blk_limit *limit;
 	struct vhl_blk_range range;
 
 	if (!dead)
@@ -385,6 +386,9 @@ static void zeroes_begin(struct vhl_job *job, bool dead)
 		range_finish(req, status);
 		return;
 	}
+	limit = vhl_blk_dev_limit(req->q->vq.dev);
+	if (limit)
+		vhl_blk_limit_add(limit, VHL_BLK_LIMIT_WRITE, range.len);
 	req->unmap = range.unmap && req->q->disk->unmaps;
 	req->pos = range.pos;
 	req->len = range.len;

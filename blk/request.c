@@ -300,12 +300,15 @@ static bool request_read_hdr(struct vhl_blk_vq *q, struct virtio_blk_outhdr *hdr
 	return ok;
 }
 
-int vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl_chain *chain)
+/* Find out what a chain wants: the type is NULL where that is not known. Return: as vhl_blk_answer() */
+static __always_inline int request_read(struct vhl_blk_vq *q, const struct vhl_chain *chain,
+					struct vhl_blk_io *io, const struct vhl_blk_type **typep)
 {
 	struct vhl_blk_req *req = slot_find(q, chain->id);
 	const struct vhl_blk_type *type;
 	struct virtio_blk_outhdr hdr;
-	struct vhl_blk_io io = {
+
+	*io = (struct vhl_blk_io){
 		.q = q,
 		.req = req,
 		.id = chain->id,
@@ -323,25 +326,66 @@ int vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl_chain *chain)
 		return VHL_FAULT_IN_FLIGHT;
 	if (chain->out_len < sizeof(hdr) || !chain->in_len)
 		return VHL_FAULT_REQUEST;
-	io.status = request_status_addr(chain);
+	io->status = request_status_addr(chain);
 
 	if (!request_read_hdr(q, &hdr, chain))
 		return VHL_FAULT_ACCESS;
 
 	type = vhl_blk_type_find(vhl32_to_cpu(hdr.type));
+	*typep = type;
 	if (unlikely(!type))
-		return vhl_blk_answer(&io, VIRTIO_BLK_S_UNSUPP);
-	io.sector = vhl64_to_cpu(hdr.sector);
+		return 0;
+	io->sector = vhl64_to_cpu(hdr.sector);
 	if (type->data == VHL_BLK_DATA_OUT) {
-		io.write = true;
-		io.iov = chain->iov;
-		io.segs = chain->out_num;
-		io.skip = sizeof(hdr);
-		io.len = chain->out_len - sizeof(hdr);
+		io->write = true;
+		io->iov = chain->iov;
+		io->segs = chain->out_num;
+		io->skip = sizeof(hdr);
+		io->len = chain->out_len - sizeof(hdr);
 	} else if (type->data == VHL_BLK_DATA_IN) {
-		io.iov = chain->iov + chain->out_num;
-		io.segs = chain->in_num;
-		io.len = chain->in_len - 1;
+		io->iov = chain->iov + chain->out_num;
+		io->segs = chain->in_num;
+		io->len = chain->in_len - 1;
 	}
-	return INDIRECT_CALL_1(type->handle, vhl_blk_rw, &io);
+	return 0;
+}
+
+static __always_inline int request_handle(struct vhl_blk_io *io, const struct vhl_blk_type *type)
+{
+	if (unlikely(!type))
+		return vhl_blk_answer(io, VIRTIO_BLK_S_UNSUPP);
+	return INDIRECT_CALL_1(type->handle, vhl_blk_rw, io);
+}
+
+int vhl_blk_handle(struct vhl_blk_vq *q, const struct vhl_chain *chain)
+{
+	const struct vhl_blk_type *type;
+	struct vhl_blk_io io;
+	int ret;
+
+	ret = request_read(q, chain, &io, &type);
+	return unlikely(ret) ? ret : request_handle(&io, type);
+}
+
+/* Of what names ranges the bytes are not known yet: those that are written count later (range.c). */
+int vhl_blk_handle_limited(struct vhl_blk_vq *q, const struct vhl_chain *chain,
+			   struct vhl_blk_limit *limit)
+{
+	const struct vhl_blk_type *type;
+	struct vhl_blk_io io;
+	u32 bytes;
+	int ret;
+
+	ret = request_read(q, chain, &io, &type);
+	if (ret)
+		return ret;
+	if (!type || !type->limit)
+		return request_handle(&io, type);
+	bytes = type->handle == vhl_blk_rw ? io.len : 0;
+	if (!vhl_blk_limit_charge(limit, &q->waiter, type->limit, bytes))
+		return -EBUSY;
+	ret = request_handle(&io, type);
+	if (ret != -ENOMEM)
+		vhl_blk_limit_passed(&q->waiter);
+	return ret;
 }

@@ -7,11 +7,13 @@
 const struct vhl_blk_type vhl_blk_types[VHL_BLK_TYPES] = {
 	[VIRTIO_BLK_T_IN] = {
 		.data	= VHL_BLK_DATA_IN,
+		.limit	= VHL_BLK_LIMIT_READ,
 		.offer	= vhl_blk_rw_offer,
 		.handle	= vhl_blk_rw,
 	},
 	[VIRTIO_BLK_T_OUT] = {
 		.data	= VHL_BLK_DATA_OUT,
+		.limit	= VHL_BLK_LIMIT_WRITE,
 		.offer	= vhl_blk_rw_offer,
 		.handle	= vhl_blk_rw,
 	},
@@ -30,16 +32,19 @@ const struct vhl_blk_type vhl_blk_types[VHL_BLK_TYPES] = {
 	},
 	[VIRTIO_BLK_T_DISCARD] = {
 		.data	= VHL_BLK_DATA_OUT,
+		.limit	= VHL_BLK_LIMIT_WRITE,
 		.offer	= vhl_blk_discard_offer,
 		.handle	= vhl_blk_discard,
 	},
 	[VIRTIO_BLK_T_SECURE_ERASE] = {
 		.data	= VHL_BLK_DATA_OUT,
+		.limit	= VHL_BLK_LIMIT_WRITE,
 		.offer	= vhl_blk_erase_offer,
 		.handle	= vhl_blk_erase,
 	},
 	[VIRTIO_BLK_T_WRITE_ZEROES] = {
 		.data	= VHL_BLK_DATA_OUT,
+		.limit	= VHL_BLK_LIMIT_WRITE,
 		.offer	= vhl_blk_zeroes_offer,
 		.handle	= vhl_blk_zeroes,
 	},

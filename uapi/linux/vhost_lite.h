@@ -200,7 +200,7 @@
  * VHOST_BLK_SET_BACKEND - attach a regular file or a block device, or detach it
  *
  * Argument: struct vhost_vring_file { .index, .fd }.  <linux/vhost.h> has no numbers of 0x50..0x5f.
- * Ours are 0x50..0x54, of disks, 0x58, of selftests/nullback, and 0x59..0x5d, of the control node.
+ * Ours are 0x50..0x54, of disks, 0x58, of selftests/nullback, and 0x59..0x5f, of the control node.
  *
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
  * queues of a device share one disk: EBUSY when another file is in use by another running queue.
@@ -291,6 +291,72 @@ struct vhl_blk_opts {
  * and what a file system gives when it cannot tell the size of a file
  */
 #define VHL_BLK_RESIZE		_IO(VHOST_VIRTIO, 0x52)
+
+/* Index of a limit: of reads and writes together, of reads, of writes */
+#define VHL_BLK_LIMIT_TOTAL	0
+#define VHL_BLK_LIMIT_READ	1
+#define VHL_BLK_LIMIT_WRITE	2
+
+/**
+ * struct vhl_blk_rate - a limit
+ * @avg:    units a second in the long run, 1..10^15; 0: no limit
+ * @max:    units a second as long as a burst lasts, @avg..10^15; 0: no bursts
+ * @length: seconds that a burst can last at @max, 0 means 1; @max times @length is 10^15 at most.
+ *          0 without @max
+ *
+ * A burst is what was saved up: there can be one after the limit was set, and again when for
+ * @length * (@max / @avg - 1) seconds there was nothing.  Apart from that, what a rate has for 50 ms may
+ * go at once.
+ */
+struct vhl_blk_rate {
+	__u64 avg;
+	__u64 max;
+	__u64 length;
+};
+
+/**
+ * struct vhl_blk_limits - limits of a disk, for all of its queues together
+ * @iops:      requests, by VHL_BLK_LIMIT_*: all that are set hold
+ * @bps:       bytes that are read and written, likewise
+ * @iops_size: for @iops a request with more bytes than that counts as so many as it is times as
+ *             large; 0: each one counts as one; up to 10^15
+ * @reserved:  must be zero
+ *
+ * What counts as a read or a write: IN and OUT, with their bytes; WRITE_ZEROES as a write with the bytes
+ * of its range; DISCARD and SECURE_ERASE as a write with none.  FLUSH and GET_ID do not count,
+ * nor does what is answered with UNSUPP because nothing is known of its type.
+ */
+struct vhl_blk_limits {
+	struct vhl_blk_rate iops[3];
+	struct vhl_blk_rate bps[3];
+	__u64 iops_size;
+	__u64 reserved[5];
+};
+
+/**
+ * VHL_BLK_SET_LIMITS - limit what the driver can have of a disk
+ *
+ * Legal at any time for every process that has the node open, owner or not, with and without a disk.
+ * Limits are those of the open file: they stay when the disk is attached or detached and when the
+ * device is reset or gets another owner, and go with its close.  All zero ends them.
+ *
+ * New limits hold at once, as if nothing had gone before: a queue that waits for the old ones looks at
+ * its requests anew.  A request goes if nothing is over its limit, whatever it needs itself; those
+ * after it wait until it is made up for.  While the first request of a ring waits so do all behind it,
+ * of whatever kind; the queue sleeps, and can be stopped at once: the request stays in the ring.
+ *
+ * EINVAL  a value is out of range; a burst without @avg, or below it; @length without @max; @reserved
+ *         is not zero
+ * ENOMEM
+ */
+#define VHL_BLK_SET_LIMITS	_IOW(VHOST_VIRTIO, 0x53, struct vhl_blk_limits)
+
+/**
+ * VHL_BLK_GET_LIMITS - what was set last, all zero for no limits
+ *
+ * Legal as VHL_BLK_SET_LIMITS.
+ */
+#define VHL_BLK_GET_LIMITS	_IOR(VHOST_VIRTIO, 0x54, struct vhl_blk_limits)
 
 /*
  * Named disks
@@ -472,7 +538,9 @@ struct vhl_disk_info {
  * The names of the counters, all of them since the node was opened: kicks, wakes, polls (times
  * that work was found without a wake, by polling or after a nap), reqs (packets or requests), in
  * (bytes written to the guest), out (bytes read from it), batches (publications of the used index),
- * calls, errors (requests or packets that failed or were dropped), breaks (times the queue broke).
+ * calls, errors (requests or packets that failed or were dropped), breaks (times the queue broke);
+ * those of a disk that has, or had, limits: limited (times that the queue has waited for them),
+ * limited_us (microseconds that this took).
  * Readers must accept further keys and names.
  */
 
