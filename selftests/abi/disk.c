@@ -77,6 +77,31 @@ int make_disk(uint64_t bytes)
 	return fd;
 }
 
+int open_queues(struct guest **g, enum dut_kind kind, int disk, unsigned int queues)
+{
+	struct vhl_blk_opts opts = { .num_queues = queues };
+	uint64_t offered;
+	int ret;
+
+	ret = guest_open(g, dut_node(kind), GUEST_BLK);
+	if (ret)
+		return ret;
+	(*g)->packed = dut_packed();
+	ret = GUEST_IOCTL(*g, VHL_BLK_SET_OPTS, &opts);
+	ret = ret ?: guest_attach(*g, disk);
+	ret = ret ?: guest_own(*g);
+	ret = ret ?: guest_features(*g, &offered);
+	if (ret)
+		return ret;
+	if (queues > 1 && !(offered & BIT(VIRTIO_BLK_F_MQ)))
+		return -ENOTSUP;
+	if (kind == DUT_BLK)
+		offered &= ~BIT(VIRTIO_F_ACCESS_PLATFORM);
+	ret = guest_set_features(*g, offered);
+	ret = ret ?: guest_layout(*g, 4, 8 << 20);
+	return ret ?: guest_commit(*g);
+}
+
 static int make_null(unsigned int mib, unsigned int block, unsigned int usec, unsigned int depth,
 		     bool discard, char path[32])
 {

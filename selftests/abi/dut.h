@@ -203,6 +203,12 @@ int set_link(const char *name, bool up);
 int make_disk(uint64_t bytes);
 
 /*
+ * open_queues() - a disk in either dialect that shows so many queues: owned, with what it offers taken and 8
+ * MiB of memory, no queue made yet.  0 or -errno, with the reason in the guest, if there is one
+ */
+int open_queues(struct guest **g, enum dut_kind kind, int disk, unsigned int queues);
+
+/*
  * null_disk() - a block device of @mib MiB in memory, with blocks of @block bytes, whose requests
  * take @usec, and which takes discards.  0 with its path, -ENOENT where the kernel has no null_blk.  slow_disk_remove() after it
  * is not in use any more.

@@ -57,31 +57,6 @@ static int set_max(unsigned int max)
 	return put_file(MAX_WORKERS, text);
 }
 
-static int open_disk(struct guest **g, enum dut_kind kind, int disk)
-{
-	struct vhl_blk_opts opts = { .num_queues = QUEUES };
-	uint64_t offered;
-	int ret;
-
-	ret = guest_open(g, dut_node(kind), GUEST_BLK);
-	if (ret)
-		return ret;
-	(*g)->packed = dut_packed();
-	ret = GUEST_IOCTL(*g, VHL_BLK_SET_OPTS, &opts);
-	ret = ret ?: guest_attach(*g, disk);
-	ret = ret ?: guest_own(*g);
-	ret = ret ?: guest_features(*g, &offered);
-	if (ret)
-		return ret;
-	if (!(offered & BIT(VIRTIO_BLK_F_MQ)))
-		return -ENOTSUP;
-	if (kind == DUT_BLK)
-		offered &= ~BIT(VIRTIO_F_ACCESS_PLATFORM);
-	ret = guest_set_features(*g, offered);
-	ret = ret ?: guest_layout(*g, 4, 8 << 20);
-	return ret ?: guest_commit(*g);
-}
-
 FIXTURE_SETUP(queues)
 {
 	struct vhost_worker_state worker[QUEUES];
@@ -90,7 +65,7 @@ FIXTURE_SETUP(queues)
 		ASSERT_EQ(0, set_max(variant->max));
 	self->disk = make_disk(QUEUES * BLOCKS * BLOCK);
 	ASSERT_LE(0, self->disk);
-	ASSERT_EQ(0, open_disk(&self->g, variant->kind, self->disk))
+	ASSERT_EQ(0, open_queues(&self->g, variant->kind, self->disk, QUEUES))
 		TH_LOG("%s", guest_error(self->g));
 	for (unsigned int i = 0; i < QUEUES; i++) {
 		struct driver *v = &self->driver[i];
