@@ -47,7 +47,7 @@ ls -l /dev/d?
 '
 run="--disk $file,serial=d0,direct=on --disk $tmpfs,serial=d1,direct=off --disk $loop,serial=d2"
 run+=" --disk /dev/nullb0,serial=d3,queues=4 --disk $ro,serial=d4,ro --disk /dev/nullb1,serial=d5"
-run+=" --disk $big,serial=d6,blocksize=4096 --disk $grows,serial=d7,discard=off"
+run+=" --disk $big,serial=d6,blocksize=4096,bps-write=1000000000 --disk $grows,serial=d7,discard=off"
 guest_start a --run "$run" -smp 2
 say "a guest with 8 disks boots"
 check "a guest boots" guest_ready a
@@ -213,6 +213,21 @@ resized() {
 	wait_for 20 size_is $((24 * 1048576)) && on_disks 7 100 "$aio --rw=write --bs=16k --offset=20M --size=4M $verify"
 }
 check "a disk grows" resized
+
+# the limit is in the path of all requests, and out of it again
+held() {
+	local began=$SECONDS before dd="dd if=/dev/d7 of=/dev/null bs=4k count=150 iflag=direct"
+
+	same "limits that run has set" bps-write=1000000000 "$(vhostlite limit "${DEV[6]}")" &&
+		same "others" off "$(vhostlite limit "${DEV[7]}")" && vhostlite limit "${DEV[7]}" iops-read=50 bps=1000000 &&
+		same "limits" "iops-read=50 bps-total=1000000" "$(vhostlite limit "${DEV[7]}")" && guest a 60 "$dd" &&
+		moved a "${DEV[7]}" '*' limited 0 100 || return
+	((SECONDS - began >= 2)) || { echo "150 requests at 50 a second took $((SECONDS - began)) s" && return 1; }
+	before=$(counter a "${DEV[7]}" '*' limited)
+	vhostlite limit "${DEV[7]}" off && guest a 60 "$dd" &&
+		same "waits without limits" "$before" "$(counter a "${DEV[7]}" '*' limited)"
+}
+check "a disk is limited" held
 
 # ---- what happens meanwhile ----
 # in_background: fio in the guest, which rewrites and verifies disks of several kinds

@@ -30,6 +30,8 @@ prints net_last_value_counts "qemu -netdev $net,fd=3,vhost=on,vhostfd=4 -device 
 prints disk "qemu -add-fd fd=3,set=100,opaque=/d.raw -device $disk/100" --print --disk /d.raw -- qemu
 prints disk_all_options "qemu -add-fd fd=3,set=100,opaque=/d.raw -device $disk/100,bootindex=0" \
 	--print --disk /d.raw,ro,direct=on,queues=16,blocksize=4096,discard=off,format=raw,serial=12345678901234567890,bootindex=0 -- qemu
+prints disk_limits "qemu -add-fd fd=3,set=100,opaque=a -device $disk/100" --print --disk \
+	a,iops=1,iops-total-max=2,iops-max-length=3,bps-read=4,throttling.bps-write=5,throttling.bps-write-max=6,iops-size=7 -- qemu
 prints net_and_disks \
 	"qemu -m 1G -netdev $net,fd=3,vhost=on,vhostfd=4 -device $nic -netdev tap,id=vhlnet1,fd=5,vhost=on,vhostfd=6 -device virtio-net-pci,id=vhlnic1,netdev=vhlnet1 -add-fd fd=7,set=100,opaque=a -device $disk/100 -add-fd fd=8,set=101,opaque=b -device vhost-vdpa-device-pci,id=vhldisk1,vhostdev=/dev/fdset/101" \
 	--print --disk a --net nosuchtap --disk b --net nosuchtap1 -- qemu -m 1G
@@ -97,12 +99,27 @@ refuses disk_serial_empty "serial= wants a value" --disk a,serial=
 refuses disk_blocksize_not_power "blocksize= wants 512, 1024, 2048 or 4096" --disk a,blocksize=1536
 refuses disk_blocksize_8192 "blocksize= wants a number of 512..4096" --disk a,blocksize=8192
 refuses disk_discard_word "discard= wants on or off" --disk a,discard=unmap
+refuses disk_iops_word "iops= wants a number of 0..1000000000000000" --disk a,iops=many
+refuses disk_bps_alone "bps-read= wants a number" --disk a,bps-read
+refuses disk_bps_too_many "bps-total= wants a number" --disk a,bps-total=1000000000000001
+refuses disk_limit_unknown "unknown option 'iops-all' (there are: ro, " --disk a,iops-all=1
+refuses disk_burst_unknown "unknown option 'throttling.bps-min'" --disk a,throttling.bps-min=1
+refuses disk_burst_alone "iops-read-max= wants iops-read= as well" --disk a,iops-read-max=5
+refuses disk_burst_too_small "iops-total-max=3 is less than iops-total=5" --disk a,iops=5,iops-max=3
+refuses disk_length_alone "bps-write-max-length= wants bps-write-max= as well" --disk a,bps-write=5,bps-write-max-length=3
+refuses disk_length_too_long "bps-total-max-length=1000000000000000 is too long" \
+	--disk a,bps=5,bps-max=10,bps-max-length=1000000000000000
 refuses disk_bootindex_word "bootindex= wants a number" --disk a,bootindex=first
 says info_unknown 2 "unknown argument '--yaml'" info --yaml
 says info_w_alone 2 "-w wants a number of seconds" info -w
 says info_w_zero 2 "not a number of seconds" info -w 0
 says resize_alone 2 "wants the number of one device" resize
 says resize_word 2 "not the number of a device" resize disk.raw
+says limit_alone 2 "wants the number of a device" limit
+says limit_word 2 "not the number of a device" limit disk.raw off
+says limit_no_value 2 "'iops' is neither OPTION=VALUE nor off" limit 1 iops
+says limit_no_number 2 "'bps=1M' wants a number" limit 1 off bps=1M
+says limit_unknown 2 "unknown option 'queues'" limit 1 queues=2
 
 # ---- what can be said before anything is opened ----
 says tap_missing 1 "nosuchtap: no such interface, make it with: ip tuntap add dev nosuchtap mode tap vnet_hdr" \
@@ -115,6 +132,7 @@ says disk_is_device 1 "/dev/null: neither a regular file nor a block device" run
 : >"$tmp/small"
 says disk_too_small 1 "$tmp/small: empty; give it a size first" run --disk "$tmp/small" -- true
 says resize_not_open 1 "device 18446744073709551615: not open" resize 18446744073709551615
+says limit_not_open 1 "device 18446744073709551615: not open" limit 18446744073709551615 iops=1
 
 if [[ -e /dev/vdpa-blklite || -e /dev/vhost-netlite ]]; then
 	skip node_missing "the module is loaded here"

@@ -337,6 +337,8 @@ void open_disk(const struct disk_opts *disk, int want)
 	node = open_node(NODE_VDPA_BLK);
 	place(node, want);
 	set_options(want, disk);
+	if (memcmp(&disk->limits, &(struct vhl_blk_limits){ 0 }, sizeof(disk->limits)))
+		apply_limits(want, &disk->limits, disk->file);
 
 	fd = open_backing(disk);
 	backend.fd = fd;

@@ -39,6 +39,11 @@ static const struct command {
 		"      discard=on|off     let the guest give space back (default: on where FILE can)\n"
 		"      format=raw         FILE is a raw disk although it looks like an image of another format\n"
 		"      serial=S           serial number, at most 20 bytes\n"
+		"      iops=N, bps=N      requests, bytes a second at most; for reads or writes alone:\n"
+		"                         iops-read=, iops-write=, bps-read=, bps-write=\n"
+		"      iops-max=N, iops-max-length=S, and so for each of these\n"
+		"                         as many for S seconds, after as long with less\n"
+		"      iops-size=N        a larger request counts as several of N bytes\n"
 		"      bootindex=N        place in the boot order\n"
 		"  --bus pci|mmio what the devices are plugged into (default: mmio with -M microvm, else pci)\n"
 		"  --print        show the command that would run, open nothing\n",
@@ -52,6 +57,11 @@ static const struct command {
 		"resize", cmd_resize,
 		"DEVICE",
 		"tells the guest of DEVICE (its number in `vhostlite info`) that its disk has grown\n",
+	}, {
+		"limit", cmd_limit,
+		"DEVICE [off] [OPTION=N]…",
+		"sets limits of the disk DEVICE, those named as for --disk, or shows them all\n"
+		"  off            ends all that there were before\n",
 	}, {
 		"disk", cmd_disk,
 		"add NAME FILE[,OPTION…]\n"

@@ -166,6 +166,20 @@ void parse_net(const char *value, struct net_opts *net)
 	}
 }
 
+static bool limit_option(const struct fields *f, const char *key, const char *value,
+			 struct vhl_blk_limits *limits)
+{
+	char want[64];
+	uint64_t n;
+
+	if (value && parse_number(value, 0, MAX_RATE, &n))
+		return set_limit(limits, key, n);
+	if (!set_limit(limits, key, 0))
+		return false;
+	snprintf(want, sizeof(want), "a number of 0..%llu", MAX_RATE);
+	wrong_value(f, key, want);
+}
+
 /* Of its node. Return: false for another option */
 static bool parse_node(const struct fields *f, const char *key, const char *val,
 		       struct disk_opts *disk)
@@ -228,13 +242,15 @@ static void parse_disk_of(const char *what, const char *value, struct disk_opts 
 			disk->serial = xstrdup(val);
 		} else if (!disk->named && is_key(key, val, "bootindex", &f)) {
 			disk->bootindex = (int)number(&f, key, val, 0, 65535);
-		} else {
+		} else if (!limit_option(&f, key, val, &disk->limits)) {
 			die(EXIT_USAGE, "%s %s: unknown option '%s' (there are: ro, direct, "
-			    "queues, blocksize, discard, format, serial, %s)", what, value, key,
+			    "queues, blocksize, discard, format, serial, %s; limits: "
+			    LIMIT_OPTIONS ")", what, value, key,
 			    disk->named ? "user, group, mode" : "bootindex");
 		}
 		free(option);
 	}
+	check_limits(&disk->limits, disk->file);
 }
 
 void parse_disk(const char *value, struct disk_opts *disk)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <linux/vhost_lite.h>
+
 #define VHOSTLITE_VERSION	"0.1"
 
 /* Exit statuses besides 0; `run` ends with that of the command */
@@ -70,6 +72,7 @@ struct disk_opts {
 	bool raw;			/* whatever the file looks like */
 	char *serial;			/* NULL: not given */
 	int bootindex;			/* -1: not given */
+	struct vhl_blk_limits limits;	/* all 0: not given */
 	bool named;			/* for a node of its own, which has the next three */
 	char *user, *group;		/* NULL: not given */
 	unsigned int mode;
@@ -79,6 +82,21 @@ struct disk_opts {
 void parse_net(const char *value, struct net_opts *net);
 void parse_disk(const char *value, struct disk_opts *disk);
 void parse_named_disk(const char *value, struct disk_opts *disk);
+
+/* ---- limit.c ---- */
+
+/* What a rate can be, and a burst may have in all (struct vhl_blk_rate) */
+#define MAX_RATE	1000000000000000ULL
+
+#define LIMIT_OPTIONS	"iops-size; iops or bps, with -total, -read or -write or none of them, and with " \
+			"-max or -max-length or none of them"
+
+/* Sets what QEMU calls throttling.KEY, with and without that word. False: there is no such key */
+bool set_limit(struct vhl_blk_limits *limits, const char *key, uint64_t value);
+/* Ends the program with EXIT_USAGE when they contradict each other; @what: whose they are */
+void check_limits(const struct vhl_blk_limits *limits, const char *what);
+/* Has the disk held to them, or ends the program */
+void apply_limits(int fd, const struct vhl_blk_limits *limits, const char *what);
 
 /* ---- command.c: the QEMU command that `run` was given ---- */
 
@@ -175,6 +193,14 @@ const struct queue *find_queue(const struct device *dev, unsigned int index);
 /* The value of a counter, 0 when the module does not have it */
 uint64_t counter_value(const struct queue *q, const char *name);
 
+/* ---- borrow.c ---- */
+
+/*
+ * The open file of a disk by its number in `info`, out of a process that has it open, and what to call it, to
+ * be freed; or ends the program
+ */
+int borrow_disk(const char *command, const char *number, char **name);
+
 /* ---- host.c: modules and nodes ---- */
 
 struct module_info {
@@ -209,6 +235,7 @@ const char *module_of(const char *node);
 int cmd_run(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
+int cmd_limit(int argc, char **argv);
 int cmd_disk(int argc, char **argv);
 
 /* A number in at most 6 characters, of bytes in powers of 1024. Return: @buf */
