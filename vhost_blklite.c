@@ -410,21 +410,18 @@ static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
 }
 
 /* The object stays when the limits go: a turn may be looking at it */
-static int vhl_blk_set_limits(struct vhl_blk_dev *blk, const void __user *argp)
+int vhl_blk_set_limits(struct vhl_blk_dev *blk, const struct vhl_blk_limits *limits)
 {
 	struct vhl_blk_limit *limit = blk->limit;
-	struct vhl_blk_limits limits;
 	int ret;
 
 	lockdep_assert_held(&blk->dev.mutex);
 
-	if (copy_from_user(&limits, argp, sizeof(limits)))
-		return -EFAULT;
 	if (!limit)
 		limit = vhl_blk_limit_new();
 	if (!limit)
 		return -ENOMEM;
-	ret = vhl_blk_limit_set(limit, &limits);
+	ret = vhl_blk_limit_set(limit, limits);
 	if (blk->limit)
 		return ret;
 	if (ret)
@@ -433,6 +430,18 @@ static int vhl_blk_set_limits(struct vhl_blk_dev *blk, const void __user *argp)
 		/* what is in there before the pointer; READ_ONCE() has the other half */
 		smp_store_release(&blk->limit, limit);
 	return ret;
+}
+
+static int vhl_blk_take_limits(struct vhl_blk_dev *blk, const void __user *argp)
+{
+	struct vhl_blk_limits limits;
+
+	/* of whoever made the disk, not of who has it */
+	if (blk->dev.node->attached)
+		return -EPERM;
+	if (copy_from_user(&limits, argp, sizeof(limits)))
+		return -EFAULT;
+	return vhl_blk_set_limits(blk, &limits);
 }
 
 static int vhl_blk_get_limits(struct vhl_blk_dev *blk, void __user *argp)
@@ -451,7 +460,7 @@ static long vhl_blk_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *ar
 	case VHL_BLK_RESIZE:
 		return vhl_blk_resize(to_blk_dev(dev));
 	case VHL_BLK_SET_LIMITS:
-		return vhl_blk_set_limits(to_blk_dev(dev), argp);
+		return vhl_blk_take_limits(to_blk_dev(dev), argp);
 	case VHL_BLK_GET_LIMITS:
 		return vhl_blk_get_limits(to_blk_dev(dev), argp);
 	}

@@ -62,12 +62,38 @@ static int control_swap(struct vhl_blk_name *name, int fd)
 	return ret;
 }
 
+/* Return: the disk of that name with its lock held, and a reference, or an ERR_PTR */
+static struct vhl_blk_name *control_lock(const u8 *wanted)
+{
+	struct vhl_blk_name *name;
+	int ret = -EINTR;
+
+	if (strnlen(wanted, VHL_DISK_NAME_BYTES) == VHL_DISK_NAME_BYTES)
+		return ERR_PTR(-EINVAL);
+	name = vhl_blk_name_find(wanted);
+	if (!name)
+		return ERR_PTR(-ENOENT);
+	if (mutex_lock_killable(&name->lock))
+		goto put_name;
+	if (!name->gone)
+		return name;
+	ret = -ENOENT;
+	mutex_unlock(&name->lock);
+put_name:
+	vhl_blk_name_put(name);
+	return ERR_PTR(ret);
+}
+
+static void control_unlock(struct vhl_blk_name *name)
+{
+	mutex_unlock(&name->lock);
+	vhl_blk_name_put(name);
+}
+
 static int control_do(struct vhl_blk_name *name, unsigned int cmd, const struct vhl_disk_name *arg)
 {
 	lockdep_assert_held(&name->lock);
 
-	if (name->gone)
-		return -ENOENT;
 	switch (cmd) {
 	case VHL_DISK_DESTROY:
 		return vhl_blk_name_destroy(name, arg->flags & VHL_DISK_FORCE);
@@ -83,7 +109,7 @@ static int control_disk(unsigned int cmd, const void __user *argp)
 {
 	struct vhl_blk_name *name;
 	struct vhl_disk_name arg;
-	int ret = -EINTR;
+	int ret;
 
 	if (copy_from_user(&arg, argp, sizeof(arg)))
 		return -EFAULT;
@@ -91,16 +117,34 @@ static int control_disk(unsigned int cmd, const void __user *argp)
 	    arg.flags & ~(cmd == VHL_DISK_DESTROY ? VHL_DISK_FORCE : 0) ||
 	    memchr_inv(arg.reserved, 0, sizeof(arg.reserved)))
 		return -EINVAL;
-	if (strnlen(arg.name, sizeof(arg.name)) == sizeof(arg.name))
-		return -EINVAL;
-	name = vhl_blk_name_find(arg.name);
-	if (!name)
-		return -ENOENT;
-	if (!mutex_lock_killable(&name->lock)) {
-		ret = control_do(name, cmd, &arg);
-		mutex_unlock(&name->lock);
+	name = control_lock(arg.name);
+	if (IS_ERR(name))
+		return PTR_ERR(name);
+	ret = control_do(name, cmd, &arg);
+	control_unlock(name);
+	return ret;
+}
+
+static int control_limits(unsigned int cmd, struct vhl_disk_limits __user *argp)
+{
+	struct vhl_blk_name *name;
+	struct vhl_disk_limits arg;
+	int ret;
+
+	if (copy_from_user(&arg, argp, sizeof(arg)))
+		return -EFAULT;
+	name = control_lock(arg.name);
+	if (IS_ERR(name))
+		return PTR_ERR(name);
+	if (cmd == VHL_DISK_SET_LIMITS) {
+		ret = vhl_blk_name_limit(name, &arg.limits);
+	} else {
+		arg.limits = name->limits;
+		ret = 0;
 	}
-	vhl_blk_name_put(name);
+	control_unlock(name);
+	if (!ret && cmd == VHL_DISK_GET_LIMITS && copy_to_user(argp, &arg, sizeof(arg)))
+		ret = -EFAULT;
 	return ret;
 }
 
@@ -194,6 +238,9 @@ static long control_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	case VHL_DISK_RESIZE:
 	case VHL_DISK_SWAP:
 		return control_disk(cmd, argp);
+	case VHL_DISK_SET_LIMITS:
+	case VHL_DISK_GET_LIMITS:
+		return control_limits(cmd, argp);
 	case VHL_DISK_GET:
 		return control_get(argp);
 	}

@@ -16,6 +16,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include "limit.h"
 #include "name.h"
 #include "../compat/device.h"
 
@@ -131,13 +132,16 @@ static struct vhl_blk_dev *name_make_dev(struct vhl_blk_name *name, struct file 
 	struct vhl_dev *dev = vhl_dev_new(&name->node);
 	struct vhl_blk_disk *disk;
 	struct vhl_blk_dev *blk;
+	int ret = 0;
 
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
 	blk = to_blk_dev(dev);
 	mutex_lock(&dev->mutex);
 	blk->opts = name->opts;
-	disk = vhl_blk_disk_open(blk, file);
+	if (memchr_inv(&name->limits, 0, sizeof(name->limits)))
+		ret = vhl_blk_set_limits(blk, &name->limits);
+	disk = ret ? ERR_PTR(ret) : vhl_blk_disk_open(blk, file);
 	if (!IS_ERR(disk))
 		blk->disk = disk;
 	mutex_unlock(&dev->mutex);
@@ -474,6 +478,40 @@ int vhl_blk_name_swap(struct vhl_blk_name *name, struct file *file)
 	}
 	if (!ret)
 		name_set_file(name, get_file(file));
+	return ret;
+}
+
+/* What is wrong with limits, where nobody has the disk open */
+static int name_try_limits(const struct vhl_blk_limits *limits)
+{
+	struct vhl_blk_limit *limit = vhl_blk_limit_new();
+	int ret;
+
+	if (!limit)
+		return -ENOMEM;
+	ret = vhl_blk_limit_set(limit, limits);
+	vhl_blk_limit_free(limit);
+	return ret;
+}
+
+int vhl_blk_name_limit(struct vhl_blk_name *name, const struct vhl_blk_limits *limits)
+{
+	struct vhl_dev *dev;
+	int ret;
+
+	lockdep_assert_held(&name->lock);
+
+	if (!name->blk) {
+		ret = name_try_limits(limits);
+	} else {
+		dev = &name->blk->dev;
+		if (mutex_lock_killable(&dev->mutex))
+			return -EINTR;
+		ret = vhl_blk_set_limits(name->blk, limits);
+		mutex_unlock(&dev->mutex);
+	}
+	if (!ret)
+		name->limits = *limits;
 	return ret;
 }
 

@@ -41,6 +41,7 @@ struct vhl_blk_about {
  * @mode: its permissions
  * @opts: for who opens it, constant
  * @lock: for opening and closing, and for what the control node is asked for
+ * @limits: for who opens it.  @lock
  * @gone: destroyed.  @lock
  * @file: its file, with a reference; NULL when it is gone.  @lock and, to change it,
  *	  vhl_blk_names_lock
@@ -58,6 +59,7 @@ struct vhl_blk_name {
 	umode_t mode;
 	struct vhl_blk_opts opts;
 	struct mutex lock;
+	struct vhl_blk_limits limits;
 	bool gone;
 	struct file *file;
 	struct vhl_blk_dev *blk;
@@ -97,9 +99,11 @@ void vhl_blk_name_about(const struct vhl_blk_dev *blk);
 int vhl_blk_name_destroy(struct vhl_blk_name *name, bool force);
 int vhl_blk_name_resize(struct vhl_blk_name *name);
 int vhl_blk_name_swap(struct vhl_blk_name *name, struct file *file);
+int vhl_blk_name_limit(struct vhl_blk_name *name, const struct vhl_blk_limits *limits);
 
 /* vhost_blklite.c: holding dev->mutex */
 int vhl_blk_resize(struct vhl_blk_dev *blk);
+int vhl_blk_set_limits(struct vhl_blk_dev *blk, const struct vhl_blk_limits *limits);
 /*
  * Have another disk instead, queues running or not, and let go of the one before when it is flushed.
  * Return: 0, or -EINTR with nothing changed

@@ -403,6 +403,41 @@ TEST_F(served, swap)
 	EXPECT_EQ(0x5d, self->d.scratch[0].p[SCRATCH_DATA2]);
 }
 
+/* They outlive who has it open, who cannot change them */
+TEST_F_TIMEOUT(served, limits, 60)
+{
+	struct vhl_disk_limits arg = { .name = NAME, .limits.iops[VHL_BLK_LIMIT_TOTAL].avg = 100 }, got = arg;
+	struct vhl_blk_limits limits = { 0 };
+	int64_t start;
+
+	EXPECT_EQ(-EPERM, xioctl(self->d.g->fd, VHL_BLK_SET_LIMITS, &limits));
+	ASSERT_EQ(0, xioctl(self->control, VHL_DISK_SET_LIMITS, &arg));
+	EXPECT_EQ(0, xioctl(self->d.g->fd, VHL_BLK_GET_LIMITS, &limits));
+	EXPECT_EQ(100, limits.iops[VHL_BLK_LIMIT_TOTAL].avg);
+	for (unsigned int i = 0; i < 2; i++) {
+		/* two requests each */
+		start = now_ms();
+		ASSERT_EQ(0, dut_units(&self->d, 0, 100));
+		EXPECT_LE(1700, now_ms() - start);
+		dut_close(&self->d);
+		/* for the next one, too */
+		ASSERT_EQ(0, dut_open(&self->d, variant->kind, &self->opts));
+	}
+	memset(&got.limits, 0xff, sizeof(got.limits));
+	EXPECT_EQ(0, xioctl(self->control, VHL_DISK_GET_LIMITS, &got));
+	EXPECT_EQ(0, memcmp(&arg, &got, sizeof(arg)));
+	arg.limits.iops[VHL_BLK_LIMIT_TOTAL].max = 50;
+	EXPECT_EQ(-EINVAL, xioctl(self->control, VHL_DISK_SET_LIMITS, &arg));
+	dut_close(&self->d);
+	EXPECT_EQ(-EINVAL, xioctl(self->control, VHL_DISK_SET_LIMITS, &arg));
+	memset(&arg.limits, 0, sizeof(arg.limits));
+	ASSERT_EQ(0, xioctl(self->control, VHL_DISK_SET_LIMITS, &arg));
+	ASSERT_EQ(0, dut_open(&self->d, variant->kind, &self->opts));
+	start = now_ms();
+	ASSERT_EQ(0, dut_units(&self->d, 0, 100));
+	EXPECT_GT(1700, now_ms() - start);
+}
+
 TEST_F(served, swap_refused)
 {
 	int other = make_disk(DISK_SIZE), ro;

@@ -20,13 +20,13 @@ wrong() {
 	shift 3
 	says "$name" "$want" "$text" disk "$@"
 }
-wrong no_verb 2 "disk wants one of: add, del, list, resize, swap, restore"
+wrong no_verb 2 "disk wants one of: add, del, list, resize, swap, limit, restore"
 wrong unknown_verb 2 "disk: no 'remove' (there are: add," remove vm1
 wrong add_without_file 2 "disk add wants a name and a file" add vm1
 wrong add_too_much 2 "disk add wants a name and a file" add vm1 "$tmp/disk.raw" ro
 wrong add_empty_name 2 "disk '': a name has 1 to 31 letters" add '' "$tmp/disk.raw"
 wrong add_long_name 2 "disk '$long': a name has 1 to 31 letters" add "$long" "$tmp/disk.raw"
-wrong add_bootindex 2 "unknown option 'bootindex' (there are: ro, direct, queues, blocksize, discard, format, serial, user, group, mode)" \
+wrong add_bootindex 2 "unknown option 'bootindex' (there are: ro, direct, queues, blocksize, discard, format, serial, user, group, mode; limits: " \
 	add vm1 "$tmp/disk.raw,bootindex=1"
 wrong add_mode 2 "mode= wants permissions like 0660" add vm1 "$tmp/disk.raw,mode=rw"
 wrong add_mode_octal 2 "mode= wants permissions like 0660" add vm1 "$tmp/disk.raw,mode=680"
@@ -42,6 +42,9 @@ wrong list_argument 2 "disk list: unknown argument 'vm1' (there is: --json)" lis
 wrong resize_without_name 2 "disk resize wants one name" resize
 wrong swap_without_file 2 "disk swap wants a name and a file" swap vm1
 wrong swap_options 2 "options other than ro, direct and format are those of the disk" swap vm1 "$tmp/disk.raw,queues=2"
+wrong limit_without_name 2 "disk limit wants a name" limit
+wrong add_burst_alone 2 "iops-total-max= wants iops-total= as well" add vm1 "$tmp/disk.raw,iops-max=5"
+wrong swap_limits 2 "options other than ro, direct and format are those of the disk" swap vm1 "$tmp/disk.raw,iops=2"
 wrong restore_two 2 "disk restore wants one file at most" restore a b
 wrong restore_no_file 1 "$tmp/none: No such file or directory" restore "$tmp/none"
 printf '# nothing\n\n   \n' >"$tmp/empty"

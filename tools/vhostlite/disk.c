@@ -67,6 +67,32 @@ static void __attribute__((noreturn)) failed(const char *name)
 	}
 }
 
+static void set_limits(int control, const char *name, const struct vhl_blk_limits *limits)
+{
+	struct vhl_disk_limits arg = { .limits = *limits };
+
+	set_name(arg.name, name);
+	if (ioctl(control, VHL_DISK_SET_LIMITS, &arg))
+		failed(name);
+}
+
+static int disk_limit(int argc, char **argv)
+{
+	struct vhl_disk_limits arg = { 0 };
+	int control;
+
+	if (argc < 2)
+		die(EXIT_USAGE, "disk limit wants a name");
+	set_name(arg.name, argv[1]);
+	control = open_node(NODE_CONTROL);
+	if (ioctl(control, VHL_DISK_GET_LIMITS, &arg))
+		failed(argv[1]);
+	if (change_limits(&arg.limits, argc - 2, argv + 2, argv[1]))
+		set_limits(control, argv[1], &arg.limits);
+	close(control);
+	return 0;
+}
+
 static int disk_add(int argc, char **argv)
 {
 	struct vhl_disk_create create = { 0 };
@@ -98,6 +124,8 @@ static int disk_add(int argc, char **argv)
 			failed(argv[1]);
 		}
 	}
+	if (disk.limited)
+		set_limits(control, argv[1], &disk.limits);
 	close(create.fd);
 	close(control);
 	return 0;
@@ -154,7 +182,7 @@ static int disk_swap(int argc, char **argv)
 		die(EXIT_USAGE, "disk swap wants a name and a file");
 	set_name(arg.name, argv[1]);
 	parse_named_disk(argv[2], &disk);
-	if (fill_options(&disk, &opts) || disk.user || disk.group || disk.mode != 0600)
+	if (fill_options(&disk, &opts) || disk.limited || disk.user || disk.group || disk.mode != 0600)
 		die(EXIT_USAGE, "disk swap %s: options other than ro, direct and format are those of "
 		    "the disk, and stay", argv[2]);
 	check_disk(&disk);
@@ -326,15 +354,16 @@ static const struct {
 	{ "list", disk_list },
 	{ "resize", disk_resize },
 	{ "swap", disk_swap },
+	{ "limit", disk_limit },
 	{ "restore", disk_restore },
 };
 
 int cmd_disk(int argc, char **argv)
 {
 	if (argc < 2)
-		die(EXIT_USAGE, "disk wants one of: add, del, list, resize, swap, restore");
+		die(EXIT_USAGE, "disk wants one of: add, del, list, resize, swap, limit, restore");
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (!strcmp(argv[1], verbs[i].name))
 			return verbs[i].run(argc - 1, argv + 1);
-	die(EXIT_USAGE, "disk: no '%s' (there are: add, del, list, resize, swap, restore)", argv[1]);
+	die(EXIT_USAGE, "disk: no '%s' (there are: add, del, list, resize, swap, limit, restore)", argv[1]);
 }

@@ -104,6 +104,8 @@ void apply_limits(int fd, const struct vhl_blk_limits *limits, const char *what)
 {
 	if (!ioctl(fd, VHL_BLK_SET_LIMITS, limits))
 		return;
+	if (errno == EPERM)
+		die(EXIT_FAILED, "%s: a disk with a name, use vhostlite disk limit", what);
 	die(EXIT_FAILED, "%s: the limits are refused: %s", what, errno == ENOTTY ?
 	    "the module that is loaded knows none, it is an older one" : strerror(errno));
 }
@@ -159,6 +161,17 @@ static void parse_words(struct vhl_blk_limits *limits, int argc, char **argv)
 	}
 }
 
+bool change_limits(struct vhl_blk_limits *limits, int argc, char **argv, const char *what)
+{
+	if (!argc) {
+		print_limits(limits);
+		return false;
+	}
+	parse_words(limits, argc, argv);
+	check_limits(limits, what);
+	return true;
+}
+
 int cmd_limit(int argc, char **argv)
 {
 	struct vhl_blk_limits limits = { 0 };
@@ -174,13 +187,8 @@ int cmd_limit(int argc, char **argv)
 		die(EXIT_FAILED, "%s: %s", name, errno == ENOTTY ?
 		    "the module that is loaded knows no limits, it is an older one" :
 		    strerror(errno));
-	if (argc == 2) {
-		print_limits(&limits);
-	} else {
-		parse_words(&limits, argc - 2, argv + 2);
-		check_limits(&limits, name);
+	if (change_limits(&limits, argc - 2, argv + 2, name))
 		apply_limits(fd, &limits, name);
-	}
 	close(fd);
 	free(name);
 	return 0;

@@ -69,6 +69,7 @@ static const struct command {
 		"list [--json]\n"
 		"resize NAME\n"
 		"swap NAME FILE[,OPTION…]\n"
+		"limit NAME [off] [OPTION=N]…\n"
 		"restore [CONFIG]",
 		"makes disks that have a name and a node, " DISKS_DIR "/NAME, which any VMM can open\n"
 		"  add            makes NAME on FILE, with the OPTIONs of run --disk but bootindex, and\n"
@@ -78,6 +79,7 @@ static const struct command {
 		"  list           shows all of them, who has them open and what they did\n"
 		"  resize         takes over the size of its file, and tells the guest\n"
 		"  swap           goes over to another file (OPTIONs: ro, direct, format), running or not\n"
+		"  limit          sets its limits, those named as for --disk, or shows them all\n"
 		"  restore        adds what CONFIG names (default: /etc/vhost-lite/disks.conf)\n",
 	},
 };

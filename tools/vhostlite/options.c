@@ -251,6 +251,7 @@ static void parse_disk_of(const char *what, const char *value, struct disk_opts 
 		free(option);
 	}
 	check_limits(&disk->limits, disk->file);
+	disk->limited = memcmp(&disk->limits, &(struct vhl_blk_limits){ 0 }, sizeof(disk->limits));
 }
 
 void parse_disk(const char *value, struct disk_opts *disk)

@@ -72,7 +72,8 @@ struct disk_opts {
 	bool raw;			/* whatever the file looks like */
 	char *serial;			/* NULL: not given */
 	int bootindex;			/* -1: not given */
-	struct vhl_blk_limits limits;	/* all 0: not given */
+	struct vhl_blk_limits limits;	/* all 0: not given, */
+	bool limited;			/* or this */
 	bool named;			/* for a node of its own, which has the next three */
 	char *user, *group;		/* NULL: not given */
 	unsigned int mode;
@@ -95,6 +96,11 @@ void parse_named_disk(const char *value, struct disk_opts *disk);
 bool set_limit(struct vhl_blk_limits *limits, const char *key, uint64_t value);
 /* Ends the program with EXIT_USAGE when they contradict each other; @what: whose they are */
 void check_limits(const struct vhl_blk_limits *limits, const char *what);
+/*
+ * What words on the command line make of them: true when there are any; without words they are shown.
+ * @what: whose they are
+ */
+bool change_limits(struct vhl_blk_limits *limits, int argc, char **argv, const char *what);
 /* Has the disk held to them, or ends the program */
 void apply_limits(int fd, const struct vhl_blk_limits *limits, const char *what);
 

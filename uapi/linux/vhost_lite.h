@@ -347,6 +347,7 @@ struct vhl_blk_limits {
  *
  * EINVAL  a value is out of range; a burst without @avg, or below it; @length without @max; @reserved
  *         is not zero
+ * EPERM   it is a named disk, whose limits are the control node's (VHL_DISK_SET_LIMITS)
  * ENOMEM
  */
 #define VHL_BLK_SET_LIMITS	_IOW(VHOST_VIRTIO, 0x53, struct vhl_blk_limits)
@@ -516,6 +517,27 @@ struct vhl_disk_info {
  * ENOENT  there is none of that number or a larger one
  */
 #define VHL_DISK_GET		_IOWR(VHOST_VIRTIO, 0x5d, struct vhl_disk_info)
+
+/**
+ * struct vhl_disk_limits - argument of VHL_DISK_SET_LIMITS and VHL_DISK_GET_LIMITS
+ * @name:   of the disk
+ * @limits: as VHL_BLK_SET_LIMITS has them
+ */
+struct vhl_disk_limits {
+	__u8 name[VHL_DISK_NAME_BYTES];
+	struct vhl_blk_limits limits;
+};
+
+/**
+ * VHL_DISK_SET_LIMITS, VHL_DISK_GET_LIMITS - limit a disk, whoever has it open
+ *
+ * As VHL_BLK_SET_LIMITS, which is EPERM on the node of a named disk.
+ *
+ * ENOENT  no disk of that name
+ * EINVAL, ENOMEM as VHL_BLK_SET_LIMITS
+ */
+#define VHL_DISK_SET_LIMITS	_IOW(VHOST_VIRTIO, 0x5e, struct vhl_disk_limits)
+#define VHL_DISK_GET_LIMITS	_IOWR(VHOST_VIRTIO, 0x5f, struct vhl_disk_limits)
 
 /*
  * Counters
