@@ -239,7 +239,7 @@ static void check_named_disk(const struct disk_opts *disk)
 
 	if (disk->named)
 		die(EXIT_FAILED, "%s: is a disk with a name, not the file of one", disk->file);
-	if (fill_options(disk, &opts) || disk->ro || disk->direct != DIRECT_AUTO)
+	if (fill_options(disk, &opts) || disk->limited || disk->ro || disk->direct != DIRECT_AUTO)
 		die(EXIT_FAILED, "%s: its options are those of vhostlite disk add, leave them out",
 		    disk->file);
 }
@@ -293,14 +293,6 @@ static int open_file(const struct disk_opts *disk)
 	die(EXIT_FAILED, "%s: %s", disk->file, strerror(err));
 }
 
-int open_backing(const struct disk_opts *disk)
-{
-	int fd = open_file(disk);
-
-	lock_disk(fd, disk);
-	return fd;
-}
-
 bool fill_options(const struct disk_opts *disk, struct vhl_blk_opts *opts)
 {
 	*opts = (struct vhl_blk_opts){
@@ -313,40 +305,47 @@ bool fill_options(const struct disk_opts *disk, struct vhl_blk_opts *opts)
 	return disk->queues || disk->blocksize || disk->serial || disk->keep;
 }
 
-static void set_options(int node, const struct disk_opts *disk)
+void set_disk_options(int node, const struct disk_opts *disk)
 {
 	struct vhl_blk_opts opts;
 
-	if (!fill_options(disk, &opts))
-		return;
-	if (ioctl(node, VHL_BLK_SET_OPTS, &opts))
+	if (fill_options(disk, &opts) && ioctl(node, VHL_BLK_SET_OPTS, &opts))
 		die(EXIT_FAILED, "%s: the options are refused: %s", disk->file, strerror(errno));
+	if (disk->limited)
+		apply_limits(node, &disk->limits, disk->file);
+}
+
+int open_disk_file(const struct disk_opts *disk)
+{
+	int fd = open_file(disk);
+
+	lock_disk(fd, disk);
+	return fd;
+}
+
+void attach_disk(int node, const char *path, const struct disk_opts *disk, int file)
+{
+	struct vhost_vring_file backend = { .index = 0, .fd = file };
+
+	if (ioctl(node, VHOST_BLK_SET_BACKEND, &backend)) {
+		int err = errno;
+
+		die(EXIT_FAILED, "%s: refused by %s: %s%s", disk->file, path, strerror(err),
+		    err == EINVAL ? " (the kernel's log says why)" : "");
+	}
 }
 
 void open_disk(const struct disk_opts *disk, int want)
 {
-	struct vhost_vring_file backend = { .index = 0 };
-	int node, fd;
+	int fd;
 
 	if (is_named_disk(disk->file)) {
-		node = open_node(disk->file);
-		place(node, want);
+		place(open_node(disk->file), want);
 		return;
 	}
-
-	node = open_node(NODE_VDPA_BLK);
-	place(node, want);
-	set_options(want, disk);
-	if (memcmp(&disk->limits, &(struct vhl_blk_limits){ 0 }, sizeof(disk->limits)))
-		apply_limits(want, &disk->limits, disk->file);
-
-	fd = open_backing(disk);
-	backend.fd = fd;
-	if (ioctl(want, VHOST_BLK_SET_BACKEND, &backend)) {
-		int err = errno;
-
-		die(EXIT_FAILED, "%s: refused by %s: %s%s", disk->file, NODE_VDPA_BLK,
-		    strerror(err), err == EINVAL ? " (the kernel's log says why)" : "");
-	}
+	place(open_node(NODE_VDPA_BLK), want);
+	set_disk_options(want, disk);
+	fd = open_disk_file(disk);
+	attach_disk(want, NODE_VDPA_BLK, disk, fd);
 	close(fd);
 }

@@ -110,7 +110,7 @@ static int disk_add(int argc, char **argv)
 	fill_options(&disk, &create.opts);
 	check_disk(&disk);
 	control = open_node(NODE_CONTROL);
-	create.fd = open_backing(&disk);
+	create.fd = open_disk_file(&disk);
 	if (ioctl(control, VHL_DISK_CREATE, &create)) {
 		switch (errno) {
 		case EEXIST:
@@ -187,7 +187,7 @@ static int disk_swap(int argc, char **argv)
 		    "the disk, and stay", argv[2]);
 	check_disk(&disk);
 	control = open_node(NODE_CONTROL);
-	arg.fd = open_backing(&disk);
+	arg.fd = open_disk_file(&disk);
 	if (ioctl(control, VHL_DISK_SWAP, &arg))
 		failed(argv[1]);
 	close(control);

@@ -126,12 +126,15 @@ bool command_has_fdset(char *const *command, unsigned int id);
 void open_net_node(int want);
 void open_tap(const struct net_opts *net, int want);
 void open_disk(const struct disk_opts *disk, int want);
+/* Its parts, for `serve`: close-on-exec, errors end the program with a message */
 /* A node, or the end of the program with what to do */
 int open_node(const char *path);
-/* The file of a disk, locked against others */
-int open_backing(const struct disk_opts *disk);
-/* What of it the kernel is told; false: nothing */
+/* What of the options the kernel is told; false: nothing */
 bool fill_options(const struct disk_opts *disk, struct vhl_blk_opts *opts);
+void set_disk_options(int node, const struct disk_opts *disk);
+int open_disk_file(const struct disk_opts *disk);
+/* @path: that of @node, for messages */
+void attach_disk(int node, const char *path, const struct disk_opts *disk, int file);
 /* The interface's own MAC address when it is a macvtap, else NULL */
 char *macvtap_mac(const char *ifname);
 /* What can be said before anything is opened: ends the program, or prints notes */
