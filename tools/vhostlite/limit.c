@@ -175,21 +175,27 @@ bool change_limits(struct vhl_blk_limits *limits, int argc, char **argv, const c
 int cmd_limit(int argc, char **argv)
 {
 	struct vhl_blk_limits limits = { 0 };
+	unsigned int n;
+	bool changed;
 	char *name;
-	int fd;
+	int *fds;
 
 	if (argc < 2)
 		die(EXIT_USAGE, "limit wants the number of a device (see vhostlite info)");
 	/* what is wrong whatever the device has */
 	parse_words(&limits, argc - 2, argv + 2);
-	fd = borrow_disk("limit", argv[1], &name);
-	if (ioctl(fd, VHL_BLK_GET_LIMITS, &limits))
+	n = borrow_disk("limit", argv[1], &fds, &name);
+	if (ioctl(fds[0], VHL_BLK_GET_LIMITS, &limits))
 		die(EXIT_FAILED, "%s: %s", name, errno == ENOTTY ?
 		    "the module that is loaded knows no limits, it is an older one" :
 		    strerror(errno));
-	if (change_limits(&limits, argc - 2, argv + 2, name))
-		apply_limits(fd, &limits, name);
-	close(fd);
+	changed = change_limits(&limits, argc - 2, argv + 2, name);
+	while (n--) {
+		if (changed)
+			apply_limits(fds[n], &limits, name);
+		close(fds[n]);
+	}
+	free(fds);
 	free(name);
 	return 0;
 }

@@ -12,16 +12,20 @@
 
 int cmd_resize(int argc, char **argv)
 {
+	unsigned int n;
 	char *name;
-	int fd;
+	int *fds;
 
 	if (argc != 2)
 		die(EXIT_USAGE, "resize wants the number of one device (see vhostlite info)");
-	fd = borrow_disk("resize", argv[1], &name);
-	if (ioctl(fd, VHL_BLK_RESIZE))
-		die(EXIT_FAILED, "%s: %s", name, errno == ENXIO ?
-		    "no file is attached to it" : strerror(errno));
-	close(fd);
+	n = borrow_disk("resize", argv[1], &fds, &name);
+	while (n--) {
+		if (ioctl(fds[n], VHL_BLK_RESIZE))
+			die(EXIT_FAILED, "%s: %s", name, errno == ENXIO ?
+			    "no file is attached to it" : strerror(errno));
+		close(fds[n]);
+	}
+	free(fds);
 	free(name);
 	return 0;
 }

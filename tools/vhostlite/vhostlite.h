@@ -205,10 +205,11 @@ uint64_t counter_value(const struct queue *q, const char *name);
 /* ---- borrow.c ---- */
 
 /*
- * The open file of a disk by its number in `info`, out of a process that has it open, and what to call it, to
- * be freed; or ends the program
+ * Open files of a disk by its number in `info`, out of the process that has them open, and what to call it,
+ * both to be freed; or the end of the program. Return: how many, since a process may have several devices
+ * of one disk; that of the number is the first
  */
-int borrow_disk(const char *command, const char *number, char **name);
+unsigned int borrow_disk(const char *command, const char *number, int **fds, char **name);
 
 /* ---- host.c: modules and nodes ---- */
 
