@@ -252,6 +252,7 @@ int cmd_disk(int argc, char **argv);
 const char *human(char *buf, size_t size, double v, bool bytes);
 /* As the string of a JSON text; null for NULL */
 void json_string(const char *text);
+int cmd_serve(int argc, char **argv);
 
 /* table.c and json.c, for info.c. @prev: the scan before, for rates; NULL for totals */
 void print_table(const struct host_info *host, const struct device_list *list,
