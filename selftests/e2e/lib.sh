@@ -313,8 +313,8 @@ guest_end() {
 	fi
 	wait "$pid" 2>/dev/null
 	unset "GUEST_PID[$1]"
-	for fd in "${GUEST_TO[$1]}" "${GUEST_FROM[$1]}" "${QMP_TO[$1]}" "${QMP_FROM[$1]}"; do
-		exec {fd}>&-
+	for fd in "${GUEST_TO[$1]-}" "${GUEST_FROM[$1]-}" "${QMP_TO[$1]-}" "${QMP_FROM[$1]-}"; do
+		[[ -z $fd ]] || exec {fd}>&-
 	done
 	return 0
 }
