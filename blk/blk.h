@@ -105,6 +105,7 @@ struct vhl_blk_edges;
  * @whole_max: bytes of a request that the device takes in one piece; what has to be cut cannot be
  *	    tried without waiting
  * @plug_sleeps: requests that were collected may sleep when they are sent to the device
+ * @dsync_flushes: writes that are to be stable when they are done have a flush for that
  * @iocb_flags: for kiocbs, as the file was opened; what fcntl() does to it later is not seen
  * @block_size: of a logical block, to the driver
  * @mem_mask: address bits of a segment that have to be 0 for direct I/O
@@ -145,6 +146,7 @@ struct vhl_blk_disk {
 	int try_flags;
 	u32 whole_max;
 	bool plug_sleeps;
+	bool dsync_flushes;
 	int iocb_flags;
 	u32 block_size;
 	u32 mem_mask;

@@ -207,6 +207,9 @@ static int disk_init(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 	}
 	disk->nowait[ITER_SOURCE] = disk->nowait[ITER_DEST];
 
+	/* its server is told with a write that it is to be stable, but some go by flushes alone */
+	disk->dsync_flushes = disk->inode->i_sb->s_magic == FUSE_SUPER_MAGIC;
+
 	disk->whole_max = disk_whole_max(disk);
 	if (disk->regular)
 		ret = disk_file_limits(disk, &limits);

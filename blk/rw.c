@@ -48,6 +48,33 @@ static void rw_finish(struct vhl_blk_req *req, bool ok)
 	vhl_blk_finish(req, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 }
 
+static void rw_lane_flush(struct vhl_job *job, bool dead)
+{
+	struct vhl_blk_req *req = to_blk_req(job);
+	const struct cred *own;
+	int ret = -EIO;
+
+	if (!dead) {
+		own = vhl_blk_lane_as_opener(req->q->disk);
+		ret = vhl_blk_flush_file(req->q->disk);
+		vhl_blk_lane_as_self(own);
+	}
+	if (ret == -EINTR)
+		/* once more when the thread has seen the signal, a stop or a freeze */
+		vhl_blk_to_lane(req, rw_lane_flush);
+	else
+		rw_finish(req, !ret);
+}
+
+/* All is read or written, but perhaps not stable. Any context */
+static void rw_done(struct vhl_blk_req *req)
+{
+	if (req->q->disk->dsync_flushes && rw_is_dsync(req))
+		vhl_blk_to_lane(req, rw_lane_flush);
+	else
+		rw_finish(req, true);
+}
+
 /*
  * Segments
  */
@@ -189,8 +216,10 @@ static void rw_lane_rest(struct vhl_job *job, bool dead)
 	if (ret == -EINTR)
 		/* once more when the thread has seen the signal, a stop or a freeze */
 		vhl_blk_to_lane(req, rw_lane_rest);
+	else if (ret)
+		rw_finish(req, false);
 	else
-		rw_finish(req, !ret);
+		rw_done(req);
 }
 
 /*
@@ -206,7 +235,7 @@ static void rw_next(struct vhl_blk_req *req, long ret)
 	vhl_blk_lane_fn *next = rw_lane_rest;
 
 	if (rw_advance(req, ret)) {
-		rw_finish(req, true);
+		rw_done(req);
 		return;
 	}
 	switch (ret) {
