@@ -33,9 +33,10 @@ install: modules_install
 	$(MAKE) -C tools/bpftrace install
 	install -D -m 644 uapi/linux/vhost_lite.h $(DESTDIR)$(PREFIX)/include/linux/vhost_lite.h
 
-# kselftest programs, and the backend that they load
-selftests: nullback
+# kselftest programs, the backend that they load, and a program of the end-to-end tests
+selftests: nullback tools
 	$(MAKE) -C selftests
+	$(MAKE) -C selftests/e2e
 
 nullback: modules
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/selftests/nullback KBUILD_EXTRA_SYMBOLS=$(CURDIR)/Module.symvers modules
@@ -71,5 +72,6 @@ clean:
 	$(MAKE) -C tools/vhost-bench clean
 	$(MAKE) -C tools/bench clean
 	$(MAKE) -C selftests clean
+	$(MAKE) -C selftests/e2e clean
 
 .PHONY: all modules modules_install tools install selftests nullback test test-all bench bench-full demo clean

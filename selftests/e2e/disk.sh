@@ -38,13 +38,6 @@ null_disk nullb1 badblocks=+2048-2055
 sum_of() { sha256sum "$1" | cut -d' ' -f1; }
 ro_sum=$(sum_of "$ro")
 
-GUEST_DISKS='
-for b in /sys/block/vd*; do
-	ln -sf ${b##*/} /dev/$(cat $b/serial)
-	ln -sfn $b /tmp/$(cat $b/serial)
-done
-ls -l /dev/d?
-'
 run="--disk $file,serial=d0,direct=on --disk $tmpfs,serial=d1,direct=off --disk $loop,serial=d2"
 run+=" --disk /dev/nullb0,serial=d3,queues=4 --disk $ro,serial=d4,ro --disk /dev/nullb1,serial=d5"
 run+=" --disk $big,serial=d6,blocksize=4096,bps-write=1000000000 --disk $grows,serial=d7,discard=off"

@@ -18,6 +18,16 @@ no_null_disks() {
 	rmdir /sys/kernel/config/nullb/nullb?
 }
 
+# for guests: their disks by serial number, /dev/d0 and what there is in /sys as /tmp/d0
+# shellcheck disable=SC2034 # used by scripts that source this
+GUEST_DISKS='
+for b in /sys/block/vd*; do
+	ln -sf ${b##*/} /dev/$(cat $b/serial)
+	ln -sfn $b /tmp/$(cat $b/serial)
+done
+ls -l /dev/d?
+'
+
 # By fio in the guest. Each block is read back and compared soon after it was written.
 
 # io_start NAME [DEPTH [FILE]]: until io_end, or the disk's
