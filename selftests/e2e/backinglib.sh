@@ -50,7 +50,7 @@ lower_scsi() {
 # scsi_allocated: KiB
 scsi_allocated() {
 	tr ',' '\n' </sys/bus/pseudo/drivers/scsi_debug/map |
-		awk -F- 'NF { sectors += (NF > 1 ? $2 : $1) - $1 + 1 } END { print sectors / 2 }'
+		awk -F- 'NF { sectors += (NF > 1 ? $2 : $1) - $1 + 1 } END { print int(sectors / 2) }'
 }
 
 # lower_volatile: has a write cache that is lost in power_cut
@@ -255,7 +255,7 @@ up_tmpfs() {
 # allocated: KiB that UNDER, or where there is none the disk, takes up
 allocated() {
 	if [[ -n $UNDER ]]; then
-		stat -c '%b %B' "$UNDER" | awk '{ print $1 * $2 / 1024 }'
+		stat -c '%b %B' "$UNDER" | awk '{ print int($1 * $2 / 1024) }'
 	else
 		scsi_allocated
 	fi
