@@ -307,6 +307,15 @@ qmp_event() {
 	await "${QMP_FROM[$1]}" "$2" "$3" "$1" >>"$WORK/$1/events"
 }
 
+# no_complaint NAME…: the kernels of these guests have nothing to complain of
+no_complaint() {
+	local name
+
+	for name; do
+		! guest "$name" 10 dmesg | grep -iE 'oom-killer|out of memory|BUG:|WARNING:|call trace|NETDEV WATCHDOG' || return
+	done
+}
+
 # guest_end NAME [SIGNAL]: ends QEMU and waits for it
 guest_end() {
 	local pid=${GUEST_PID[$1]-} fd

@@ -68,9 +68,6 @@ well() {
 
 # disconnect NAME: both end well, and so does the guest
 disconnect() {
-	no_complaint() {
-		! guest "$1" 10 dmesg | grep -iE 'oom-killer|out of memory|BUG:|WARNING:|call trace|NETDEV WATCHDOG'
-	}
 	quits() { ! alive "$1"; }
 	pkill -TERM -P "${TRAFFIC[-1]}"
 	check "the connection to the guest: every byte came back" well to

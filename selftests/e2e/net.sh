@@ -294,13 +294,6 @@ between() {
 }
 check "two guests talk over a bridge" between
 
-no_complaint() {
-	local name
-
-	for name; do
-		! guest "$name" 10 dmesg | grep -iE 'oom-killer|out of memory|BUG:|WARNING:|call trace|NETDEV WATCHDOG' || return
-	done
-}
 check "the guests' kernels have nothing to complain of" no_complaint a b
 
 # ---- SIGKILL ----
