@@ -29,9 +29,6 @@ has_bit_33() {
 	features=$(awk '/^vhl-features:/ { print $2 }' /proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null | sort -u)
 	((features >> 33 & 1)) || { echo "features $features" && return 1; }
 }
-regions() {
-	awk '/^vhl-regions:/ { print $2 }' /proc/"${GUEST_PID[a]}"/fdinfo/* 2>/dev/null
-}
 ping_works() {
 	ping -q -c 20 -i 0.05 -W 20 10.77.0.2 | tee /dev/stderr | grep -q ' 0% packet loss'
 }
@@ -49,7 +46,7 @@ asks() {
 
 	misses=$(grep -c vhl_miss: /sys/kernel/tracing/trace)
 	((misses > 5)) || { echo "$misses misses" && return 1; }
-	(($(regions) > 0)) || { echo "$(regions) regions" && return 1; }
+	(($(regions a "${DEV[0]}") > 0)) || { echo "$(regions a "${DEV[0]}") regions" && return 1; }
 }
 quits() { ! alive a; }
 no_failed_lookups() {
@@ -100,9 +97,6 @@ DISK=vdpa-blklite
 iotlb() {
 	sed -n "s/^vhl-iotlb:.*\\<$1=\\([0-9]*\\).*/\\1/p" /proc/"${GUEST_PID[a]}"/fdinfo/* 2>/dev/null | head -n 1
 }
-disk_regions() {
-	awk '/^vhl-regions:/ { n = $2 } END { print n }' /proc/"${GUEST_PID[a]}"/fdinfo/* 2>/dev/null
-}
 is_strict() {
 	guest a 10 'cat /sys/kernel/iommu_groups/*/type; dmesg | grep -i -E "iommu: |dmar" | tail -n 4' | tee /dev/stderr | grep -qx DMA
 }
@@ -124,8 +118,8 @@ nobody_waits() {
 	(($(iotlb waits) == 0 && $(iotlb drains) <= $1))
 }
 few_regions() {
-	echo "$(disk_regions) regions"
-	(($(disk_regions) <= $1))
+	echo "$(regions a "${DEV[1]}") regions"
+	(($(regions a "${DEV[1]}") <= $1))
 }
 # Of each page that is unmapped QEMU says that it cannot tell a vhost-vDPA device by a message, since it does so by another one
 no_failed_mappings() {
@@ -147,7 +141,7 @@ disk_behind_iommu() {
 	[[ -n ${DEV[1]} ]] || bail "the guest's disk is not on vhost-lite at all"
 	check "disk: VIRTIO_F_ACCESS_PLATFORM" has_bit_33 a
 	check "disk: each page is unmapped at once" is_strict
-	idle=$(disk_regions)
+	idle=$(regions a "${DEV[1]}")
 	verify="--verify=crc32c --do_verify=1 --verify_fatal=1"
 	check "disk: 4 KiB at depth 64, verified" through_map 1024 "--rw=randwrite --bs=4k --size=4M $verify"
 	check "disk: 64 KiB at depth 64, verified" through_map 1024 "--rw=randwrite --bs=64k --size=8M --offset=8M $verify"

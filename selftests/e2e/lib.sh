@@ -364,6 +364,12 @@ counter() {
 		END { print sum == "" ? 0 : sum }' /proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null
 }
 
+# regions NAME DEVICE: of guest memory that it knows
+regions() {
+	awk -v dev="$2" '/^vhl-device:/ { this = $2 } /^vhl-regions:/ && this == dev { print $2; exit }' \
+		/proc/"${GUEST_PID[$1]}"/fdinfo/* 2>/dev/null
+}
+
 # negotiated NAME DEVICE BIT: the driver took this feature, of the first 64
 negotiated() {
 	local word
