@@ -228,7 +228,7 @@ failed:
 }
 
 /* A node that `vhostlite disk add` made */
-static bool is_named_disk(const char *file)
+bool is_named_disk(const char *file)
 {
 	return !strncmp(file, DISKS_DIR "/", sizeof(DISKS_DIR "/") - 1);
 }

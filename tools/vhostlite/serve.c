@@ -55,6 +55,9 @@ static void parse_command_line(struct serve_opts *opts, int argc, char **argv)
 		die(EXIT_USAGE, "serve: --disk is missing (see vhostlite --help)");
 	if (!opts->socket)
 		die(EXIT_USAGE, "serve: --socket is missing (see vhostlite --help)");
+	if (is_named_disk(opts->disk.file))
+		die(EXIT_USAGE, "serve: %s has a name, give the file that it is on; or take the name away "
+		    "first", opts->disk.file);
 	if (opts->disk.bootindex >= 0)
 		die(EXIT_USAGE, "serve: bootindex= is said to the front end (with QEMU: -device "
 		    "vhost-user-blk-pci,bootindex=%d,…)", opts->disk.bootindex);

@@ -126,6 +126,8 @@ bool command_has_fdset(char *const *command, unsigned int id);
 void open_net_node(int want);
 void open_tap(const struct net_opts *net, int want);
 void open_disk(const struct disk_opts *disk, int want);
+/* Is it the node of a disk that has a name, not a file? */
+bool is_named_disk(const char *file);
 /* Its parts, for `serve`: close-on-exec, errors end the program with a message */
 /* A node, or the end of the program with what to do */
 int open_node(const char *path);
