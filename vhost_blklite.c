@@ -90,7 +90,7 @@ static unsigned int vhl_blk_num_vqs(struct vhl_dev *dev)
 	if (n)
 		return n;
 	/* where it is the VMM that tells the driver, it may use them all */
-	return vhl_attaches_devices(dev) ? 1 : VHL_BLK_MAX_QUEUES;
+	return vhl_attaches_devices(dev) || dev->node->attached ? 1 : VHL_BLK_MAX_QUEUES;
 }
 
 /* What the driver is told: by the device, by the disk, if there is one yet, by types of requests */
@@ -327,6 +327,17 @@ u64 vhl_blk_misses(struct vhl_blk_dev *blk, const struct vhl_blk_disk *disk)
 	return told & VHL_BLK_FEATURES & ~offer.features;
 }
 
+bool vhl_blk_differs(struct vhl_blk_dev *blk, const struct vhl_blk_disk *disk)
+{
+	struct vhl_blk_offer now, then;
+
+	lockdep_assert_held(&blk->dev.mutex);
+
+	vhl_blk_make_offer(&blk->dev, blk->disk, &now);
+	vhl_blk_make_offer(&blk->dev, disk, &then);
+	return memcmp(&now.config, &then.config, sizeof(now.config));
+}
+
 int vhl_blk_swap(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 {
 	struct vhl_blk_disk *old = blk->disk;
@@ -336,14 +347,14 @@ int vhl_blk_swap(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk)
 	lockdep_assert_held(&blk->dev.mutex);
 
 	vhl_dev_pause(&blk->dev);
-	ret = old->read_only ? 0 : vhl_blk_flush_file(old);
-	if (ret == -EINTR || fatal_signal_pending(current)) {
+	ret = old->read_only ? 0 : vfs_fsync(old->file, 1);
+	if (vhl_blk_lane_interrupted(ret) || fatal_signal_pending(current)) {
 		vhl_dev_resume(&blk->dev);
 		return -EINTR;
 	}
-	/* what was written and not flushed yet is lost to the driver, which its next flush tells it */
-	if (ret)
-		disk->flush_error = ret;
+	/* what the driver may count on is lost: its flushes fail until the disk is opened anew */
+	if (ret || !vhl_blk_flush_is_stable(old))
+		disk->flush_error = -EIO;
 	for (i = 0; i < blk->dev.node->num_vqs; i++) {
 		struct vhl_blk_vq *q = to_blk_vq(blk->dev.vqs[i]);
 
@@ -409,39 +420,38 @@ static int vhl_blk_set_opts(struct vhl_blk_dev *blk, const void __user *argp)
 	return ret;
 }
 
+void vhl_blk_lend_limit(struct vhl_blk_dev *blk, struct vhl_blk_limit *limit)
+{
+	/* what is in there before the pointer; READ_ONCE() has the other half */
+	smp_store_release(&blk->limit, limit);
+}
+
 /* The object stays when the limits go: a turn may be looking at it */
-int vhl_blk_set_limits(struct vhl_blk_dev *blk, const struct vhl_blk_limits *limits)
+static int vhl_blk_set_limits(struct vhl_blk_dev *blk, const void __user *argp)
 {
 	struct vhl_blk_limit *limit = blk->limit;
+	struct vhl_blk_limits limits;
 	int ret;
 
 	lockdep_assert_held(&blk->dev.mutex);
-
-	if (!limit)
-		limit = vhl_blk_limit_new();
-	if (!limit)
-		return -ENOMEM;
-	ret = vhl_blk_limit_set(limit, limits);
-	if (blk->limit)
-		return ret;
-	if (ret)
-		vhl_blk_limit_free(limit);
-	else
-		/* what is in there before the pointer; READ_ONCE() has the other half */
-		smp_store_release(&blk->limit, limit);
-	return ret;
-}
-
-static int vhl_blk_take_limits(struct vhl_blk_dev *blk, const void __user *argp)
-{
-	struct vhl_blk_limits limits;
 
 	/* of whoever made the disk, not of who has it */
 	if (blk->dev.node->attached)
 		return -EPERM;
 	if (copy_from_user(&limits, argp, sizeof(limits)))
 		return -EFAULT;
-	return vhl_blk_set_limits(blk, &limits);
+	if (!limit)
+		limit = vhl_blk_limit_new();
+	if (!limit)
+		return -ENOMEM;
+	ret = vhl_blk_limit_set(limit, &limits);
+	if (blk->limit)
+		return ret;
+	if (ret)
+		vhl_blk_limit_free(limit);
+	else
+		vhl_blk_lend_limit(blk, limit);
+	return ret;
 }
 
 static int vhl_blk_get_limits(struct vhl_blk_dev *blk, void __user *argp)
@@ -460,7 +470,7 @@ static long vhl_blk_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *ar
 	case VHL_BLK_RESIZE:
 		return vhl_blk_resize(to_blk_dev(dev));
 	case VHL_BLK_SET_LIMITS:
-		return vhl_blk_take_limits(to_blk_dev(dev), argp);
+		return vhl_blk_set_limits(to_blk_dev(dev), argp);
 	case VHL_BLK_GET_LIMITS:
 		return vhl_blk_get_limits(to_blk_dev(dev), argp);
 	}
@@ -488,9 +498,10 @@ static void vhl_blk_show_vq(const struct vhl_vq *vq, struct seq_file *m)
 
 static void vhl_blk_release(struct vhl_dev *dev)
 {
-	vhl_blk_limit_free(to_blk_dev(dev)->limit);
 	if (dev->node->attached)
 		vhl_blk_name_closed(to_blk_dev(dev));
+	else
+		vhl_blk_limit_free(to_blk_dev(dev)->limit);
 	vhl_blk_disk_put(to_blk_dev(dev)->disk);
 }
 

@@ -346,9 +346,6 @@ static ssize_t vhl_write_iter(struct kiocb *iocb, struct iov_iter *from)
 
 	if (mutex_lock_killable(&dev->mutex))
 		return -EINTR;
-	/* the other dialect has it after its features alone */
-	if (vhl_dialect_is_open(dev))
-		vhl_dialect_decide(dev, &vhl_dialect_vdpa);
 	ret = vhl_iotlb_write(dev, from);
 	mutex_unlock(&dev->mutex);
 	return ret ?: len;

@@ -506,6 +506,7 @@ void vhl_blk_types_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *
 /* rw.c, flush.c, id.c, range.c: of vhl_blk_type */
 void vhl_blk_rw_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
 void vhl_blk_flush_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer);
+bool vhl_blk_rw_ok(const struct vhl_blk_io *io);	/* it is not refused, whatever the storage says */
 int __must_check vhl_blk_rw(struct vhl_blk_io *io);
 int __must_check vhl_blk_flush(struct vhl_blk_io *io);
 int __must_check vhl_blk_id(struct vhl_blk_io *io);

@@ -14,6 +14,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "limit.h"
 #include "name.h"
 
 /* A file of the caller's, to be read at least */
@@ -136,12 +137,11 @@ static int control_limits(unsigned int cmd, struct vhl_disk_limits __user *argp)
 	name = control_lock(arg.name);
 	if (IS_ERR(name))
 		return PTR_ERR(name);
-	if (cmd == VHL_DISK_SET_LIMITS) {
+	ret = 0;
+	if (cmd == VHL_DISK_SET_LIMITS)
 		ret = vhl_blk_name_limit(name, &arg.limits);
-	} else {
-		arg.limits = name->limits;
-		ret = 0;
-	}
+	else
+		vhl_blk_limit_get(name->limit, &arg.limits);
 	control_unlock(name);
 	if (!ret && cmd == VHL_DISK_GET_LIMITS && copy_to_user(argp, &arg, sizeof(arg)))
 		ret = -EFAULT;
@@ -206,22 +206,25 @@ static int control_get(struct vhl_disk_info __user *argp)
 	struct vhl_disk_info info = { }, asked;
 	struct vhl_blk_name *name;
 	struct file *file;
-	int ret = 0;
+	int ret;
 
 	if (copy_from_user(&asked, argp, sizeof(asked)))
 		return -EFAULT;
 	info.number = asked.number;
 	info.path = asked.path;
 	info.path_len = asked.path_len;
-	name = vhl_blk_name_next(&info.number);
-	if (!name)
-		return -ENOENT;
-	file = control_look(name, &info);
-	vhl_blk_name_put(name);
-	if (file) {
-		ret = control_put_path(file, &info);
-		fput(file);
+	/* one that is being made, or taken away, has no file */
+	for (;; info.number++) {
+		name = vhl_blk_name_next(&info.number);
+		if (!name)
+			return -ENOENT;
+		file = control_look(name, &info);
+		vhl_blk_name_put(name);
+		if (file)
+			break;
 	}
+	ret = control_put_path(file, &info);
+	fput(file);
 	if (!ret && copy_to_user(argp, &info, sizeof(info)))
 		ret = -EFAULT;
 	return ret;

@@ -113,11 +113,12 @@ static struct vhl_blk_req *edge_next_start(struct vhl_blk_edges *edges)
 
 /*
  * Send those to the lane whose turn it is. One thread at a time does that: a request of a dead
- * owner is finished on the spot, which leads here again.
+ * owner is finished on the spot, which leads here again. @own, the caller's if it is not certain to
+ * be in flight until the end, is sent last: with it the disk may go.
  */
-static void edge_start_turns(struct vhl_blk_edges *edges)
+static void edge_start_turns(struct vhl_blk_edges *edges, const struct vhl_blk_req *own)
 {
-	struct vhl_blk_req *req;
+	struct vhl_blk_req *req, *last = NULL;
 	unsigned long flags;
 
 	spin_lock_irqsave(&edges->lock, flags);
@@ -128,12 +129,18 @@ static void edge_start_turns(struct vhl_blk_edges *edges)
 	edges->starting = true;
 	while ((req = edge_next_start(edges))) {
 		req->edge |= VHL_BLK_EDGE_STARTED;
+		if (req == own) {
+			last = req;
+			continue;
+		}
 		spin_unlock_irqrestore(&edges->lock, flags);
 		vhl_blk_to_lane(req, req->job.run);
 		spin_lock_irqsave(&edges->lock, flags);
 	}
 	edges->starting = false;
 	spin_unlock_irqrestore(&edges->lock, flags);
+	if (last)
+		vhl_blk_to_lane(last, last->job.run);
 }
 
 static void edge_uncount(struct vhl_blk_edges *edges, const struct vhl_blk_span *span,
@@ -149,7 +156,7 @@ static void edge_uncount(struct vhl_blk_edges *edges, const struct vhl_blk_span 
 			awaited = true;
 	}
 	if (unlikely(awaited))
-		edge_start_turns(edges);
+		edge_start_turns(edges, NULL);
 }
 
 /* Return: false, and nothing is counted, if there are parts. */
@@ -209,7 +216,7 @@ static void edge_line_up(struct vhl_blk_edges *edges, struct vhl_blk_req *req,
 	if (req->edge & VHL_BLK_EDGE_PART)
 		edge_mark(edges, span);
 	spin_unlock_irqrestore(&edges->lock, flags);
-	edge_start_turns(edges);
+	edge_start_turns(edges, req);
 }
 
 bool vhl_blk_edge_begin(struct vhl_blk_req *req, vhl_blk_lane_fn *fn)
@@ -244,7 +251,7 @@ static void edge_leave_line(struct vhl_blk_edges *edges, struct vhl_blk_req *req
 	if (req->edge & VHL_BLK_EDGE_PART)
 		edge_unmark(edges, span);
 	spin_unlock_irqrestore(&edges->lock, flags);
-	edge_start_turns(edges);
+	edge_start_turns(edges, NULL);
 }
 
 void vhl_blk_edge_end(struct vhl_blk_req *req)

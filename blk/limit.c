@@ -220,16 +220,32 @@ static void waiter_end(struct vhl_blk_waiter *waiter, u64 now)
 	WRITE_ONCE(waiter->waited_ns, waiter->waited_ns + now - waiter->since);
 }
 
-/* What was charged for and did not go. With other limits since, nothing was */
-static void waiter_take_back(struct vhl_blk_waiter *waiter)
+/* What was charged for and did not go. With other limits since, nothing was. Return: was anything? */
+static bool waiter_take_back(struct vhl_blk_waiter *waiter)
 {
 	struct vhl_blk_limit *limit = waiter->limit;
+	bool charged = waiter->paid && waiter->epoch == limit->epoch;
 
 	lockdep_assert_held(&limit->lock);
 
-	if (waiter->paid && waiter->epoch == limit->epoch)
+	if (charged)
 		limit_take_back(limit, waiter->dir, waiter->bytes);
 	waiter->paid = false;
+	return charged;
+}
+
+/* Others wait for what was taken back: they come anew, and wait for no longer than they have to */
+static void limit_begin_anew(struct vhl_blk_limit *limit, u64 now)
+{
+	struct vhl_blk_waiter *waiter, *next;
+
+	lockdep_assert_held(&limit->lock);
+
+	list_for_each_entry_safe(waiter, next, &limit->waiting, node) {
+		waiter_end(waiter, now);
+		waiter_take_back(waiter);
+		vhl_vq_kick(waiter->vq);
+	}
 }
 
 void vhl_blk_waiter_start(struct vhl_blk_waiter *waiter, struct vhl_vq *vq)
@@ -246,14 +262,17 @@ void vhl_blk_waiter_start(struct vhl_blk_waiter *waiter, struct vhl_vq *vq)
 void vhl_blk_waiter_stop(struct vhl_blk_waiter *waiter)
 {
 	struct vhl_blk_limit *limit = waiter->limit;
+	u64 now;
 
 	lockdep_assert_held(&waiter->vq->mutex);
 
 	if (!limit)
 		return;
 	spin_lock(&limit->lock);
-	waiter_end(waiter, limit_leak(limit));
-	waiter_take_back(waiter);
+	now = limit_leak(limit);
+	waiter_end(waiter, now);
+	if (waiter_take_back(waiter))
+		limit_begin_anew(limit, now);
 	spin_unlock(&limit->lock);
 	hrtimer_cancel(&waiter->timer);
 	waiter->limit = NULL;
@@ -293,7 +312,8 @@ bool vhl_blk_limit_charge(struct vhl_blk_limit *limit, struct vhl_blk_waiter *wa
 	    waiter->bytes == bytes)
 		goto unlock;
 	now = limit_leak(limit);
-	waiter_take_back(waiter);
+	if (waiter_take_back(waiter))
+		limit_begin_anew(limit, now);
 	wait = limit_wait(limit, dir);
 	limit_pour(limit, dir, bytes);
 	waiter->paid = true;

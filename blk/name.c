@@ -90,7 +90,10 @@ void vhl_blk_name_put(struct vhl_blk_name *name)
 
 static void name_free(struct device *device)
 {
-	kfree(to_name(device));
+	struct vhl_blk_name *name = to_name(device);
+
+	vhl_blk_limit_free(name->limit);
+	kfree(name);
 }
 
 /* @file: with a reference, or NULL */
@@ -132,16 +135,15 @@ static struct vhl_blk_dev *name_make_dev(struct vhl_blk_name *name, struct file 
 	struct vhl_dev *dev = vhl_dev_new(&name->node);
 	struct vhl_blk_disk *disk;
 	struct vhl_blk_dev *blk;
-	int ret = 0;
 
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
 	blk = to_blk_dev(dev);
 	mutex_lock(&dev->mutex);
 	blk->opts = name->opts;
-	if (memchr_inv(&name->limits, 0, sizeof(name->limits)))
-		ret = vhl_blk_set_limits(blk, &name->limits);
-	disk = ret ? ERR_PTR(ret) : vhl_blk_disk_open(blk, file);
+	/* with what was used up before */
+	blk->limit = name->limit;
+	disk = vhl_blk_disk_open(blk, file);
 	if (!IS_ERR(disk))
 		blk->disk = disk;
 	mutex_unlock(&dev->mutex);
@@ -385,10 +387,12 @@ int vhl_blk_name_destroy(struct vhl_blk_name *name, bool force)
 		if (mutex_lock_killable(&dev->mutex))
 			return -EINTR;
 		nothing = vhl_blk_disk_gone(name->blk);
-		if (IS_ERR(nothing))
-			ret = PTR_ERR(nothing);
-		else
+		ret = PTR_ERR_OR_ZERO(nothing);
+		if (!ret) {
 			ret = vhl_blk_swap(name->blk, nothing);
+			if (ret)
+				vhl_blk_disk_put(nothing);
+		}
 		mutex_unlock(&dev->mutex);
 		if (ret)
 			return ret;
@@ -442,11 +446,12 @@ static int name_check_swap(struct vhl_blk_name *name, const struct vhl_blk_disk 
 static int name_swap_open(struct vhl_blk_name *name, struct file *file)
 {
 	struct vhl_blk_disk *disk = vhl_blk_disk_open(name->blk, file);
-	u64 size = name->blk->disk->capacity;
+	bool changed;
 	int ret;
 
 	if (IS_ERR(disk))
 		return PTR_ERR(disk);
+	changed = vhl_blk_differs(name->blk, disk);
 	ret = name_check_swap(name, disk);
 	if (!ret)
 		ret = vhl_blk_swap(name->blk, disk);
@@ -455,7 +460,7 @@ static int name_swap_open(struct vhl_blk_name *name, struct file *file)
 		return ret;
 	}
 	vhl_blk_name_about(name->blk);
-	if (disk->capacity != size)
+	if (changed)
 		vhl_config_changed(&name->blk->dev);
 	return 0;
 }
@@ -481,38 +486,28 @@ int vhl_blk_name_swap(struct vhl_blk_name *name, struct file *file)
 	return ret;
 }
 
-/* What is wrong with limits, where nobody has the disk open */
-static int name_try_limits(const struct vhl_blk_limits *limits)
-{
-	struct vhl_blk_limit *limit = vhl_blk_limit_new();
-	int ret;
-
-	if (!limit)
-		return -ENOMEM;
-	ret = vhl_blk_limit_set(limit, limits);
-	vhl_blk_limit_free(limit);
-	return ret;
-}
-
 int vhl_blk_name_limit(struct vhl_blk_name *name, const struct vhl_blk_limits *limits)
 {
-	struct vhl_dev *dev;
+	struct vhl_blk_limit *limit = name->limit;
 	int ret;
 
 	lockdep_assert_held(&name->lock);
 
-	if (!name->blk) {
-		ret = name_try_limits(limits);
-	} else {
-		dev = &name->blk->dev;
-		if (mutex_lock_killable(&dev->mutex))
-			return -EINTR;
-		ret = vhl_blk_set_limits(name->blk, limits);
-		mutex_unlock(&dev->mutex);
+	if (!limit)
+		limit = vhl_blk_limit_new();
+	if (!limit)
+		return -ENOMEM;
+	ret = vhl_blk_limit_set(limit, limits);
+	if (name->limit)
+		return ret;
+	if (ret) {
+		vhl_blk_limit_free(limit);
+		return ret;
 	}
-	if (!ret)
-		name->limits = *limits;
-	return ret;
+	name->limit = limit;
+	if (name->blk)
+		vhl_blk_lend_limit(name->blk, limit);
+	return 0;
 }
 
 /*

@@ -41,7 +41,7 @@ struct vhl_blk_about {
  * @mode: its permissions
  * @opts: for who opens it, constant
  * @lock: for opening and closing, and for what the control node is asked for
- * @limits: for who opens it.  @lock
+ * @limit: lent to who has it open, or NULL.  @lock
  * @gone: destroyed.  @lock
  * @file: its file, with a reference; NULL when it is gone.  @lock and, to change it,
  *	  vhl_blk_names_lock
@@ -59,7 +59,7 @@ struct vhl_blk_name {
 	umode_t mode;
 	struct vhl_blk_opts opts;
 	struct mutex lock;
-	struct vhl_blk_limits limits;
+	struct vhl_blk_limit *limit;
 	bool gone;
 	struct file *file;
 	struct vhl_blk_dev *blk;
@@ -103,7 +103,6 @@ int vhl_blk_name_limit(struct vhl_blk_name *name, const struct vhl_blk_limits *l
 
 /* vhost_blklite.c: holding dev->mutex */
 int vhl_blk_resize(struct vhl_blk_dev *blk);
-int vhl_blk_set_limits(struct vhl_blk_dev *blk, const struct vhl_blk_limits *limits);
 /*
  * Have another disk instead, queues running or not, and let go of the one before when it is flushed.
  * Return: 0, or -EINTR with nothing changed
@@ -111,6 +110,10 @@ int vhl_blk_set_limits(struct vhl_blk_dev *blk, const struct vhl_blk_limits *lim
 int vhl_blk_swap(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk);
 /* Feature bits that the driver has, or may have been told of, and the disk has not */
 u64 vhl_blk_misses(struct vhl_blk_dev *blk, const struct vhl_blk_disk *disk);
+/* Would it show the driver anything else? */
+bool vhl_blk_differs(struct vhl_blk_dev *blk, const struct vhl_blk_disk *disk);
+/* From now on it has these limits, which it had none of; they outlive it. Holding nothing */
+void vhl_blk_lend_limit(struct vhl_blk_dev *blk, struct vhl_blk_limit *limit);
 /* holding nothing. Return: 0 or -EINVAL */
 int vhl_blk_check_opts(const struct vhl_blk_opts *opts);
 

@@ -381,7 +381,7 @@ int vhl_blk_handle_limited(struct vhl_blk_vq *q, const struct vhl_chain *chain,
 		return ret;
 	if (!type || !type->limit)
 		return request_handle(&io, type);
-	bytes = type->handle == vhl_blk_rw ? io.len : 0;
+	bytes = type->handle == vhl_blk_rw && vhl_blk_rw_ok(&io) ? io.len : 0;
 	if (!vhl_blk_limit_charge(limit, &q->waiter, type->limit, bytes))
 		return -EBUSY;
 	ret = request_handle(&io, type);

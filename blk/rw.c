@@ -482,17 +482,24 @@ static int rw_cached(const struct vhl_blk_io *io)
 	return 0;
 }
 
-int vhl_blk_rw(struct vhl_blk_io *io)
+bool vhl_blk_rw_ok(const struct vhl_blk_io *io)
 {
-	struct vhl_blk_disk *disk = io->q->disk;
+	const struct vhl_blk_disk *disk = io->q->disk;
 	u32 len = io->len;
 
 	/* nothing, or more than the kernel itself would read or write at once */
 	if (!len || len > MAX_RW_COUNT || (len & (disk->block_size - 1)))
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
+		return false;
 	if (!vhl_blk_on_disk(disk, io->sector, len >> SECTOR_SHIFT))
-		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
-	if (io->write && disk->read_only)
+		return false;
+	return !io->write || !disk->read_only;
+}
+
+int vhl_blk_rw(struct vhl_blk_io *io)
+{
+	struct vhl_blk_disk *disk = io->q->disk;
+
+	if (!vhl_blk_rw_ok(io))
 		return vhl_blk_answer(io, VIRTIO_BLK_S_IOERR);
 	io->pos = io->sector << SECTOR_SHIFT;
 	return disk->direct ? rw_direct(io) : rw_cached(io);

@@ -12,6 +12,10 @@
 #include "internal.h"
 #include "../compat/vhost_uapi.h"
 
+/* Numbers of requests that the vhost-vDPA dialect alone has (<linux/vhost.h> of Linux 7.2) */
+#define VDPA_NR_FIRST	0x70
+#define VDPA_NR_LAST	0x82
+
 bool vhl_dialect_is_open(const struct vhl_dev *dev)
 {
 	return dev->dialect == &vhl_dialect_either;
@@ -25,6 +29,9 @@ void vhl_dialect_decide(struct vhl_dev *dev, const struct vhl_dialect *dialect)
 
 	/* read() looks at it at any time */
 	WRITE_ONCE(dev->dialect, dialect);
+	/* the other one's were not offered */
+	if (dialect == &vhl_dialect_vhost)
+		dev->backend_features &= BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2);
 	for (i = 0; i < dev->node->num_vqs; i++)
 		dev->vqs[i]->enabled = !dialect->enables;
 }
@@ -41,22 +48,12 @@ static long either_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *arg
 	case VHOST_VDPA_GET_CONFIG_SIZE:
 	case VHOST_VDPA_GET_CONFIG:
 		return vhl_dialect_vdpa.ioctl(dev, cmd, argp);
-	case VHOST_VDPA_GET_DEVICE_ID:
-	case VHOST_VDPA_GET_STATUS:
-	case VHOST_VDPA_SET_STATUS:
-	case VHOST_VDPA_GET_VRING_NUM:
-	case VHOST_VDPA_GET_VQS_COUNT:
-	case VHOST_VDPA_GET_IOVA_RANGE:
-	case VHOST_VDPA_SET_CONFIG:
-	case VHOST_VDPA_SET_CONFIG_CALL:
-	case VHOST_VDPA_SET_VRING_ENABLE:
-	case VHOST_VDPA_SUSPEND:
-	case VHOST_VDPA_RESUME:
-		vhl_dialect_decide(dev, &vhl_dialect_vdpa);
-		break;
-	default:
-		vhl_dialect_decide(dev, &vhl_dialect_vhost);
 	}
+	/* whatever else is asked of a file, is it a terminal for example */
+	if (_IOC_TYPE(cmd) != VHOST_VIRTIO)
+		return -ENOIOCTLCMD;
+	vhl_dialect_decide(dev, _IOC_NR(cmd) >= VDPA_NR_FIRST && _IOC_NR(cmd) <= VDPA_NR_LAST ?
+				&vhl_dialect_vdpa : &vhl_dialect_vhost);
 	return dev->dialect->ioctl(dev, cmd, argp);
 }
 

@@ -176,6 +176,9 @@ int vhl_iotlb_write(struct vhl_dev *dev, struct iov_iter *from)
 		return -EINVAL;
 	if (!vhl_is_owner(dev))
 		return -EPERM;
+	/* a client of the vhost dialect has negotiated before it has anything to say */
+	if (vhl_dialect_is_open(dev))
+		vhl_dialect_decide(dev, &vhl_dialect_vdpa);
 	/* there the table says it all */
 	if (!vhl_rings_are_iova(dev))
 		return -EINVAL;

@@ -323,7 +323,7 @@ struct vhl_blk_rate {
  * @reserved:  must be zero
  *
  * What counts as a read or a write: IN and OUT, with their bytes; WRITE_ZEROES as a write with the bytes
- * of its range; DISCARD and SECURE_ERASE as a write with none.  FLUSH and GET_ID do not count,
+ * of its range, which are not looked at for @iops; DISCARD and SECURE_ERASE as a write with none.  FLUSH and GET_ID do not count,
  * nor does what is answered with UNSUPP because nothing is known of its type.
  */
 struct vhl_blk_limits {
@@ -370,8 +370,8 @@ struct vhl_blk_limits {
  * before it was still being closed, which waits for requests in flight.
  *
  * The node speaks both dialects.  The first request that tells them apart, or an IOTLB message,
- * decides for the open file: all but VHOST_SET_OWNER, VHOST_RESET_OWNER, VHOST_GET_BACKEND_FEATURES,
- * VHOST_SET_BACKEND_FEATURES, VHOST_VDPA_GET_CONFIG and VHOST_VDPA_GET_CONFIG_SIZE do.  The last two
+ * decides for the open file: all of <linux/vhost.h> do but VHOST_SET_OWNER, VHOST_RESET_OWNER, VHOST_GET_BACKEND_FEATURES,
+ * VHOST_SET_BACKEND_FEATURES, VHOST_VDPA_GET_CONFIG and VHOST_VDPA_GET_CONFIG_SIZE.  The last two
  * are answered in the vhost dialect, too.
  *
  * Who may open the control node may do all of this, from any process.  Requests may wait for
@@ -458,8 +458,9 @@ struct vhl_disk_name {
 /**
  * VHL_DISK_SWAP - go over to another file, between two requests
  *
- * Requests in flight are done by the file before, which is flushed then; no request fails.  What
- * the driver was told stays true: a file of another size is shown as VHL_BLK_RESIZE does.
+ * Requests in flight are done by the file before, which is flushed then; no request fails.  If that
+ * flush fails, or one has before, those of the driver do until the node is opened anew.  What the
+ * driver was told stays true: a file of another size is shown as VHL_BLK_RESIZE does.
  *
  * ENOENT  no disk of that name
  * EINVAL  what is reserved is not zero; or the disk is open, and the driver uses what the file
