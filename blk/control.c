@@ -190,8 +190,10 @@ static int control_put_path(struct file *file, struct vhl_disk_info *info)
 	if (!buf)
 		return -ENOMEM;
 	path = file_path(file, buf, PATH_MAX);
-	if (IS_ERR(path))
-		path = strcpy(buf, "?");
+	if (IS_ERR(path)) {
+		strscpy(buf, "?", PATH_MAX);
+		path = buf;
+	}
 	info->path_len = strlen(path) + 1;
 	if (room && room < info->path_len)
 		path[room - 1] = '\0';

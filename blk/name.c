@@ -20,6 +20,7 @@
 #include "name.h"
 #include "../compat/device.h"
 
+/* name.h says for what */
 DEFINE_MUTEX(vhl_blk_names_lock);
 
 /* By the minor number of their node. vhl_blk_names_lock */
@@ -195,7 +196,7 @@ static int name_open(struct inode *inode, struct file *file)
 	struct vhl_blk_name *name;
 	int ret = -EINTR;
 
-	/* what a client may do to the disk is a matter of its file, not of how the node is opened */
+	/* what may be done to the disk is a matter of its file, not of how the node is opened */
 	if (!(file->f_mode & FMODE_WRITE))
 		return -EACCES;
 	name = name_numbered(iminor(inode));
@@ -397,7 +398,7 @@ int vhl_blk_name_destroy(struct vhl_blk_name *name, bool force)
 		if (ret)
 			return ret;
 	}
-	/* who finds it waits, and is told then; another one of the name can be made when all is gone */
+	/* who finds it waits, and is told then; the name is free when all is gone */
 	name->gone = true;
 	name_set_file(name, NULL);
 	device_del(&name->device);

@@ -3,9 +3,9 @@
  * Disks that have a name: what name.c, which has their nodes, and control.c, which is told to make
  * them, share.
  *
- * Locks, in the order they are taken, in front of those of vhl.h: name->lock, dev->mutex of who has it
- * open, vhl_blk_names_lock. The last one is held for short, so that disks can be looked at while one of
- * them hangs.
+ * Locks, in the order they are taken, in front of those of vhl.h: name->lock, dev->mutex of who has
+ * it open, vhl_blk_names_lock. The last one is held for short, so that disks can be looked at while
+ * one of them hangs.
  */
 #ifndef VHL_BLK_NAME_H
 #define VHL_BLK_NAME_H
@@ -86,12 +86,12 @@ struct vhl_blk_name *vhl_blk_name_next(unsigned int *number);
 void vhl_blk_name_put(struct vhl_blk_name *name);
 
 /*
- * Make it, with a node; of what @like has. Its file is checked, and gets a reference. Return: 0 or a
- * negative errno (uapi header)
+ * Make it, with a node; of what @like has. Its file is checked, and gets a reference. Return: 0 or
+ * a negative errno (uapi header)
  */
 int vhl_blk_name_create(const struct vhl_disk_create *like, struct file *file);
 
-/* Holding dev->mutex, of a device of a named disk: it is about to be gone; what is attached changed */
+/* Holding dev->mutex, of a device of a named disk: it is about to be gone; its disk has changed */
 void vhl_blk_name_closed(struct vhl_blk_dev *blk);
 void vhl_blk_name_about(const struct vhl_blk_dev *blk);
 
@@ -104,7 +104,7 @@ int vhl_blk_name_limit(struct vhl_blk_name *name, const struct vhl_blk_limits *l
 /* vhost_blklite.c: holding dev->mutex */
 int vhl_blk_resize(struct vhl_blk_dev *blk);
 /*
- * Have another disk instead, queues running or not, and let go of the one before when it is flushed.
+ * Have another disk instead, queues running or not, and let go of the one before, flushed.
  * Return: 0, or -EINTR with nothing changed
  */
 int vhl_blk_swap(struct vhl_blk_dev *blk, struct vhl_blk_disk *disk);
