@@ -279,8 +279,7 @@ static int vhl_set_backend(struct vhl_dev *dev, void __user *argp)
 	int ret = 0;
 
 	/* there is nothing that a client of the vhost-vDPA dialect could want with it */
-	if (vhl_dialect_is_open(dev))
-		vhl_dialect_decide(dev, &vhl_dialect_vhost);
+	vhl_dialect_decide(dev, dev->dialect->by_backend);
 	whole = vhl_attaches_devices(dev);
 	if (!vhl_is_owner(dev) && (dev->mm || !dev->node->ops->attach_dev))
 		return -EPERM;

@@ -16,26 +16,6 @@
 #define VDPA_NR_FIRST	0x70
 #define VDPA_NR_LAST	0x82
 
-bool vhl_dialect_is_open(const struct vhl_dev *dev)
-{
-	return dev->dialect == &vhl_dialect_either;
-}
-
-void vhl_dialect_decide(struct vhl_dev *dev, const struct vhl_dialect *dialect)
-{
-	unsigned int i;
-
-	lockdep_assert_held(&dev->mutex);
-
-	/* read() looks at it at any time */
-	WRITE_ONCE(dev->dialect, dialect);
-	/* the other one's were not offered */
-	if (dialect == &vhl_dialect_vhost)
-		dev->backend_features &= BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2);
-	for (i = 0; i < dev->node->num_vqs; i++)
-		dev->vqs[i]->enabled = !dialect->enables;
-}
-
 static long either_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	lockdep_assert_held(&dev->mutex);
@@ -60,7 +40,8 @@ static long either_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *arg
 /* As a client of the vhost-vDPA dialect may find it: that one is never asked for translations */
 const struct vhl_dialect vhl_dialect_either = {
 	.ioctl			= either_ioctl,
-	.features		= 0,
+	.by_backend		= &vhl_dialect_vhost,
+	.by_message		= &vhl_dialect_vdpa,
 	.no_such_queue		= -EINVAL,
 	.enables		= true,
 	.answers_misses		= true,

@@ -36,6 +36,9 @@ struct vhl_dirty_log {
  * @broken:	a queue of the device broke.  Process context, holding its vq->mutex.  Optional
  * @show:	lines of its own for fdinfo.  Holding dev->mutex.  Optional
  * @features:	bits that it offers besides those of the rings and the device type
+ * @backend_features: bits that it offers of its own
+ * @by_backend: what a client speaks that attaches something; NULL where that is certain already, as is
+ * @by_message: one that sends an IOTLB message
  * @no_such_queue: errno of requests about a queue that the device does not have
  * @enables:	a queue is used only when the client has enabled it
  * @answers_misses: clients of a device with VIRTIO_F_ACCESS_PLATFORM are asked for translations
@@ -54,6 +57,9 @@ struct vhl_dialect {
 	void (*broken)(struct vhl_dev *dev);
 	void (*show)(struct vhl_dev *dev, struct seq_file *m);
 	u64 features;
+	u64 backend_features;
+	const struct vhl_dialect *by_backend;
+	const struct vhl_dialect *by_message;
 	int no_such_queue;
 	bool enables;
 	bool answers_misses;
@@ -61,6 +67,25 @@ struct vhl_dialect {
 	bool addr_fixed_while_started;
 	bool attaches_devices;
 };
+
+/*
+ * From now on it is certain what the client of the device speaks; NULL: it was. Nothing was set that
+ * dialects differ in.
+ */
+static inline void vhl_dialect_decide(struct vhl_dev *dev, const struct vhl_dialect *dialect)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (!dialect)
+		return;
+	/* read() looks at it at any time */
+	WRITE_ONCE(dev->dialect, dialect);
+	dev->backend_features &= dialect->backend_features;
+	for (i = 0; i < dev->node->num_vqs; i++)
+		dev->vqs[i]->enabled = !dialect->enables;
+}
 
 /* Are ring addresses IOVAs? */
 static inline bool vhl_rings_are_iova(const struct vhl_dev *dev)
@@ -162,11 +187,6 @@ void vhl_claims_drop(struct vhl_vq *vq, const struct vhl_done *done, unsigned in
 
 /* config.c: VHOST_VDPA_*_CONFIG*, holding dev->mutex. Return: 0 or a negative errno (uapi header) */
 int vhl_config_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp);
-
-/* either.c: holding dev->mutex. Is it certain what the client of the device speaks? */
-bool vhl_dialect_is_open(const struct vhl_dev *dev);
-/* and have it be so; nothing is set that dialects differ in */
-void vhl_dialect_decide(struct vhl_dev *dev, const struct vhl_dialect *dialect);
 
 /* fdinfo.c */
 void vhl_show_fdinfo(struct seq_file *m, struct file *file);

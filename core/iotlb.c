@@ -177,8 +177,7 @@ int vhl_iotlb_write(struct vhl_dev *dev, struct iov_iter *from)
 	if (!vhl_is_owner(dev))
 		return -EPERM;
 	/* a client of the vhost dialect has negotiated before it has anything to say */
-	if (vhl_dialect_is_open(dev))
-		vhl_dialect_decide(dev, &vhl_dialect_vdpa);
+	vhl_dialect_decide(dev, dev->dialect->by_message);
 	/* there the table says it all */
 	if (!vhl_rings_are_iova(dev))
 		return -EINVAL;

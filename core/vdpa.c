@@ -277,6 +277,7 @@ const struct vhl_dialect vhl_dialect_vdpa = {
 	 * VIRTIO_F_RING_RESET: VMMs show it to the driver, but do not pass on its resets
 	 */
 	.features			= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
+	.backend_features		= VHL_VDPA_BACKEND_FEATURES,
 	.no_such_queue			= -EINVAL,
 	.enables			= true,
 	.rings_are_iova			= true,

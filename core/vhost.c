@@ -120,7 +120,7 @@ static long vhost_log(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 
 static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
-	const u64 offered = BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2);
+	const u64 offered = dev->dialect->backend_features;
 	u64 features = offered;
 
 	switch (cmd) {
@@ -183,6 +183,7 @@ const struct vhl_dialect vhl_dialect_vhost = {
 	.ioctl		= vhost_ioctl,
 	/* SET_BACKEND with -1 is the reset of a queue, which begins as it is set up next */
 	.features	= BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) | BIT_ULL(VIRTIO_F_RING_RESET),
+	.backend_features = BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2),
 	.no_such_queue	= -ENOBUFS,
 	.answers_misses	= true,
 };
