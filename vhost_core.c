@@ -188,15 +188,10 @@ EXPORT_SYMBOL_GPL(vhl_dev_pause);
 
 void vhl_dev_resume(struct vhl_dev *dev)
 {
-	unsigned int i;
-
 	lockdep_assert_held(&dev->mutex);
 
 	vhl_unlock_vqs(dev);
-	/* what they waited for, they waited for elsewhere */
-	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_started(dev->vqs[i]))
-			vhl_vq_kick(dev->vqs[i]);
+	vhl_kick_vqs(dev);
 }
 EXPORT_SYMBOL_GPL(vhl_dev_resume);
 

@@ -234,7 +234,10 @@ static bool waiter_take_back(struct vhl_blk_waiter *waiter)
 	return charged;
 }
 
-/* Others wait for what was taken back: they come anew, and wait for no longer than they have to */
+/*
+ * What was charged counts no longer, and those that wait for it come anew, and wait for no longer than
+ * they have to. One that stops leaves the list first, so none of them has stopped.
+ */
 static void limit_begin_anew(struct vhl_blk_limit *limit, u64 now)
 {
 	struct vhl_blk_waiter *waiter, *next;
@@ -363,7 +366,6 @@ bool vhl_blk_limit_is_on(const struct vhl_blk_limit *limit)
 
 int vhl_blk_limit_set(struct vhl_blk_limit *limit, const struct vhl_blk_limits *limits)
 {
-	struct vhl_blk_waiter *waiter, *next;
 	unsigned int i;
 	u64 now;
 
@@ -379,11 +381,7 @@ int vhl_blk_limit_set(struct vhl_blk_limit *limit, const struct vhl_blk_limits *
 		rate_init(&limit->bps[i], &limits->bps[i]);
 	}
 	WRITE_ONCE(limit->on, limits_any(limits));
-	/* one that stops leaves the list first, so it has not stopped */
-	list_for_each_entry_safe(waiter, next, &limit->waiting, node) {
-		waiter_end(waiter, now);
-		vhl_vq_kick(waiter->vq);
-	}
+	limit_begin_anew(limit, now);
 	spin_unlock(&limit->lock);
 	return 0;
 }

@@ -36,6 +36,12 @@ static struct vhl_blk_name *to_name(const struct device *device)
 	return container_of(device, struct vhl_blk_name, device);
 }
 
+/* Of a device that opening a named disk gives */
+static struct vhl_blk_name *name_of_dev(const struct vhl_dev *dev)
+{
+	return container_of(dev->node, struct vhl_blk_name, node);
+}
+
 /*
  * References
  */
@@ -52,18 +58,27 @@ static struct vhl_blk_name *name_numbered(unsigned int number)
 	return name;
 }
 
-struct vhl_blk_name *vhl_blk_name_find(const char *wanted)
+static struct vhl_blk_name *name_called(const char *wanted)
 {
 	struct vhl_blk_name *name;
 	int number;
 
-	mutex_lock(&vhl_blk_names_lock);
-	idr_for_each_entry(&names, name, number) {
-		if (!strcmp(vhl_blk_name_of(name), wanted)) {
-			get_device(&name->device);
+	lockdep_assert_held(&vhl_blk_names_lock);
+
+	idr_for_each_entry(&names, name, number)
+		if (!strcmp(vhl_blk_name_of(name), wanted))
 			break;
-		}
-	}
+	return name;
+}
+
+struct vhl_blk_name *vhl_blk_name_find(const char *wanted)
+{
+	struct vhl_blk_name *name;
+
+	mutex_lock(&vhl_blk_names_lock);
+	name = name_called(wanted);
+	if (name)
+		get_device(&name->device);
 	mutex_unlock(&vhl_blk_names_lock);
 	return name;
 }
@@ -117,7 +132,7 @@ static void name_set_file(struct vhl_blk_name *name, struct file *file)
 
 void vhl_blk_name_about(const struct vhl_blk_dev *blk)
 {
-	struct vhl_blk_name *name = container_of(blk->dev.node, struct vhl_blk_name, node);
+	struct vhl_blk_name *name = name_of_dev(&blk->dev);
 	const struct vhl_blk_disk *disk = blk->disk;
 
 	mutex_lock(&vhl_blk_names_lock);
@@ -215,7 +230,7 @@ static int name_open(struct inode *inode, struct file *file)
 /* Nothing will be counted any more, and soon there will be no device */
 void vhl_blk_name_closed(struct vhl_blk_dev *blk)
 {
-	struct vhl_blk_name *name = container_of(blk->dev.node, struct vhl_blk_name, node);
+	struct vhl_blk_name *name = name_of_dev(&blk->dev);
 
 	mutex_lock(&vhl_blk_names_lock);
 	/* or it was tried only */
@@ -232,7 +247,7 @@ void vhl_blk_name_closed(struct vhl_blk_dev *blk)
 static int name_release(struct inode *inode, struct file *file)
 {
 	struct vhl_dev *dev = file->private_data;
-	struct vhl_blk_name *name = container_of(dev->node, struct vhl_blk_name, node);
+	struct vhl_blk_name *name = name_of_dev(dev);
 
 	mutex_lock(&name->lock);
 	vhl_dev_close(dev);
@@ -305,17 +320,11 @@ static int name_init(struct vhl_blk_name *name, const struct vhl_disk_create *li
 /* Give it a number, which is when others may find it */
 static int name_number(struct vhl_blk_name *name)
 {
-	struct vhl_blk_name *other;
-	int number;
+	int number = -EEXIST;
 
 	mutex_lock(&vhl_blk_names_lock);
-	idr_for_each_entry(&names, other, number) {
-		if (!strcmp(vhl_blk_name_of(other), vhl_blk_name_of(name))) {
-			mutex_unlock(&vhl_blk_names_lock);
-			return -EEXIST;
-		}
-	}
-	number = idr_alloc(&names, name, 0, VHL_DISKS_MAX, GFP_KERNEL);
+	if (!name_called(vhl_blk_name_of(name)))
+		number = idr_alloc(&names, name, 0, VHL_DISKS_MAX, GFP_KERNEL);
 	if (number >= 0)
 		name->device.devt = MKDEV(MAJOR(first_devt), number);
 	mutex_unlock(&vhl_blk_names_lock);

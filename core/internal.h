@@ -156,6 +156,16 @@ static inline void vhl_unlock_vqs(struct vhl_dev *dev)
 		vhl_vq_unlock(dev->vqs[i]);
 }
 
+/* A turn for each queue that was started: what it waited for may have changed. Holding dev->mutex */
+static inline void vhl_kick_vqs(struct vhl_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->node->num_vqs; i++)
+		if (vhl_vq_started(dev->vqs[i]))
+			vhl_vq_kick(dev->vqs[i]);
+}
+
 /* Of pages, for complaints of limits */
 static inline unsigned long vhl_kib(unsigned long pages)
 {

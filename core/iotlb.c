@@ -121,7 +121,6 @@ static int iotlb_answer(struct vhl_dev *dev, const struct vhost_iotlb_msg *msg)
 /* Until the end of a batch no queue has a turn: it would miss what is only being moved. */
 static int iotlb_set_batch(struct vhl_dev *dev, bool on)
 {
-	unsigned int i;
 	int ret;
 
 	vhl_lock_vqs(dev);
@@ -132,9 +131,7 @@ static int iotlb_set_batch(struct vhl_dev *dev, bool on)
 
 	ret = iotlb_restart_rings(dev, 0, U64_MAX);
 	vhl_miss_changed(dev, 0, U64_MAX);
-	for (i = 0; i < dev->node->num_vqs; i++)
-		if (vhl_vq_started(dev->vqs[i]))
-			vhl_vq_kick(dev->vqs[i]);
+	vhl_kick_vqs(dev);
 	return ret;
 }
 

@@ -177,6 +177,20 @@ bool parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *value)
 	return !errno && !*end && *value >= min && *value <= max;
 }
 
+const char *option_value(const char *command, int argc, char **argv, int *i, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!strncmp(argv[*i], name, len) && argv[*i][len] == '=')
+		return argv[*i] + len + 1;
+	if (strcmp(argv[*i], name))
+		return NULL;
+	if (*i + 1 >= argc || !strcmp(argv[*i + 1], "--"))
+		die(EXIT_USAGE, "%s: %s wants a value (see vhostlite --help)", command,
+		    name);
+	return argv[++*i];
+}
+
 char *read_line(const char *fmt, ...)
 {
 	char *path, *line = NULL;

@@ -219,20 +219,6 @@ static void open_all(const struct plan *plan)
 		open_disk(&plan->disks[i].opts, plan->disks[i].fd);
 }
 
-/* "--net VALUE" and "--net=VALUE"; moves *i to the last word that was used */
-static const char *option_value(int argc, char **argv, int *i, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (!strncmp(argv[*i], name, len) && argv[*i][len] == '=')
-		return argv[*i] + len + 1;
-	if (strcmp(argv[*i], name))
-		return NULL;
-	if (*i + 1 >= argc || !strcmp(argv[*i + 1], "--"))
-		die(EXIT_USAGE, "run: %s wants a value (see vhostlite --help)", name);
-	return argv[++*i];
-}
-
 static enum bus parse_bus(const char *value)
 {
 	if (!strcmp(value, "pci"))
@@ -248,15 +234,15 @@ static void parse_command_line(struct plan *plan, int argc, char **argv)
 	int i;
 
 	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
-		if ((value = option_value(argc, argv, &i, "--net"))) {
+		if ((value = option_value("run", argc, argv, &i, "--net"))) {
 			plan->nics = xrealloc(plan->nics,
 					      (plan->num_nics + 1) * sizeof(*plan->nics));
 			parse_net(value, &plan->nics[plan->num_nics++].opts);
-		} else if ((value = option_value(argc, argv, &i, "--disk"))) {
+		} else if ((value = option_value("run", argc, argv, &i, "--disk"))) {
 			plan->disks = xrealloc(plan->disks,
 					       (plan->num_disks + 1) * sizeof(*plan->disks));
 			parse_disk(value, &plan->disks[plan->num_disks++].opts);
-		} else if ((value = option_value(argc, argv, &i, "--bus"))) {
+		} else if ((value = option_value("run", argc, argv, &i, "--bus"))) {
 			bus = value;
 			parse_bus(bus);
 		} else if (!strcmp(argv[i], "--print")) {

@@ -17,32 +17,19 @@ struct serve_opts {
 	const char *socket;
 };
 
-static const char *option_value(int argc, char **argv, int *i, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (!strncmp(argv[*i], name, len) && argv[*i][len] == '=')
-		return argv[*i] + len + 1;
-	if (strcmp(argv[*i], name))
-		return NULL;
-	if (*i + 1 >= argc)
-		die(EXIT_USAGE, "serve: %s wants a value (see vhostlite --help)", name);
-	return argv[++*i];
-}
-
 static void parse_command_line(struct serve_opts *opts, int argc, char **argv)
 {
 	const char *value;
 	uint64_t queues = 0;
 
 	for (int i = 1; i < argc; i++) {
-		if ((value = option_value(argc, argv, &i, "--disk"))) {
+		if ((value = option_value("serve", argc, argv, &i, "--disk"))) {
 			if (opts->disk.file)
 				die(EXIT_USAGE, "serve: one --disk for each vhostlite serve");
 			parse_disk(value, &opts->disk);
-		} else if ((value = option_value(argc, argv, &i, "--socket"))) {
+		} else if ((value = option_value("serve", argc, argv, &i, "--socket"))) {
 			opts->socket = value;
-		} else if ((value = option_value(argc, argv, &i, "--queues"))) {
+		} else if ((value = option_value("serve", argc, argv, &i, "--queues"))) {
 			if (!parse_number(value, 1, MAX_QUEUES, &queues))
 				die(EXIT_USAGE, "--queues %s: a number of 1..%d is wanted", value,
 				    MAX_QUEUES);

@@ -43,6 +43,11 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *double_commas(const char *s);
 /* A decimal number of min..max: true, or false when @s is none */
 bool parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *value);
+/*
+ * The value of "--net VALUE" or "--net=VALUE", moving *i to the last word that was used; NULL where argv[*i]
+ * is something else. "--" is no value
+ */
+const char *option_value(const char *command, int argc, char **argv, int *i, const char *name);
 /* First line of a (sysfs) file without its newline, NULL when it cannot be read */
 char *read_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
