@@ -106,4 +106,4 @@ for ((k = 0; k < ${#lines[@]}; k++)); do
 	progress $((k + 1)) ${#lines[@]} "$(field 0 "${lines[k]}"): $(field 3 "${lines[k]}")"
 	measure "${lines[k]}"
 done
-[[ $results == "$BENCH_OUT" ]] || cp -r "$BENCH_OUT" "$results"
+[[ $results == "$BENCH_OUT" ]] || cp -r "$BENCH_OUT/." "$results"
