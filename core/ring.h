@@ -414,8 +414,8 @@ bool __must_check vhl_ring_ask_kick(struct vhl_ring *ring);
 void vhl_ring_no_kicks(struct vhl_ring *ring);
 
 /**
- * vhl_ring_base() - where a ring that is made next would go on
- * @ring: the ring, with nothing in flight
+ * vhl_ring_base() - where a ring that is made next would go on, once nothing is in flight
+ * @ring: the ring; of a packed one the completing side is read, too
  *
  * Return: as VHOST_GET_VRING_BASE and struct vhl_ring_cfg have it.
  */

@@ -142,11 +142,7 @@ long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:
 		return set_busyloop(vq, state.num);
 	case VHOST_GET_VRING_BASE:
-		/* no place for the answer: found out before the queue has stopped */
-		if (copy_to_user(argp, &state, sizeof(state)))
-			return -EFAULT;
-		vhl_vq_stop(vq);
-		state.num = vhl_vq_base(vq);
+		state.num = vhl_vq_position(vq);
 		break;
 	case VHOST_GET_VRING_ENDIAN:
 		state.num = VHOST_VRING_LITTLE_ENDIAN;

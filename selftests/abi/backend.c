@@ -309,14 +309,10 @@ TEST_F(dev, stop_at_any_moment)
 		for (unsigned int i = 0; i < 2; i++) {
 			struct vhost_vring_state s = { .index = i };
 
-			if (variant->kind != DUT_VDPA) {
-				EXPECT_EQ(0, vring_file(fd, dut_backend(variant->kind), i, -1));
-			}
 			EXPECT_EQ(0, xioctl(fd, VHOST_GET_VRING_BASE, &s));
+			EXPECT_EQ(0, guest_queue_switch(self->d.q[i], -1));
 			EXPECT_EQ(0, xioctl(fd, VHOST_GET_VRING_BASE, &s));
-			if (variant->kind != DUT_VDPA) {
-				EXPECT_EQ(0, vring_file(fd, dut_backend(variant->kind), i, -1));
-			}
+			EXPECT_EQ(0, guest_queue_switch(self->d.q[i], -1));
 		}
 		if (!round) {
 			ASSERT_EQ(0, dut_start(&self->d));

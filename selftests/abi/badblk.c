@@ -435,6 +435,7 @@ TEST_F(slow, stop_after_break_in_flight)
 	ASSERT_EQ(0, gq_kick(q));
 	EXPECT_TRUE(wait_queue_is(self->d.g->fd, 0, "broken", 5000));
 	start = now_ms();
+	ASSERT_EQ(0, guest_queue_switch(q, -1));
 	ASSERT_EQ(0, xioctl(self->d.g->fd, VHOST_GET_VRING_BASE, &s));
 	EXPECT_GT(5000, now_ms() - start);
 	EXPECT_EQ(gq_base(q), s.num);

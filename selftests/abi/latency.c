@@ -347,7 +347,7 @@ static void *ask(void *arg)
 	struct dut *d = &w->d;
 	int ret = vring_file(d->g->fd, VHOST_SET_VRING_CALL, 0, d->q[0]->call_fd) ?:
 		  vring_file(d->g->fd, VHOST_SET_VRING_KICK, 0, d->q[0]->kick_fd) ?:
-		  xioctl(d->g->fd, VHOST_GET_VRING_BASE, &state);
+		  xioctl(d->g->fd, VHOST_GET_VRING_BASE, &state) ?: guest_queue_switch(d->q[1], -1);
 
 	atomic_store(&w->asked, true);
 	return (void *)(intptr_t)ret;
@@ -403,6 +403,7 @@ TEST_F_TIMEOUT(wait, frozen, 120)
 	EXPECT_EQ(2, collect(d, 2, 10000));
 	EXPECT_FALSE(is_done(d, 0));
 	EXPECT_EQ(0, xioctl(d->g->fd, VHOST_GET_VRING_BASE, &state));
+	EXPECT_EQ(0, guest_queue_switch(d->q[1], -1));
 	ASSERT_EQ(0, ioctl(self->other, FITHAW, 0));
 	EXPECT_EQ(1, collect(d, 1, 20000));
 	EXPECT_EQ(VIRTIO_BLK_S_OK, d->scratch[0].p[SLOT_STATUS]);

@@ -204,7 +204,6 @@ static int vhost_ioctl(unsigned long request, void *arg)
 		return 0;
 	case VHOST_GET_VRING_BASE:
 		state->num = queues[state->index].base;
-		queues[state->index].running = false;
 		return 0;
 	case VHOST_SET_VRING_ADDR:
 		queues[state->index].addr = *(struct vhost_vring_addr *)arg;

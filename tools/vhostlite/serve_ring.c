@@ -103,13 +103,15 @@ static enum verdict start(struct session *s, unsigned int index)
 
 void ring_stop(struct session *s, unsigned int index)
 {
+	struct vhost_vring_file backend = { .index = index, .fd = -1 };
 	struct vhost_vring_state base = { .index = index };
 	struct ring *r = &s->rings[index];
 
 	if (!r->running)
 		return;
-	/* the kernel has it that this does not fail */
-	if (ioctl(s->dev->vhost, VHOST_GET_VRING_BASE, &base))
+	/* the kernel has it that neither fails */
+	if (ioctl(s->dev->vhost, VHOST_BLK_SET_BACKEND, &backend) ||
+	    ioctl(s->dev->vhost, VHOST_GET_VRING_BASE, &base))
 		say("queue %u: cannot be stopped: %s", index, strerror(errno));
 	else
 		r->base = base.num;

@@ -79,8 +79,9 @@
  *                           descriptor in the lower 16 bits and the next used one in the upper
  *                           16, each an index with the wrap counter in its bit 15; 0x00008000 is
  *                           taken for 0x80008000, a new ring; EBUSY the queue runs
- * VHOST_GET_VRING_BASE      stops the queue, waits for its requests in flight, never fails for
- *                           the owner and a queue that exists
+ * VHOST_GET_VRING_BASE      where a start would go on; of a queue that runs where it is at this
+ *                           moment, and what it has in flight is not accounted for.  Never fails
+ *                           for the owner and a queue that exists
  * VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR,
  * [vDPA] VHOST_VDPA_SET_CONFIG_CALL
  *                           fd or -1 for none; may change while the queue runs.  One that is set
