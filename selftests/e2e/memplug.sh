@@ -90,12 +90,13 @@ receives_there() {
 	echo "$high pages in what was plugged in, $low elsewhere"
 	((high > 500 && high > 20 * low))
 }
-# rings_at_least ADDRESS: where the rings of the card are, and that it is there. As QEMU knows it: what asks the device for
-# its index, too (x-query-virtio-queue-status), stops a queue that runs
+# path_of NAME: of a virtio device, for the monitor
+path_of() { qmp a x-query-virtio | grep -o "{[^{}]*\"$1\"[^{}]*}" | sed -n 's/.*"path": "\([^"]*\)".*/\1/p'; }
+# rings_at_least ADDRESS: where the rings of the card are, and that it is there
 rings_at_least() {
 	local path queue at
 
-	path=$(qmp a x-query-virtio | grep -o '{[^{}]*"virtio-net"[^{}]*}' | sed -n 's/.*"path": "\([^"]*\)".*/\1/p')
+	path=$(path_of virtio-net)
 	for queue in 0 1; do
 		at=$(qmp a x-query-virtio-vhost-queue-status "{\"path\":\"$path\",\"queue\":$queue}" |
 			sed -n 's/.*"desc-phys": \([0-9]*\).*/\1/p')
@@ -103,10 +104,26 @@ rings_at_least() {
 		((at >= $1)) || return
 	done
 }
-# busy: requests to the disk go on
+# busy: requests to the disk go on. The traffic leaves the guest little time for them, and for the start of fio. Where none
+# comes it tells who waits for whom
 busy() {
 	more() { (($(counter a "${DEV[1]}" '*' reqs) - $1 >= 100)); }
-	wait_for 60 more "$(counter a "${DEV[1]}" '*' reqs)"
+	wait_for 180 more "$(counter a "${DEV[1]}" '*' reqs)" && return
+	cat /proc/"${GUEST_PID[a]}"/fdinfo/* 2>/dev/null | grep '^vhl-'
+	guest a 60 'cat /tmp/fio.log; grep . /sys/block/vda/inflight /proc/loadavg; for p in $(pidof fio); do
+		grep -E "State|ctxt" /proc/$p/task/*/status; cat /proc/$p/task/*/stack; done'
+	return 1
+}
+# queues_asked NAME QUEUES: the monitor asks where a device's queues have come to, which go on
+queues_asked() {
+	local path queue answer
+
+	path=$(path_of "$1")
+	for ((queue = 0; queue < $2; queue++)); do
+		answer=$(qmp a x-query-virtio-queue-status "{\"path\":\"$path\",\"queue\":$queue}")
+		echo "$answer"
+		[[ $answer == *last-avail-idx* ]] || return
+	done
 }
 # unplugged N: the guest gives it back, our devices forget it
 unplugged() {
@@ -167,10 +184,14 @@ check "its card comes up again" guest a 60 "$GUEST_NET"
 check "and has its rings in DIMM 0" rings_at_least "$(at 0)"
 traffic 0
 check "traffic by these rings" passes 0 200
+check "a monitor asks for the card's queues" queues_asked virtio-net 2
+check "which go on" passes 0 200
 
 # ---- and go; what I/O uses is in those that go, since the guest prefers memory that can be moved ----
 check "I/O" io_start a
 check "it runs" busy
+check "a monitor asks for the disk's queue" queues_asked virtio-blk 1
+check "which goes on" busy
 check "DIMM 1 goes" unplugged 1
 check "the I/O goes on" busy
 check "DIMM 2, of huge pages" plugged 2 memfd online_movable '"hugetlb":true,"hugetlbsize":2097152'
