@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# usage: selftests/e2e/iommu.sh
+# usage: selftests/e2e/iommu.sh [SECONDS]
 #
 # Stock guests with an IOMMU. The card on /dev/vhost-netlite goes through it: QEMU is asked for each translation. So does the
 # disk on /dev/vdpa-blklite: QEMU tells all that the guest maps and unmaps. To be run in the test host with the guest image:
 #   tools/vm/run --share "$(selftests/guest/mkguest)" -- selftests/e2e/iommu.sh
+# With SECONDS it is the disk alone, verified I/O for so long (tools/vm/run wants --timeout then).
 # shellcheck disable=SC2317 # functions are called by check
 # shellcheck disable=SC2016 # what is in single quotes is expanded in the guest
 set -u
@@ -15,6 +16,8 @@ set -u
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/disklib.sh"
 
+SECONDS_OF_IO=${1-}
+[[ -z $SECONDS_OF_IO || $SECONDS_OF_IO =~ ^[1-9][0-9]*$ ]] || bail "'$1' is no number of seconds"
 modules_load vhost-netlite
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing || bail "the test host lacks tracefs"
@@ -54,7 +57,8 @@ no_failed_lookups() {
 }
 
 iommu_card 0 vhost=on,vhostfd=20
-for mode in strict pt; do
+[[ -z $SECONDS_OF_IO ]] && modes=(strict pt) || modes=()
+for mode in "${modes[@]}"; do
 	echo >/sys/kernel/tracing/trace
 	echo 1 >$MISSES/enable
 	GUEST_APPEND=${IOMMU_APPEND[$mode]} MACHINE=$IOMMU_MACHINE guest_start a --open 20=/dev/vhost-netlite \
@@ -100,13 +104,13 @@ iotlb() {
 is_strict() {
 	guest a 10 'cat /sys/kernel/iommu_groups/*/type; dmesg | grep -i -E "iommu: |dmar" | tail -n 4' | tee /dev/stderr | grep -qx DMA
 }
-# fio in the guest is content, and all of it went through the map. No less is mapped than there are pages; what is mapped is
-# unmapped, and nothing is left behind
+# through_map PAGES OPTIONS [TIMEOUT]: fio in the guest is content, and all of it went through the map. No less is mapped
+# than there are pages; what is mapped is unmapped, and nothing is left behind
 through_map() {
 	local updates invalidates reqs pages=$1
 
 	updates=$(iotlb updates) invalidates=$(iotlb invalidates) reqs=$(counter a "${DEV[1]}" '*' reqs)
-	guest a 300 "fio --ioengine=libaio --iodepth=64 --direct=1 --thread $2 --name=j --filename=/dev/vda >/tmp/fio.log 2>&1; status=\$?; grep -E 'fio:|verify|err=|IOPS' /tmp/fio.log; exit \$status" || return
+	guest a "${3:-300}" "fio --ioengine=libaio --iodepth=64 --direct=1 --thread $2 --name=j --filename=/dev/vda >/tmp/fio.log 2>&1; status=\$?; grep -E 'fio:|verify|err=|IOPS' /tmp/fio.log; exit \$status" || return
 	echo "updates $(($(iotlb updates) - updates)) invalidates $(($(iotlb invalidates) - invalidates)) requests $(($(counter a "${DEV[1]}" '*' reqs) - reqs)) waits $(iotlb waits) drains $(iotlb drains)" >&2
 	(($(iotlb updates) - updates >= pages)) || { echo "$(iotlb updates) updates now, $updates before" && return 1; }
 	(($(iotlb invalidates) - invalidates >= pages)) || { echo "$(iotlb invalidates) invalidates now, $invalidates before" && return 1; }
@@ -143,6 +147,11 @@ disk_behind_iommu() {
 	check "disk: each page is unmapped at once" is_strict
 	idle=$(regions a "${DEV[1]}")
 	verify="--verify=crc32c --do_verify=1 --verify_fatal=1"
+	if [[ -n $SECONDS_OF_IO ]]; then
+		check "disk: 4 to 64 KiB at depth 64 for $SECONDS_OF_IO seconds, verified" through_map 1024 \
+			"--rw=randwrite --bsrange=4k-64k --size=60M --time_based --runtime=$SECONDS_OF_IO --verify_backlog=64 $verify" \
+			$((SECONDS_OF_IO + 600))
+	fi
 	check "disk: 4 KiB at depth 64, verified" through_map 1024 "--rw=randwrite --bs=4k --size=4M $verify"
 	check "disk: 64 KiB at depth 64, verified" through_map 1024 "--rw=randwrite --bs=64k --size=8M --offset=8M $verify"
 	check "disk: 512 bytes, of which several are in a page" through_map 64 "--rw=randwrite --bs=512 --size=256k --offset=4M $verify"
