@@ -538,6 +538,7 @@ static const struct vhl_ops vhl_blk_ops = {
 	.vq_size	= sizeof(struct vhl_blk_vq),		\
 	.max_workers	= &max_workers,				\
 	.pool_max	= VHL_BLK_LANE_MAX,			\
+	.logs		= true,					\
 }
 
 static struct vhl_node vhl_blk_vhost_node = VHL_BLK_NODE("vhost-blklite", &vhl_dialect_vhost);

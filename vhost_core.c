@@ -80,7 +80,7 @@ int vhl_get_features(struct vhl_dev *dev, u64 *features)
 	memset(features, 0, VHL_FEATURE_WORDS * sizeof(*features));
 	features[0] = BIT_ULL(VIRTIO_F_VERSION_1) | vhl_ring_features() |
 		      dev->dialect->features;
-	if (dev->node->logs)
+	if (vhl_may_log(dev))
 		features[0] |= BIT_ULL(VHOST_F_LOG_ALL);
 	return dev->node->ops->features ? dev->node->ops->features(dev, features) : 0;
 }
@@ -88,7 +88,7 @@ int vhl_get_features(struct vhl_dev *dev, u64 *features)
 int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 {
 	u64 offered[VHL_FEATURE_WORDS], changed[VHL_FEATURE_WORDS];
-	u64 log = dev->node->logs ? BIT_ULL(VHOST_F_LOG_ALL) : 0;
+	u64 log = vhl_may_log(dev) ? BIT_ULL(VHOST_F_LOG_ALL) : 0;
 	unsigned int i;
 	bool iova;
 	int ret;
@@ -103,6 +103,9 @@ int vhl_set_features(struct vhl_dev *dev, const u64 *features)
 			return -EOPNOTSUPP;
 		changed[i] = features[i] ^ dev->features[i];
 	}
+	if (features[0] & log && features[0] & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) &&
+	    !dev->node->logs_iova)
+		return -EOPNOTSUPP;
 	/* the VMM's own, not the driver's */
 	log &= changed[0];
 	changed[0] &= ~log;

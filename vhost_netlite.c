@@ -198,6 +198,7 @@ static const struct vhl_ops vhl_net_ops = {
 	.dev_size	= sizeof(struct vhl_dev),		\
 	.vq_size	= sizeof(struct vhl_net_vq),		\
 	.logs		= true,					\
+	.logs_iova	= true,					\
 }
 
 static struct vhl_node vhl_net_node = VHL_NET_NODE("vhost-netlite", 0);

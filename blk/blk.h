@@ -15,6 +15,7 @@
  *   lane.c      threads that may block
  *   bounce.c    reads and writes through pages of our own
  *   edge.c      writes of parts of the storage's blocks, and which of them have to wait for others
+ *   log.c       what they write to guest memory, for the log of a VMM that migrates the guest
  *   limit.c     limits of the disk, by leaky buckets (bucket.c), and queues that wait for them
  *   name.c      disks that have a name, and their nodes (name.h)
  *   control.c   the node that makes them
@@ -73,6 +74,7 @@
 
 struct cred;
 struct vhl_blk_edges;
+struct vhl_blk_marks;
 
 /* Blocks of the storage that are written in parts, and read and written through pages of our own */
 #define VHL_BLK_STORAGE_BLOCK_MAX	SZ_64K
@@ -253,6 +255,7 @@ enum vhl_blk_edge {
  * @ret: what asynchronous I/O ended with
  * @status_page: has the status byte; pinned
  * @status_off: where it is in there
+ * @marks: what it will have written to guest memory, where that is logged, else NULL
  * @used: bytes of the device-writable part
  * @len: bytes of data
  * @done: those that were read or written
@@ -284,6 +287,7 @@ struct vhl_blk_req {
 	u8 edge;
 	long ret;
 	struct page *status_page;
+	struct vhl_blk_marks *marks;
 	u32 used;
 	u32 len;
 	u32 done;
@@ -456,6 +460,22 @@ static inline void vhl_blk_iter(const struct vhl_blk_req *req, struct iov_iter *
 	iov_iter_init(iter, req->write ? ITER_SOURCE : ITER_DEST, req->iov, req->segs,
 		      (size_t)req->skip + req->len);
 	iov_iter_advance(iter, (size_t)req->skip + req->done);
+}
+
+/*
+ * log.c: where there is a log. Context: ->run(), of a chain that is not taken: mark its data, once it
+ * may have been written, and its status byte; or keep what there will be to mark (false: no memory)
+ */
+void vhl_blk_mark_data(const struct vhl_blk_io *io);
+void vhl_blk_mark_status(const struct vhl_blk_io *io);
+bool __must_check vhl_blk_marks_take(const struct vhl_blk_io *io);
+/* Mark it all, or forget it. Context: any */
+void vhl_blk_marks_set(struct vhl_blk_req *req);
+void vhl_blk_marks_drop(struct vhl_blk_req *req);
+
+static inline bool vhl_blk_logs(const struct vhl_blk_io *io)
+{
+	return unlikely(vhl_vq_log(&io->q->vq));
 }
 
 /* lane.c */

@@ -18,5 +18,7 @@ int vhl_blk_id(struct vhl_blk_io *io)
 	iov_iter_init(&iter, ITER_DEST, io->iov, io->segs, io->len);
 	ok = copy_to_iter(io->q->disk->serial, io->len, &iter) == io->len;
 	vhl_vq_hold(&io->q->vq);
+	if (vhl_blk_logs(io))
+		vhl_blk_mark_data(io);
 	return vhl_blk_answer(io, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 }

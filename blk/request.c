@@ -127,6 +127,8 @@ static void request_publish(struct vhl_blk_req *req, u8 status)
 	};
 	struct vhl_count count = request_count(status, req->write, req->len);
 
+	if (unlikely(req->marks))
+		vhl_blk_marks_set(req);
 	unpin_user_page(req->status_page);
 	if (unlikely(req->iov_max > VHL_BLK_KEPT_SEGS))
 		slot_free_iov(req);
@@ -194,6 +196,8 @@ int vhl_blk_answer(const struct vhl_blk_io *io, u8 status)
 
 	if (request_write_status(io, status))
 		return VHL_FAULT_ACCESS;
+	if (vhl_blk_logs(io))
+		vhl_blk_mark_status(io);
 	vhl_vq_complete(&io->q->vq, &done, 1, &count);
 	return 0;
 }
@@ -253,9 +257,13 @@ int vhl_blk_take(const struct vhl_blk_io *io)
 
 	if (io->len && !request_copy_segs(req, io))
 		return -ENOMEM;
+	if (vhl_blk_logs(io) && !vhl_blk_marks_take(io))
+		return -ENOMEM;
 	ret = request_pin_status(req, io);
-	if (ret)
+	if (unlikely(ret)) {
+		vhl_blk_marks_drop(req);
 		return ret;
+	}
 	req->write = io->write;
 	req->used = io->used;
 	req->len = io->len;

@@ -467,6 +467,9 @@ static int rw_cached(const struct vhl_blk_io *io)
 		ret = rw_try_cached(io, flags, false);
 		vhl_vq_hold(&io->q->vq);
 	}
+	/* also of what failed, or is left to the lane: there may be no memory to take it */
+	if (vhl_blk_logs(io))
+		vhl_blk_mark_data(io);
 	if (ret == io->len)
 		return vhl_blk_answer(io, VIRTIO_BLK_S_OK);
 	if (ret == -EOPNOTSUPP)

@@ -48,6 +48,7 @@ struct vhl_dirty_log {
  * @addr_fixed_while_started: ring addresses may be set only while the queue is not started; else
  *	they are for the next start
  * @attaches_devices: SET_BACKEND is about the whole device, which stands as queue 0
+ * @logs: clients may have dirty memory logged, if the node does that
  *
  * What a device has of it before its client's requests tell which one it is, either.c decides.
  */
@@ -66,6 +67,7 @@ struct vhl_dialect {
 	bool rings_are_iova;
 	bool addr_fixed_while_started;
 	bool attaches_devices;
+	bool logs;
 };
 
 /*
@@ -92,6 +94,12 @@ static inline bool vhl_rings_are_iova(const struct vhl_dev *dev)
 {
 	return dev->dialect->rings_are_iova ||
 	       vhl_has_feature(dev, VIRTIO_F_ACCESS_PLATFORM);
+}
+
+/* May its client have dirty memory logged? */
+static inline bool vhl_may_log(const struct vhl_dev *dev)
+{
+	return dev->node->logs && dev->dialect->logs;
 }
 
 /* Queues that clients know of */

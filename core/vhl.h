@@ -188,6 +188,8 @@ struct vhl_ops {
  * @max_workers: of a device, NULL for one per queue
  * @pool_max: threads of a device that run jobs (vhl_pool_submit()), 0 for none
  * @logs: the backend calls vhl_vq_dirty() for all that it writes to guest memory; in the vhost dialect
+ * @logs_iova: also where the driver names memory by IOVA, for it does so in ->run(); else a client has
+ *	either VHOST_F_LOG_ALL or VIRTIO_F_ACCESS_PLATFORM
  * @attached: something is attached to the whole device when a client gets it, and stays so: a
  *	@backend_cmd starts and stops queues of the vhost dialect, and changes nothing else
  * @misc: the core's
@@ -208,6 +210,7 @@ struct vhl_node {
 	const unsigned int *max_workers;
 	unsigned int pool_max;
 	bool logs;
+	bool logs_iova;
 	bool attached;
 	struct miscdevice misc;
 	struct file_operations fops;
@@ -398,7 +401,7 @@ static inline const struct vhl_log *vhl_vq_log(const struct vhl_vq *vq)
  *
  * After the last byte is written, and before the chains are completed or given back.
  *
- * Context: any.
+ * Context: any; of a node that @logs_iova, ->run().
  */
 void vhl_vq_dirty(struct vhl_vq *vq, const struct vhl_log *log, unsigned int n, u32 len);
 

@@ -109,7 +109,7 @@ static long vhost_log(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	int fd;
 
-	if (!dev->node->logs)
+	if (!vhl_may_log(dev))
 		return -ENOIOCTLCMD;
 	if (cmd == VHOST_SET_LOG_BASE)
 		return vhl_log_set_base(dev, argp);
@@ -186,5 +186,6 @@ const struct vhl_dialect vhl_dialect_vhost = {
 	.backend_features = BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2),
 	.no_such_queue	= -ENOBUFS,
 	.answers_misses	= true,
+	.logs		= true,
 };
 EXPORT_SYMBOL_GPL(vhl_dialect_vhost);

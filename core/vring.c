@@ -56,7 +56,7 @@ static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
 	unsigned int i;
 	int ret;
 
-	if (addr->flags & ~(dev->node->logs ? BIT(VHOST_VRING_F_LOG) : 0))
+	if (addr->flags & ~(vhl_may_log(dev) ? BIT(VHOST_VRING_F_LOG) : 0))
 		return -EOPNOTSUPP;
 	for (i = 0; i < VHL_RING_AREAS; i++)
 		if (!IS_ALIGNED(area[i], vhl_ring_extent(dev->features[0], vq->num, i).align))

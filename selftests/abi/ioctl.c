@@ -308,11 +308,6 @@ TEST_F(node, unknown_requests)
 	}
 	EXPECT_EQ(-ENOTTY, xioctl(self->fd, variant->backend == VHOST_NET_SET_BACKEND ?
 				  VHOST_BLK_SET_BACKEND : VHOST_NET_SET_BACKEND, arg));
-	/* disks do not log */
-	if (variant->backend == VHOST_BLK_SET_BACKEND) {
-		EXPECT_EQ(-ENOTTY, xioctl(self->fd, VHOST_SET_LOG_BASE, arg));
-		EXPECT_EQ(-ENOTTY, xioctl(self->fd, VHOST_SET_LOG_FD, arg));
-	}
 }
 
 TEST_F(node, read_write_mmap_are_refused)
@@ -323,6 +318,12 @@ TEST_F(node, read_write_mmap_are_refused)
 	EXPECT_EQ(-1, read(self->fd, buf, sizeof(buf)));
 	EXPECT_EQ(-1, write(self->fd, buf, 72));
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, self->fd, 0));
+}
+
+/* Of a disk not all bits go together: what is behind an IOMMU it does not log */
+static uint64_t together(unsigned long backend, uint64_t offered)
+{
+	return backend == VHOST_BLK_SET_BACKEND ? offered & ~BIT(VIRTIO_F_ACCESS_PLATFORM) : offered;
 }
 
 TEST_F(node, each_feature)
@@ -343,6 +344,7 @@ TEST_F(node, each_feature)
 			  xioctl(self->fd, VHOST_SET_FEATURES, &bit))
 			TH_LOG("bit %u", i);
 	}
+	offered = together(variant->backend, offered);
 	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES, &offered));
 	ASSERT_EQ(0, get_info(self->fd, &info));
 	EXPECT_EQ(offered, info.features);
@@ -404,6 +406,7 @@ TEST_F(node, each_feature_of_an_array)
 		EXPECT_EQ(ok ? 0 : -EOPNOTSUPP, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, &f))
 			TH_LOG("bit %u", i);
 	}
+	offered.word[0] = together(variant->backend, offered.word[0]);
 	f = offered;
 	ASSERT_EQ(0, xioctl(self->fd, VHOST_SET_FEATURES_ARRAY, &f));
 	ASSERT_EQ(0, get_info(self->fd, &info));

@@ -54,23 +54,24 @@ TEST_F(logset, offered)
 	int none = -1;
 
 	for (unsigned int i = 0; i < 3; i++) {
+		bool logs = i < 2;
 		int fd = xopen(nodes[i]);
 
 		ASSERT_LE(0, fd);
 		if (xioctl(fd, VHOST_GET_FEATURES, &features))
 			features = 0;
-		EXPECT_EQ(i ? 0 : BIT(VHOST_F_LOG_ALL), features & BIT(VHOST_F_LOG_ALL));
-		if (!i) {
+		EXPECT_EQ(logs ? BIT(VHOST_F_LOG_ALL) : 0, features & BIT(VHOST_F_LOG_ALL));
+		if (logs) {
 			EXPECT_EQ(-EPERM, xioctl(fd, VHOST_SET_LOG_BASE, &base));
 			EXPECT_EQ(-EPERM, xioctl(fd, VHOST_SET_LOG_FD, &none));
 		}
 		ASSERT_EQ(0, xioctl(fd, VHOST_SET_OWNER, NULL));
-		EXPECT_EQ(i ? -ENOTTY : 0, xioctl(fd, VHOST_SET_LOG_BASE, &base))
+		EXPECT_EQ(logs ? 0 : -ENOTTY, xioctl(fd, VHOST_SET_LOG_BASE, &base))
 			TH_LOG("%s", nodes[i]);
-		EXPECT_EQ(i ? -ENOTTY : 0, xioctl(fd, VHOST_SET_LOG_FD, &none))
+		EXPECT_EQ(logs ? 0 : -ENOTTY, xioctl(fd, VHOST_SET_LOG_FD, &none))
 			TH_LOG("%s", nodes[i]);
-		if (i < 2) {
-			EXPECT_EQ(i ? -EOPNOTSUPP : 0, xioctl(fd, VHOST_SET_VRING_ADDR, &addr))
+		if (logs) {
+			EXPECT_EQ(0, xioctl(fd, VHOST_SET_VRING_ADDR, &addr))
 				TH_LOG("%s", nodes[i]);
 		}
 		close(fd);

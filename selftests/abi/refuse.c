@@ -133,7 +133,7 @@ TEST_F(refuse, settings)
 	EXPECT_EQ(-EOPNOTSUPP, xioctl(fd, VHOST_SET_VRING_ADDR, &flags));
 	/* where memory is logged at all, not without a bitmap */
 	flags.flags = 1 << VHOST_VRING_F_LOG;
-	EXPECT_EQ(d->kind == DUT_NET ? -EINVAL : -EOPNOTSUPP,
+	EXPECT_EQ(d->kind == DUT_VDPA ? -EOPNOTSUPP : -EINVAL,
 		  xioctl(fd, VHOST_SET_VRING_ADDR, &flags));
 	odd.used_user_addr += 2;
 	EXPECT_EQ(-EINVAL, xioctl(fd, VHOST_SET_VRING_ADDR, &odd));

@@ -147,8 +147,7 @@ TEST_F(ring, addr)
 		{ "used + 1", m, m, m + 1, 0, -EINVAL },
 		{ "used + 2", m, m, m + 2, 0, -EINVAL },
 		/* the address of the log is odd */
-		{ "log flag", m, m, m, 1 << VHOST_VRING_F_LOG,
-		  variant->backend == VHOST_NET_SET_BACKEND ? -EINVAL : -EOPNOTSUPP },
+		{ "log flag", m, m, m, 1 << VHOST_VRING_F_LOG, -EINVAL },
 		{ "flag 1", m, m, m, 2, -EOPNOTSUPP },
 		{ "all flags", m, m, m, ~0U, -EOPNOTSUPP },
 		{ "desc of the kernel", KERNEL_ADDR, m, m, 0, -EINVAL },

@@ -28,7 +28,8 @@
  * would be asked for translations. RING_RESET: QEMU's vhost-user-blk shows it to the guest and does
  * not pass on the guest's resets.
  */
-#define NOT_OFFERED	(BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET))
+#define NOT_OFFERED	(BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET) | \
+			 BIT(VHOST_F_LOG_ALL))
 
 static void __attribute__((noreturn)) failed(const char *node, const char *what)
 {

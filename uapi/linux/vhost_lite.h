@@ -39,6 +39,7 @@
  *                           after FEATURES_OK; ENXIO no disk attached].  Clears bits 64 and up.
  *                           VHOST_F_LOG_ALL alone may change while queues run: EFAULT there is no
  *                           bitmap (VHOST_SET_LOG_BASE), which goes when the bit does; ENOMEM.
+ *                           EOPNOTSUPP that bit and VIRTIO_F_ACCESS_PLATFORM, of a disk.
  *                           With VIRTIO_F_ACCESS_PLATFORM, while no queue runs, translations are
  *                           forgotten
  * VHOST_GET_FEATURES_ARRAY, VHOST_SET_FEATURES_ARRAY
@@ -66,7 +67,7 @@
  *                           cannot be pinned any more is forgotten where no queue runs
  * VHOST_SET_VRING_NUM       EINVAL not in 1..32768, or no power of two unless the features that were
  *                           set last have VIRTIO_F_RING_PACKED; EBUSY the queue runs
- * VHOST_SET_VRING_ADDR      EOPNOTSUPP flags other than, of a node that logs, VHOST_VRING_F_LOG;
+ * VHOST_SET_VRING_ADDR      EOPNOTSUPP flags other than VHOST_VRING_F_LOG [vDPA: any flags];
  *                           EINVAL an area misaligned (16, 2 and 4 bytes: descriptor table, avail,
  *                           used; packed: 16, 4 and 4: descriptors, event suppression of driver
  *                           and device) or [vhost] not in user memory; with the flag
@@ -92,14 +93,14 @@
  *                           NEEDS_RESET; but a call without VIRTIO_F_EVENT_IDX, or a config
  *                           call, is not if it comes back after one other and there was nothing
  *                           new meanwhile.  EBADF no such file; EINVAL not an eventfd
- * VHOST_SET_LOG_BASE        [vhost, a node that logs: vhost-netlite] address of the bitmap of dirty
- *                           memory, 0 for none, also while queues run.  EFAULT it is not writable
- *                           user memory up to the bits of the end of guest memory, or is none, or
- *                           has none of a used ring, while a queue that runs logs; EOPNOTSUPP it
- *                           cannot be pinned; E2BIG it would be larger than 4 GiB; ENOMEM also:
- *                           over RLIMIT_MEMLOCK (the kernel's log has the numbers); EINTR killed
- * VHOST_SET_LOG_FD          [vhost, a node that logs] eventfd that is signalled when bits were set,
- *                           -1 for none.  EBADF no such file; EINVAL not an eventfd
+ * VHOST_SET_LOG_BASE        [vhost] address of the bitmap of dirty memory, 0 for none, also
+ *                           while queues run.  EFAULT it is not writable user memory up to the
+ *                           bits of the end of guest memory, or is none, or has none of a used
+ *                           ring, while a queue that runs logs; EOPNOTSUPP it cannot be pinned;
+ *                           E2BIG it would be larger than 4 GiB; ENOMEM also: over RLIMIT_MEMLOCK
+ *                           (the kernel's log has the numbers); EINTR killed
+ * VHOST_SET_LOG_FD          [vhost] eventfd that is signalled when bits were set, -1 for none.
+ *                           EBADF no such file; EINVAL not an eventfd
  * VHOST_SET_VRING_ENDIAN    [vhost] EINVAL other than VHOST_VRING_LITTLE_ENDIAN; EBUSY runs
  * VHOST_GET_VRING_ENDIAN    [vhost]
  * VHOST_SET_VRING_BUSYLOOP_TIMEOUT, VHOST_GET_VRING_BUSYLOOP_TIMEOUT
