@@ -26,8 +26,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...);
 
 #define QUEUES	16
 #define REGIONS	512
-/* FLUSH, MQ, indirect, event index, VERSION_1, ACCESS_PLATFORM, packed, RING_RESET */
-#define FEATURES (1ULL << 9 | 1ULL << 12 | 1ULL << 28 | 1ULL << 29 | 1ULL << 32 | 1ULL << 33 | \
+/* FLUSH, MQ, LOG_ALL, indirect, event index, VERSION_1, ACCESS_PLATFORM, packed, RING_RESET */
+#define LOG_ALL	(1ULL << 26)
+#define FEATURES (1ULL << 9 | 1ULL << 12 | LOG_ALL | 1ULL << 28 | 1ULL << 29 | 1ULL << 32 | 1ULL << 33 | \
 		  1ULL << 34 | 1ULL << 40)
 
 static int vhost = -1, vdpa = -1;
@@ -35,6 +36,7 @@ static bool owned;
 static uint64_t features;
 static unsigned int num_regions;
 static struct vhost_memory_region regions[REGIONS];
+static uint64_t log_base;
 static struct {
 	uint32_t num, base;
 	struct vhost_vring_addr addr;
@@ -81,6 +83,8 @@ static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 	return a < b + b_size && b < a + a_size;
 }
 
+static void check_log(void);
+
 static int set_table(const struct vhost_memory *table)
 {
 	if (table->nregions > REGIONS)
@@ -98,6 +102,46 @@ static int set_table(const struct vhost_memory *table)
 	}
 	num_regions = table->nregions;
 	memcpy(regions, table->regions, num_regions * sizeof(regions[0]));
+	check_log();
+	return 0;
+}
+
+/* Bits are set for all of guest memory */
+static void check_log(void)
+{
+	for (unsigned int i = 0; log_base && i < num_regions; i++) {
+		uint64_t last = regions[i].guest_phys_addr + (regions[i].memory_size - 1);
+
+		if (!is_mapped(log_base + regions[i].guest_phys_addr / 32768, 1) ||
+		    !is_mapped(log_base + last / 32768, 1))
+			BUG("a log that is not mapped");
+	}
+}
+
+static bool any_runs(void)
+{
+	for (unsigned int i = 0; i < QUEUES; i++)
+		if (queues[i].running)
+			return true;
+	return false;
+}
+
+static int set_log(uint64_t base)
+{
+	if (!base && any_runs() && features & LOG_ALL)
+		return fail(EFAULT);
+	log_base = base;
+	check_log();
+	return 0;
+}
+
+static int set_addr(const struct vhost_vring_addr *a)
+{
+	if (a->flags & ~1U)
+		return fail(EOPNOTSUPP);
+	if (a->flags && (a->log_guest_addr & 3 || (queues[a->index].running && !log_base)))
+		return fail(EINVAL);
+	queues[a->index].addr = *a;
 	return 0;
 }
 
@@ -136,13 +180,13 @@ static int backend(const struct vhost_vring_file *f)
 	return 0;
 }
 
-static int eventfd(const struct vhost_vring_file *f)
+static int eventfd(int fd)
 {
 	char path[64], name[64] = "";
 
-	if (f->fd < 0)
+	if (fd < 0)
 		return 0;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (readlink(path, name, sizeof(name) - 1) < 0)
 		return fail(EBADF);
 	return strcmp(name, "anon_inode:[eventfd]") ? fail(EINVAL) : 0;
@@ -152,9 +196,12 @@ static int set_features(uint64_t want)
 {
 	if (want & ~FEATURES)
 		return fail(EOPNOTSUPP);
-	for (unsigned int i = 0; i < QUEUES; i++)
-		if (queues[i].running)
-			return fail(EBUSY);
+	if (any_runs() && (want ^ features) & ~LOG_ALL)
+		return fail(EBUSY);
+	if (any_runs() && want & LOG_ALL && !log_base)
+		return fail(EFAULT);
+	if (features & ~want & LOG_ALL)
+		log_base = 0;
 	features = want;
 	return 0;
 }
@@ -162,6 +209,7 @@ static int set_features(uint64_t want)
 static int reset(void)
 {
 	owned = false;
+	log_base = 0;
 	num_regions = 0;
 	features = 0;
 	memset(queues, 0, sizeof(queues));
@@ -206,12 +254,15 @@ static int vhost_ioctl(unsigned long request, void *arg)
 		state->num = queues[state->index].base;
 		return 0;
 	case VHOST_SET_VRING_ADDR:
-		queues[state->index].addr = *(struct vhost_vring_addr *)arg;
-		return 0;
+		return set_addr(arg);
 	case VHOST_SET_VRING_KICK:
 	case VHOST_SET_VRING_CALL:
 	case VHOST_SET_VRING_ERR:
-		return eventfd(arg);
+		return eventfd(((struct vhost_vring_file *)arg)->fd);
+	case VHOST_SET_LOG_BASE:
+		return set_log(*(uint64_t *)arg);
+	case VHOST_SET_LOG_FD:
+		return eventfd(*(int *)arg);
 	}
 	BUG("request %#lx", request);
 }

@@ -54,6 +54,29 @@ def ready(fe, memory, **more):
     same("a table of memory", 0, fe.says(SET_MEM_TABLE, table(region()), [memory.fd]))
 
 
+def used(memory, idx):
+    """A call may come before: a queue that starts tells the driver to look"""
+    end = time.monotonic() + WAIT
+    while memory.used_idx() != idx and time.monotonic() < end:
+        time.sleep(0.01)
+    same("used index", idx, memory.used_idx())
+
+
+def io(fe, memory, index=0, base=0):
+    """A request of the guest's is done, without the back end"""
+    kick, call, _ = fe.queue(memory, index, base=base)
+    same("enabled", 0, fe.says(SET_VRING_ENABLE, state(index, 1)))
+    if ARGS.real:
+        before = memory.used_idx()
+        memory.read_sector(0)
+        os.eventfd_write(kick, 1)
+        used(memory, (before + 1) & 0xFFFF)
+        if not signalled(call):
+            raise AssertionError("no call")
+        same("status", 0, memory.status())
+    return kick
+
+
 def cut_off(*words, before=None):
     """A front end that sends this is cut off"""
     with connect() as fe:

@@ -7,7 +7,7 @@ import socket
 import struct
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE = 1, 2, 3, 4, 5
-SET_LOG_BASE, SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 6, 8, 9, 10, 11
+SET_LOG_BASE, SET_LOG_FD, SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 6, 7, 8, 9, 10, 11
 SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR = 12, 13, 14
 GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE = 15, 16, 17, 18
 SET_BACKEND_REQ_FD, GET_CONFIG, SET_CONFIG = 21, 24, 25
@@ -15,6 +15,7 @@ RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATU
 VERSION, REPLY, NEED_REPLY = 1, 4, 8
 NO_FD = 0x100
 PROTOCOL_FEATURES = 1 << 30
+LOG_ALL = 1 << 26
 VERSION_1 = 1 << 32
 RING_PACKED = 1 << 34
 WAIT = 60  # seconds, for an emulated processor
@@ -47,8 +48,8 @@ def slot(one):
     return u64(0) + one
 
 
-def addr(index, desc, used, avail, flags=0):
-    return struct.pack("<IIQQQQ", index, flags, desc, used, avail, 0)
+def addr(index, desc, used, avail, flags=0, log=0):
+    return struct.pack("<IIQQQQ", index, flags, desc, used, avail, log)
 
 
 def config(offset, size, flags=0, data=None):
@@ -69,8 +70,8 @@ class Memory:
         self.map.close()
         os.close(self.fd)
 
-    def areas(self, index=0):
-        return addr(index, USER, USER + (2 << 20), USER + (1 << 20))
+    def areas(self, index=0, logged=False):
+        return addr(index, USER, USER + (2 << 20), USER + (1 << 20), *((1, 2 << 20) if logged else ()))
 
     def read_sector(self, sector):
         """One request: its header and data at 3 MiB"""

@@ -20,7 +20,7 @@ says no_disk 2 "serve: --disk is missing" serve --socket "$socket"
 says no_socket 2 "serve: --socket is missing" serve --disk "$tmp/disk"
 says two_disks 2 "one --disk for each vhostlite serve" serve --disk a --disk b --socket "$socket"
 says option_alone 2 "--socket wants a value" serve --disk a --socket
-says unknown_argument 2 "unknown argument '--sock' (there are: --disk, --socket, --queues)" serve --sock
+says unknown_argument 2 "unknown argument '--sock' (there are: --disk, --socket, --queues, --handover)" serve --sock
 says queues_zero 2 "--queues 0: a number of 1..16" serve --disk a --socket "$socket" --queues 0
 says queues_many 2 "--queues 17: a number of 1..16" serve --disk a --socket "$socket" --queues=17
 says queues_twice 2 "--queues 3 and queues=2" serve --disk a,queues=2 --socket "$socket" --queues 3

@@ -189,42 +189,65 @@ static int lock_byte(int fd, int cmd, short type, off_t byte, bool *held)
 	return 0;
 }
 
-/* The lock belongs to the open file, which the device keeps: it lasts as long as the device. */
-static void lock_disk(int fd, const struct disk_opts *disk)
+void unlock_disk(int fd)
 {
-	bool used = false, refused = false, held;
+	struct flock all = {
+		.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = LOCK_USES,
+		.l_len = 2 * (LOCK_REFUSES - LOCK_USES),
+	};
+
+	fcntl(fd, F_OFD_SETLK, &all);
+}
+
+/* Takes what is ours and looks for what others have. Return: as fcntl() */
+static int take_locks(int fd, const struct disk_opts *disk, bool *used, bool *refused)
+{
+	bool held;
 
 	if (lock_byte(fd, F_OFD_SETLK, F_RDLCK, LOCK_USES + PERM_READ, NULL) ||
 	    (!disk->ro && lock_byte(fd, F_OFD_SETLK, F_RDLCK, LOCK_USES + PERM_WRITE, NULL)) ||
 	    lock_byte(fd, F_OFD_SETLK, F_RDLCK, LOCK_REFUSES + PERM_WRITE, NULL) ||
 	    lock_byte(fd, F_OFD_SETLK, F_RDLCK, LOCK_REFUSES + PERM_RESIZE, NULL))
-		goto failed;
+		return -1;
 
 	if (lock_byte(fd, F_OFD_GETLK, F_WRLCK, LOCK_USES + PERM_WRITE, &held))
-		goto failed;
-	used |= held;
+		return -1;
+	*used |= held;
 	if (lock_byte(fd, F_OFD_GETLK, F_WRLCK, LOCK_USES + PERM_RESIZE, &held))
-		goto failed;
-	used |= held;
+		return -1;
+	*used |= held;
 	if (lock_byte(fd, F_OFD_GETLK, F_WRLCK, LOCK_REFUSES + PERM_READ, &held))
-		goto failed;
-	refused |= held;
+		return -1;
+	*refused |= held;
 	if (!disk->ro) {
 		if (lock_byte(fd, F_OFD_GETLK, F_WRLCK, LOCK_REFUSES + PERM_WRITE, &held))
-			goto failed;
-		refused |= held;
+			return -1;
+		*refused |= held;
 	}
-	if (used)
-		die(EXIT_FAILED, "%s: another vhostlite run or QEMU writes to it", disk->file);
-	if (refused)
-		die(EXIT_FAILED, "%s: another vhostlite run or QEMU uses it and allows no writer%s",
-		    disk->file, disk->ro ? "" : " (to share it read-only: ro)");
-	return;
-failed:
-	if (errno == EAGAIN || errno == EACCES)
-		die(EXIT_FAILED, "%s: locked by another process", disk->file);
-	/* Some network file systems have no locks */
-	say("note: %s: cannot be locked against other users: %s", disk->file, strerror(errno));
+	return 0;
+}
+
+/* The lock belongs to the open file, which the device keeps: it lasts as long as the device, or until unlock_disk() */
+char *lock_disk(int fd, const struct disk_opts *disk)
+{
+	bool used = false, refused = false;
+	char *wrong = NULL;
+
+	if (take_locks(fd, disk, &used, &refused)) {
+		if (errno == EAGAIN || errno == EACCES)
+			wrong = xasprintf("%s: locked by another process", disk->file);
+		else
+			/* Some network file systems have no locks */
+			say("note: %s: cannot be locked against other users: %s", disk->file, strerror(errno));
+	} else if (used) {
+		wrong = xasprintf("%s: another vhostlite run or QEMU writes to it", disk->file);
+	} else if (refused) {
+		wrong = xasprintf("%s: another vhostlite run or QEMU uses it and allows no writer%s",
+				  disk->file, disk->ro ? "" : " (to share it read-only: ro)");
+	}
+	if (wrong)
+		unlock_disk(fd);
+	return wrong;
 }
 
 /* A node that `vhostlite disk add` made */
@@ -318,8 +341,10 @@ void set_disk_options(int node, const struct disk_opts *disk)
 int open_disk_file(const struct disk_opts *disk)
 {
 	int fd = open_file(disk);
+	char *wrong = disk->late_lock ? NULL : lock_disk(fd, disk);
 
-	lock_disk(fd, disk);
+	if (wrong)
+		die(EXIT_FAILED, "%s", wrong);
 	return fd;
 }
 

@@ -83,14 +83,16 @@ static const struct command {
 		"  restore        adds what CONFIG names (default: /etc/vhost-lite/disks.conf)\n",
 	}, {
 		"serve", cmd_serve,
-		"--disk FILE[,OPTION…] --socket PATH [--queues N]",
+		"--disk FILE[,OPTION…] --socket PATH [--queues N] [--handover]",
 		"a vhost-user back end: virtual machines that connect to a socket get the disk\n"
 		"  --disk FILE    as above, without bootindex=\n"
 		"  --socket PATH  where one of them at a time connects. Its memory has to be shared; QEMU:\n"
 		"                   -object memory-backend-memfd,id=mem,size=2G,share=on\n"
 		"                   -machine memory-backend=mem -chardev socket,id=disk,path=PATH\n"
 		"                   -device vhost-user-blk-pci,chardev=disk\n"
-		"  --queues N     the most queues that it may have, 1..16 (default 16)\n",
+		"  --queues N     the most queues that it may have, 1..16 (default 16)\n"
+		"  --handover     the disk is locked only while queues run, so that the virtual machine can\n"
+		"                 migrate to another such vhostlite serve of the disk\n",
 	},
 };
 

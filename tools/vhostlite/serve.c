@@ -33,9 +33,11 @@ static void parse_command_line(struct serve_opts *opts, int argc, char **argv)
 			if (!parse_number(value, 1, MAX_QUEUES, &queues))
 				die(EXIT_USAGE, "--queues %s: a number of 1..%d is wanted", value,
 				    MAX_QUEUES);
+		} else if (!strcmp(argv[i], "--handover")) {
+			opts->disk.late_lock = true;
 		} else {
 			die(EXIT_USAGE, "serve: unknown argument '%s' (there are: --disk, "
-			    "--socket, --queues)", argv[i]);
+			    "--socket, --queues, --handover)", argv[i]);
 		}
 	}
 	if (!opts->disk.file)

@@ -98,7 +98,8 @@ uint8_t *memory_at(const struct memory *mem, uint64_t user, uint64_t size);
 struct serve_dev {
 	int vhost;		/* NODE_BLK: whose queues run */
 	int vdpa;		/* NODE_VDPA_BLK: whose configuration space is shown */
-	int file;		/* the disk of both */
+	int file;		/* the disk of both, */
+	const struct disk_opts *disk;	/* and how it was asked for */
 	int config_call;	/* an eventfd: the configuration has changed */
 	unsigned int queues;
 	uint64_t features;	/* that the disk offers */
@@ -119,6 +120,8 @@ bool dev_set_memory(const struct serve_dev *dev, const struct memory *mem);
 struct ring {
 	uint32_t num, base;
 	uint64_t desc, avail, used;	/* addresses in the front end */
+	uint64_t log;			/* address of the used ring in the guest, for */
+	bool logs;			/* its being logged */
 	bool have_addr, have_kick;
 	bool enabled, running;
 };
@@ -137,6 +140,8 @@ enum verdict broken(struct session *s, const char *fmt, ...) __attribute__((form
 
 /* Starts or stops the queue, as its state says */
 enum verdict ring_update(struct session *s, unsigned int index);
+/* Whether and where it is logged has changed: of a queue that runs, too */
+enum verdict ring_log(struct session *s, unsigned int index);
 /* It has stopped when this returns, and goes on there when it is started again */
 void ring_stop(struct session *s, unsigned int index);
 /* As after the connection was made, but for eventfds of call and error, which are set just once */
@@ -154,6 +159,7 @@ struct session {
 	uint64_t status;
 	int backend;		/* a socket for what we have to tell, -1: none */
 	struct memory memory;
+	struct region log;	/* of dirty memory, as if it were guest memory from 0 on; size 0: none */
 	struct ring rings[MAX_QUEUES];
 };
 
@@ -170,6 +176,7 @@ void session_end(struct session *s, const char *why);
 
 enum {
 	PROTO_F_MQ			= 0,
+	PROTO_F_LOG_SHMFD		= 1,
 	PROTO_F_REPLY_ACK		= 3,
 	PROTO_F_BACKEND_REQ		= 5,
 	PROTO_F_CONFIG			= 9,
@@ -183,11 +190,32 @@ enum {
 /* The bit of the features by which the protocol's own are known */
 #define F_PROTOCOL_FEATURES	30
 
+/* The front end wants to know what is written to memory (VHOST_F_LOG_ALL) */
+#define F_LOG_ALL		26
+
 /* Of what we send ourselves */
 #define BACKEND_CONFIG_CHANGE	2
 
 /* s->in is whole: what it asks for is done and answered */
 enum verdict proto_handle(struct session *s);
+
+/* ---- serve_log.c: the log of dirty memory ---- */
+
+/* Messages */
+enum verdict log_set_base(struct session *s);
+enum verdict log_set_fd(struct session *s);
+/* It has bits for all of that memory, or there is none */
+bool log_reaches(const struct region *log, const struct memory *mem);
+/* Nothing is logged any more: it is let go of, where the kernel does so too */
+void log_end(struct session *s);
+/* The same where the kernel has */
+void log_unmap(struct session *s);
+
+/* ---- serve_lock.c: who may use the disk ---- */
+
+/* Before a queue starts, and when one has stopped or not started */
+enum verdict disk_take(struct session *s);
+void disk_leave(struct session *s);
 
 /* ---- serve_socket.c ---- */
 

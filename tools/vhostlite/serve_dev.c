@@ -28,8 +28,7 @@
  * would be asked for translations. RING_RESET: QEMU's vhost-user-blk shows it to the guest and does
  * not pass on the guest's resets.
  */
-#define NOT_OFFERED	(BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET) | \
-			 BIT(VHOST_F_LOG_ALL))
+#define NOT_OFFERED	(BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET))
 
 static void __attribute__((noreturn)) failed(const char *node, const char *what)
 {
@@ -65,6 +64,7 @@ static void open_vdpa(struct serve_dev *dev, const struct disk_opts *disk)
 void dev_open(struct serve_dev *dev, const struct disk_opts *disk)
 {
 	dev->queues = disk->queues;
+	dev->disk = disk;
 	dev->file = open_disk_file(disk);
 	open_vhost(dev, disk);
 	open_vdpa(dev, disk);

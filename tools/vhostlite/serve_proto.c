@@ -3,7 +3,7 @@
  * vhostlite serve: what each message means. The contract is "Vhost-user Protocol" of QEMU's
  * documentation (docs/interop/vhost-user.rst).
  *
- * What is not in the table is not offered. To add a part of the protocol: its bit in OFFERED, its
+ * What is not in the table is not offered. To add a part of the protocol: its bit in offered(), its
  * messages in the table.
  */
 #include <errno.h>
@@ -80,6 +80,7 @@ static enum verdict get_features(struct session *s)
 
 static enum verdict set_features(struct session *s)
 {
+	bool logged = s->features >> F_LOG_ALL & 1;
 	uint64_t want = s->in.u64 & ~BIT(F_PROTOCOL_FEATURES);
 
 	if (want & ~s->dev->features)
@@ -89,6 +90,8 @@ static enum verdict set_features(struct session *s)
 	if (want != s->features && ioctl(s->dev->vhost, VHOST_SET_FEATURES, &want))
 		return refuse(s, "features %#" PRIx64 ": %s", want, strerror(errno));
 	s->features = want;
+	if (logged && !(want >> F_LOG_ALL & 1))
+		log_unmap(s);
 	if (s->in.u64 & BIT(F_PROTOCOL_FEATURES))
 		return OK;
 	/* one that knows nothing of enabling has its queues run when they have a kick */
@@ -103,14 +106,20 @@ static enum verdict set_features(struct session *s)
 	return OK;
 }
 
+/* The log of dirty memory is the kernel's work */
+static uint64_t offered(const struct session *s)
+{
+	return OFFERED | (s->dev->features >> F_LOG_ALL & 1 ? BIT(PROTO_F_LOG_SHMFD) : 0);
+}
+
 static enum verdict get_protocol_features(struct session *s)
 {
-	return answer_u64(s, OFFERED);
+	return answer_u64(s, offered(s));
 }
 
 static enum verdict set_protocol_features(struct session *s)
 {
-	uint64_t more = s->in.u64 & ~OFFERED;
+	uint64_t more = s->in.u64 & ~offered(s);
 
 	if (more)
 		return refuse(s, "features of the protocol that are not offered: %#" PRIx64, more);
@@ -135,6 +144,8 @@ static enum verdict ignore(struct session *s)
 /* A table that is complete becomes the one that is used, or is thrown away */
 static enum verdict use_memory(struct session *s, struct memory *mem)
 {
+	if (!log_reaches(&s->log, mem))
+		return refuse(s, "more memory than the log of dirty memory is for");
 	if (!dev_set_memory(s->dev, mem))
 		return refuse(s, "%u regions of memory are refused: %s", mem->num, strerror(errno));
 	s->memory = *mem;
@@ -262,13 +273,17 @@ static enum verdict set_vring_addr(struct session *s)
 
 	if (!r)
 		return BROKEN;
-	if (m->flags)
-		return refuse(s, "queue %u: to be logged, which is not offered", m->index);
+	if (m->flags & ~(HAS_PROTO(s, PROTO_F_LOG_SHMFD) ? BIT(VHOST_VRING_F_LOG) : 0))
+		return refuse(s, "queue %u: flags %#x, which are not offered", m->index, m->flags);
 	r->desc = m->desc;
 	r->avail = m->avail;
 	r->used = m->used;
 	r->have_addr = true;
-	return OK;
+	if (r->log == m->log && r->logs == !!m->flags)
+		return OK;
+	r->log = m->log;
+	r->logs = m->flags;
+	return ring_log(s, m->index);
 }
 
 static enum verdict get_vring_base(struct session *s)
@@ -411,6 +426,7 @@ static enum verdict reset_device(struct session *s)
 	s->features = 0;
 	if (ioctl(s->dev->vhost, VHOST_SET_FEATURES, &none))
 		return refuse(s, "reset: %s", strerror(errno));
+	log_end(s);
 	return OK;
 }
 
@@ -455,6 +471,9 @@ static const struct handler {
 	[3] = { "SET_OWNER", ignore },
 	[4] = { "RESET_OWNER", ignore },
 	[5] = { "SET_MEM_TABLE", set_mem_table, ANY_SIZE, 0, TABLE_REGIONS },
+	[6] = { "SET_LOG_BASE", log_set_base, 16, 1, 1, .answers = true,
+		.needs = BIT(PROTO_F_LOG_SHMFD) },
+	[7] = { "SET_LOG_FD", log_set_fd, 0, 1, 1, .needs = BIT(PROTO_F_LOG_SHMFD) },
 	[8] = { "SET_VRING_NUM", set_vring_num, sizeof(struct state_msg) },
 	[9] = { "SET_VRING_ADDR", set_vring_addr, sizeof(struct addr_msg) },
 	[10] = { "SET_VRING_BASE", set_vring_base, sizeof(struct state_msg) },

@@ -59,6 +59,8 @@ static enum verdict translate(struct session *s, unsigned int index, struct vhos
 		.desc_user_addr = (uintptr_t)desc,
 		.avail_user_addr = (uintptr_t)avail,
 		.used_user_addr = (uintptr_t)used,
+		.flags = r->logs ? 1 << VHOST_VRING_F_LOG : 0,
+		.log_guest_addr = r->log,
 	};
 	return OK;
 }
@@ -72,6 +74,21 @@ static enum verdict failed(struct session *s, unsigned int index, const char *wh
 	else if (errno == EOPNOTSUPP)
 		hint = " (rings have to be in a memfd, or on tmpfs or hugetlbfs)";
 	return refuse(s, "queue %u: %s: %s%s", index, what, strerror(errno), hint);
+}
+
+enum verdict ring_log(struct session *s, unsigned int index)
+{
+	struct vhost_vring_addr addr;
+	enum verdict v;
+
+	if (!s->rings[index].running)
+		return OK;
+	v = translate(s, index, &addr);
+	if (v)
+		return v;
+	if (ioctl(s->dev->vhost, VHOST_SET_VRING_ADDR, &addr))
+		return failed(s, index, "its being logged is refused");
+	return OK;
 }
 
 static enum verdict start(struct session *s, unsigned int index)
@@ -116,15 +133,24 @@ void ring_stop(struct session *s, unsigned int index)
 	else
 		r->base = base.num;
 	r->running = false;
+	disk_leave(s);
 }
 
 enum verdict ring_update(struct session *s, unsigned int index)
 {
 	struct ring *r = &s->rings[index];
 	bool run = r->have_kick && r->enabled;
+	enum verdict v;
 
-	if (run && !r->running)
-		return start(s, index);
+	if (run && !r->running) {
+		v = disk_take(s);
+		if (v)
+			return v;
+		v = start(s, index);
+		if (v)
+			disk_leave(s);
+		return v;
+	}
 	if (!run)
 		ring_stop(s, index);
 	return OK;

@@ -74,7 +74,10 @@ void session_end(struct session *s, const char *why)
 	/* requests that were taken are done when it returns */
 	if (ioctl(s->dev->vhost, VHOST_RESET_OWNER))
 		say("the disk cannot be reset: %s", strerror(errno));
+	memset(s->rings, 0, sizeof(s->rings));
+	disk_leave(s);
 	memory_unmap(&s->memory);
+	log_unmap(s);
 	msg_done(&s->in);
 	if (s->backend >= 0)
 		close(s->backend);

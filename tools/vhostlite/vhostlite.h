@@ -74,6 +74,7 @@ struct disk_opts {
 	unsigned int queues;		/* 0: not given */
 	unsigned int blocksize;		/* 0: not given */
 	bool keep;			/* what is allocated */
+	bool late_lock;			/* not locked when it is opened */
 	bool raw;			/* whatever the file looks like */
 	char *serial;			/* NULL: not given */
 	int bootindex;			/* -1: not given */
@@ -140,6 +141,9 @@ int open_node(const char *path);
 bool fill_options(const struct disk_opts *disk, struct vhl_blk_opts *opts);
 void set_disk_options(int node, const struct disk_opts *disk);
 int open_disk_file(const struct disk_opts *disk);
+/* Locks it against other users. NULL, or what is wrong; a file system without locks is no more than a note */
+char *lock_disk(int fd, const struct disk_opts *disk);
+void unlock_disk(int fd);
 /* @path: that of @node, for messages */
 void attach_disk(int node, const char *path, const struct disk_opts *disk, int file);
 /* The interface's own MAC address when it is a macvtap, else NULL */
