@@ -88,4 +88,51 @@ rm "$socket"
 touch "$socket"
 ends INT 0 && [[ -f $socket ]]
 result $? leaves_what_is_not_its_own
+
+# two of them with one disk: whoever has queues has it
+socket=$tmp/first
+begins --handover
+result $? listens_without_a_lock
+"$prog" serve --disk "$tmp/disk" --socket "$tmp/second" --handover >"$tmp/log2" 2>&1 </dev/null &
+second=$!
+handover() {
+	python3 -B - "$here" "$socket" "$tmp/second" "$second" <<-'END'
+		import os, struct, sys, time
+		sys.path.insert(0, sys.argv[1])
+		from serve_rig import *
+		ARGS.real = False
+
+		def begin(fe, memory):
+		    ready(fe, memory)
+		    fe.queue(memory)
+		    return fe.says(SET_VRING_ENABLE, state(0, 1))
+
+		end = time.monotonic() + WAIT
+		while not os.path.exists(sys.argv[3]) and time.monotonic() < end:
+		    time.sleep(0.1)
+		memory = Memory()
+		with FrontEnd(sys.argv[2]) as here:
+		    with FrontEnd(sys.argv[3]) as there:
+		        same("first", 0, begin(here, memory))
+		        ready(there, memory)
+		        there.queue(memory)
+		        refused(there.says(SET_VRING_ENABLE, state(0, 1)))
+		        here.ask(GET_VRING_BASE, state(0, 0))
+		        same("it is free: the other one has it", 0, there.says(SET_VRING_ENABLE, state(0, 1)))
+		        here.send(SET_VRING_ENABLE, state(0, 0))
+		        here.send(SET_VRING_KICK, u64(0), [here.eventfd()])
+		        refused(here.says(SET_VRING_ENABLE, state(0, 1)))
+		    # that one has gone without a word
+		    end = time.monotonic() + WAIT
+		    while here.says(SET_VRING_ENABLE, state(0, 1)) and time.monotonic() < end:
+		        time.sleep(0.1)
+		    same("base", (0, 0), struct.unpack("<II", here.ask(GET_VRING_BASE, state(0, 0))))
+	END
+}
+err=$(handover 2>&1)
+result $? handover
+kill -KILL "$second"
+wait "$second"
+ends TERM 0
+result $? ends_again
 finish
