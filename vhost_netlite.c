@@ -195,6 +195,7 @@ static const struct vhl_ops vhl_net_ops = {
 	.minor		= (_minor),				\
 	.device_id	= VIRTIO_ID_NET,			\
 	.num_vqs	= VHL_NET_VQS,				\
+	.reads		= BIT(VHL_NET_TX),			\
 	.dev_size	= sizeof(struct vhl_dev),		\
 	.vq_size	= sizeof(struct vhl_net_vq),		\
 	.logs		= true,					\

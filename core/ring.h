@@ -124,6 +124,8 @@ struct vhl_ring_log {
  * @segs: for the segments of a chain
  * @log: as vhl_ring_set_log(), from the first store on
  * @node: of memory, for the ring's own
+ * @reads: chains have no device-writable part, whatever flags say in an indirect table that is packed:
+ *	DPDK has VRING_DESC_F_WRITE there in the one of a header that it sends, and now and then of more
  *
  * Such that vhl_ring_cfg_ok() is true.
  */
@@ -136,6 +138,7 @@ struct vhl_ring_cfg {
 	struct vhl_segs segs;
 	const struct vhl_ring_log *log;
 	int node;
+	bool reads;
 };
 
 /**

@@ -57,6 +57,7 @@ struct packed_slot {
  * @device: device area, ours
  * @event_idx: VIRTIO_RING_F_EVENT_IDX was negotiated
  * @indirect: VIRTIO_RING_F_INDIRECT_DESC was negotiated
+ * @table_write: the flag that counts in an indirect table, if it does
  * @in_order: VIRTIO_F_IN_ORDER was negotiated
  * @kicks_on: the driver was last told to kick
  * @next: vhl_ring.pos, if no chain has been given back since the last was taken
@@ -79,6 +80,7 @@ struct packed {
 	bool event_idx;
 	bool indirect;
 	bool in_order;
+	u16 table_write;
 
 	bool kicks_on;
 	u32 next;
@@ -218,6 +220,7 @@ static void packed_init(struct vhl_ring *ring, const struct vhl_ring_cfg *cfg)
 	s->event_idx = cfg->features & BIT_ULL(VIRTIO_RING_F_EVENT_IDX);
 	s->indirect = cfg->features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC);
 	s->in_order = cfg->features & BIT_ULL(VIRTIO_F_IN_ORDER);
+	s->table_write = cfg->reads ? 0 : VRING_DESC_F_WRITE;
 	/* DPDK leaves out the upper half, and begins with new rings only */
 	if (cfg->base == PACKED_FIRST)
 		used = avail;
@@ -236,6 +239,7 @@ static u32 packed_base(const struct vhl_ring *ring)
 
 static int packed_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u64 addr, u32 len)
 {
+	const struct packed *s = to_packed(ring);
 	u32 num = len / sizeof(struct vring_packed_desc);
 	/* all of them belong to the chain, but those without bytes need no segment */
 	u32 most = min_t(u32, num, VHL_IOV_MAX + 1), i;
@@ -257,7 +261,7 @@ static int packed_add_indirect(struct vhl_ring *ring, struct vhl_chain *chain, u
 		/* of the flags WRITE alone counts, and no id (2.8.7) */
 		rest = le64_to_cpu(raw.word[1]);
 		ret = vhl_chain_add(ring, chain, le64_to_cpu(raw.word[0]), (u32)rest,
-				    (rest >> 48) & VRING_DESC_F_WRITE);
+				    (rest >> 48) & s->table_write);
 		if (unlikely(ret))
 			return ret;
 	}

@@ -183,6 +183,7 @@ struct vhl_ops {
  * @device_id: virtio device id (virtio 1.2, section 5)
  * @config_size: bytes of config space (vDPA)
  * @num_vqs: queues of a device, at most VHL_MAX_VQS
+ * @reads: those, a bit each, that the device reads from only (struct vhl_ring_cfg)
  * @dev_size: bytes of the backend's device, which begins with a struct vhl_dev
  * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
  * @max_workers: of a device, NULL for one per queue
@@ -205,6 +206,7 @@ struct vhl_node {
 	u32 device_id;
 	size_t config_size;
 	unsigned int num_vqs;
+	u32 reads;
 	size_t dev_size;
 	size_t vq_size;
 	const unsigned int *max_workers;

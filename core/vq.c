@@ -114,6 +114,7 @@ static int vq_prepare(struct vhl_vq *vq)
 		.num		= vq->num,
 		.base		= vhl_vq_base(vq),
 		.mem		= &dev->mem,
+		.reads		= dev->node->reads & BIT(vq->index),
 	};
 	struct vhl_ring *ring;
 	int ret;

@@ -475,6 +475,37 @@ TEST_F(net, tx_header_in_pieces)
 	EXPECT_EQ(0, dut_units(d, TX, 3));
 }
 
+/* DPDK says of the header in a table, and now and then of the frame, that it may be written to */
+TEST_F(net, tx_table_marked_writable)
+{
+	struct dut *d = &self->d;
+	struct guest_queue *q = d->q[TX];
+	unsigned char *p = d->scratch[TX].p, got[200];
+	uint64_t gpa = d->scratch[TX].gpa, table = gpa + SCRATCH_FREE;
+	static const uint32_t len[] = { NET_HDR, 50, 50 };
+
+	if (!dut_packed())
+		SKIP(return, "it does so in packed rings only");
+	memset(p, 0, NET_HDR);
+	make_frame(p + NET_HDR, 100, 1, true);
+	for (unsigned int marks = 0; marks < 8; marks++) {
+		uint64_t at = gpa;
+
+		for (unsigned int i = 0; i < 3; at += len[i++])
+			ASSERT_EQ(0, gq_table(d->g, table, i, at, len[i], marks >> i & 1 ? VRING_DESC_F_WRITE : 0, 0));
+		gq_desc(q, 0, table, 3 * 16, VRING_DESC_F_INDIRECT, 0);
+		gq_push(q, 0);
+		gq_publish(q);
+		ASSERT_EQ(0, gq_kick(q));
+		ASSERT_EQ(100, dut_receive(d, got, sizeof(got), 5000))
+			TH_LOG("marks %u", marks);
+		EXPECT_EQ(0, memcmp(got, p + NET_HDR, 100));
+		ASSERT_EQ(0, dut_restart(d));
+	}
+	EXPECT_EQ(0, dut_counter(d, TX, "breaks"));
+	EXPECT_EQ(0, dut_units(d, TX, 3));
+}
+
 /* CVE-2023-3812: frames of all sizes up to and beyond what a socket buffer may be, in many pieces */
 TEST_F(net, tx_frames_too_large)
 {

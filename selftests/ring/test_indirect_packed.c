@@ -100,6 +100,36 @@ TEST(indirect_order)
 	rig_free(r);
 }
 
+/* A queue that is only read from: DPDK sends frames so, and what it marks as writable is not written to */
+TEST(indirect_read_only)
+{
+	static const bool marks[][3] = {
+		{ true, false, false }, { true, true, false }, { true, true, true }, { false, true, false },
+	};
+	struct buf want[] = { { RAM, 12, false }, { RAM + 64, 100, false }, { RAM + 512, 7, false } };
+	unsigned int i, k;
+
+	for (i = 0; i < ARRAY_SIZE(marks); i++) {
+		struct rig *r = rig_new(4, 0, 0);
+		struct buf bufs[3];
+
+		r->cfg.reads = true;
+		rig_restart(r, r->cfg.base);
+		for (k = 0; k < 3; k++) {
+			bufs[k] = want[k];
+			bufs[k].write = marks[i][k];
+		}
+		drv_indirect(r, 0, TABLE, bufs, 3);
+		drv_post(r, 0);
+		TAKE(r, 0, want, 3);
+		/* in the ring itself it counts */
+		drv_chain(r, 1, (const struct buf[]){ { RAM, 1, true }, { RAM + 8, 1, false } }, 2);
+		drv_post(r, 1);
+		FAULT(r, VHL_FAULT_ORDER);
+		rig_free(r);
+	}
+}
+
 TEST(indirect_table_address)
 {
 	static const struct {
