@@ -128,24 +128,33 @@ qemu_version() {
 	"${1-}qemu-system-x86_64" --version | sed -n '1s/.*version //p'
 }
 
+# shared_program DIR PROGRAM "OPTION…" [LIBRARY…]: copies a program out of the root file system that is shared as "root",
+# to be run as DIR/PROGRAM, which puts these options before its others. Its libraries come along, and those LIBRARYs that
+# it loads by itself; 1: it is not there. Over 9p all of them would be read again and again.
+shared_program() {
+	local dir=$1 name=$2 options=$3 lib=/mnt/root/usr/lib/x86_64-linux-gnu loader=ld-linux-x86-64.so.2 file
+
+	[[ -x /mnt/root/usr/bin/$name && -x $lib/$loader ]] || return
+	mkdir -p "$dir/lib" && cp -L "$lib/$loader" "$dir/lib/" || return
+	for file in "/mnt/root/usr/bin/$name" "${@:4}"; do
+		[[ $file == /* ]] || file=$lib/$file
+		"$lib/$loader" --library-path "$lib" --list "$file" | awk '$3 ~ "^/" { print $3 }' |
+			xargs cp -L -t "$dir/lib" "$file" || return
+	done
+	cat >"$dir/$name" <<-END
+		#!/bin/sh
+		exec $dir/lib/$loader --library-path $dir/lib $dir/lib/$name $options "\$@"
+	END
+	chmod +x "$dir/$name"
+}
+
 # newer_qemu: makes the directory NEWER, to be first in PATH, where QEMU is that of tools/vm/mkroot --emulator; 1: there is
-# none. Its files are copied: over 9p they would be read again and again.
+# none
 NEWER=$WORK/newer
 newer_qemu() {
-	local root=/mnt/root lib=/mnt/root/usr/lib/x86_64-linux-gnu loader
-
 	[[ ! -d $NEWER ]] || return 0
-	loader=$lib/ld-linux-x86-64.so.2
-	[[ -x $loader ]] || return
-	mkdir -p "$NEWER/lib" &&
-		"$loader" --library-path "$lib" --list $root/usr/bin/qemu-system-x86_64 | awk '$3 ~ "^/" { print $3 }' |
-		xargs cp -L -t "$NEWER/lib" $root/usr/bin/qemu-system-x86_64 && cp -L "$loader" "$NEWER/lib/" &&
-		cp -rL $root/usr/share/qemu $root/usr/share/seabios "$NEWER/" || return
-	cat >"$NEWER/qemu-system-x86_64" <<-END
-		#!/bin/sh
-		exec $NEWER/lib/ld-linux-x86-64.so.2 --library-path $NEWER/lib $NEWER/lib/qemu-system-x86_64 -L $NEWER/qemu -L $NEWER/seabios "\$@"
-	END
-	chmod +x "$NEWER/qemu-system-x86_64"
+	shared_program "$NEWER" qemu-system-x86_64 "-L $NEWER/qemu -L $NEWER/seabios" &&
+		cp -rL /mnt/root/usr/share/{qemu,seabios} "$NEWER/"
 }
 
 # knows DEVICE: QEMU has it. Its list of all devices would take half a minute
