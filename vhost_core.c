@@ -174,6 +174,7 @@ void vhl_dev_reset(struct vhl_dev *dev)
 	vhl_workers_stop(dev);
 	dev->fork_from_owner = vhl_thread_can_be_owners();
 	vhl_log_forget(dev);
+	vhl_bases_forget(dev);
 	vhl_umem_clear(dev);
 	memset(dev->features, 0, sizeof(dev->features));
 	dev->backend_features = 0;

@@ -191,6 +191,11 @@ static inline bool vhl_any_vq_in_use(const struct vhl_dev *dev)
 	return false;
 }
 
+/* bases.c APIs: holding dev->mutex. Return: 0 or a negative errno (uapi header) */
+int vhl_bases_set(struct vhl_dev *dev, const u64 __user *argp);	/* by the owner */
+void vhl_bases_store(const struct vhl_vq *vq);
+void vhl_bases_forget(struct vhl_dev *dev);
+
 /*
  * claim.c APIs: holding vq->mutex. To begin nothing is in flight; to end, too, and the queue has no
  * ring to take from any more. Return: 0 or -ENOMEM

@@ -5,6 +5,7 @@
  */
 #include <linux/uaccess.h>
 #include <linux/vhost.h>
+#include <linux/vhost_lite.h>
 #include <linux/virtio_config.h>
 
 #include "internal.h"
@@ -118,6 +119,16 @@ static long vhost_log(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 	return vhl_set_log_call(dev, fd);
 }
 
+/* Of what it has there is more to tell than the VMM knows by itself */
+static long vhost_config_call(struct vhl_dev *dev, const int __user *argp)
+{
+	int fd;
+
+	if (!dev->node->attached)
+		return -ENOIOCTLCMD;
+	return get_user(fd, argp) ? -EFAULT : vhl_set_config_call(dev, fd);
+}
+
 static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 {
 	const u64 offered = dev->dialect->backend_features;
@@ -164,6 +175,10 @@ static long vhost_ioctl(struct vhl_dev *dev, unsigned int cmd, void __user *argp
 	case VHOST_SET_LOG_BASE:
 	case VHOST_SET_LOG_FD:
 		return vhost_log(dev, cmd, argp);
+	case VHL_SET_BASES:
+		return vhl_bases_set(dev, argp);
+	case VHOST_VDPA_SET_CONFIG_CALL:
+		return vhost_config_call(dev, argp);
 	case VHOST_NEW_WORKER:
 		return vhost_new_worker(dev, argp);
 	case VHOST_FREE_WORKER:

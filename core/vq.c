@@ -294,6 +294,7 @@ static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 	if (ran) {
 		vq->base = vhl_ring_base(vq->ring);
 		vq->have_base = true;
+		vhl_bases_store(vq);
 	}
 	vq_stop_backend(vq);
 	vhl_claims_end(vq);

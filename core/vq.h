@@ -250,6 +250,7 @@ struct vhl_dev {
 	struct vhl_mem mem;		/* umem.c says how it changes */
 	struct vhl_mem table;		/* while @mem is of IOVAs: what SET_MEM_TABLE said */
 	struct vhl_dirty_log *dirty;	/* changed with all vq->mutex held and nothing in flight */
+	struct vhl_bases *bases;		/* where queues stop, for the owner; dev->mutex */
 	unsigned long log_charged;	/* pages of locked memory that it is charged for */
 	struct eventfd_ctx *log_call;	/* VHOST_SET_LOG_FD */
 	u8 status;			/* vDPA: device status (virtio 1.2, section 2.1) */

@@ -43,6 +43,7 @@ static const struct request requests[] = {
 	REQ(VHOST_GET_BACKEND_FEATURES, U64, true, true, 8),
 	REQ(VHOST_SET_BACKEND_FEATURES, U64, true, false, 8),
 	REQ(VHOST_GET_FORK_FROM_OWNER, U64, true, true, 1),
+	REQ(VHL_SET_BASES, U64, false, false, 8),
 	REQ(VHOST_NEW_WORKER, STATE, false, true, 4),
 	REQ(VHOST_ATTACH_VRING_WORKER, STATE, false, false, 8),
 	REQ(VHOST_GET_VRING_WORKER, STATE, false, true, 8),

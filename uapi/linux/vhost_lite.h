@@ -84,7 +84,7 @@
  *                           moment, and what it has in flight is not accounted for.  Never fails
  *                           for the owner and a queue that exists
  * VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR,
- * [vDPA] VHOST_VDPA_SET_CONFIG_CALL
+ * [vDPA, and a named disk in either] VHOST_VDPA_SET_CONFIG_CALL
  *                           fd or -1 for none; may change while the queue runs.  One that is set
  *                           when there is something to tell already is signalled at once: a
  *                           call if the driver may be waiting for what is in the used ring (as at
@@ -123,6 +123,7 @@
  *                           EBUSY there is one; EINVAL another value; EOPNOTSUPP the kernel has none
  *                           of the owner's
  * VHOST_GET_FORK_FROM_OWNER [vhost] which it is
+ * VHL_SET_BASES             [vhost] where it is stored at which place queues stop, see below
  * All that name a queue:    ENOBUFS [vDPA: EINVAL] no such queue
  *
  * VHOST_NET_SET_BACKEND     fd of a TAP or macvtap queue, or of a packet socket (AF_PACKET,
@@ -199,10 +200,32 @@
 #define VHL_NET_MAX_FAULTS	64
 
 /**
+ * VHL_SET_BASES - have the bases of queues stored in memory when they stop
+ *
+ * Argument: __u64, the address of a __u32 for each queue that the node has (/dev/vhost-netlite 2, disks
+ * VHL_BLK_MAX_QUEUES) in one page, or 0 for nowhere.  The page is pinned, and counts as locked memory.
+ * In the vhost dialect only.
+ *
+ * Whenever a queue stops, its base (VHOST_SET_VRING_BASE) is stored there, last of all that it does:
+ * what was taken up to there is used.  So it is also when the file is closed because the owner was
+ * killed.  If the threads are the kernel's (VHOST_FORK_OWNER_KTHREAD), requests in flight are done
+ * all the same then, and a queue that is started with that base, by another process that has the
+ * same memory, goes on as if nothing had been; if they are the owner's, requests may fail.
+ *
+ * VHOST_RESET_OWNER stops the queues, then forgets it.
+ *
+ * EINVAL  not aligned to 4 bytes, or in more than one page
+ * EFAULT  not writable memory of the owner
+ * EOPNOTSUPP it cannot be pinned
+ * ENOMEM  also: over RLIMIT_MEMLOCK
+ */
+#define VHL_SET_BASES		_IOW(VHOST_VIRTIO, 0x57, __u64)
+
+/**
  * VHOST_BLK_SET_BACKEND - attach a regular file or a block device, or detach it
  *
  * Argument: struct vhost_vring_file { .index, .fd }.  <linux/vhost.h> has no numbers of 0x50..0x5f.
- * Ours are 0x50..0x54, of disks, 0x58, of selftests/nullback, and 0x59..0x5f, of the control node.
+ * Ours are 0x50..0x54, of disks, 0x57, of all nodes, 0x58, of selftests/nullback, and 0x59..0x5f, of the control node.
  *
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
  * queues of a device share one disk: EBUSY when another file is in use by another running queue.
