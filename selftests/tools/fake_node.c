@@ -24,6 +24,11 @@ int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_open(const char *path, int flags, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
+/* of Linux 6.17 */
+#ifndef VHOST_SET_FORK_FROM_OWNER
+#define VHOST_SET_FORK_FROM_OWNER	_IOW(VHOST_VIRTIO, 0x84, __u8)
+#endif
+
 #define QUEUES	16
 #define REGIONS	512
 /* FLUSH, MQ, LOG_ALL, indirect, event index, VERSION_1, ACCESS_PLATFORM, packed, RING_RESET */
@@ -33,7 +38,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...);
 
 static int vhost = -1, vdpa = -1;
 static bool owned;
-static uint64_t features;
+static uint64_t features, bases;
 static unsigned int num_regions;
 static struct vhost_memory_region regions[REGIONS];
 static uint64_t log_base;
@@ -206,8 +211,22 @@ static int set_features(uint64_t want)
 	return 0;
 }
 
+/* What is there by now may be cut off: only the kernel is to look */
+static int set_bases(uint64_t addr)
+{
+	if (addr % 4 || addr % 4096 + QUEUES * 4 > 4096)
+		return fail(EINVAL);
+	if (addr && !is_mapped(addr, QUEUES * 4))
+		BUG("bases where nothing is mapped");
+	bases = addr;
+	return 0;
+}
+
 static int reset(void)
 {
+	if (bases && !is_mapped(bases, QUEUES * 4))
+		BUG("bases were unmapped while they were used");
+	bases = 0;
 	owned = false;
 	log_base = 0;
 	num_regions = 0;
@@ -231,6 +250,8 @@ static int vhost_ioctl(unsigned long request, void *arg)
 		return set_features(*(uint64_t *)arg);
 	case VHOST_BLK_SET_BACKEND:
 		return backend(arg);
+	case VHOST_SET_FORK_FROM_OWNER:
+		return owned || *(uint8_t *)arg ? fail(EBUSY) : 0;
 	case VHOST_SET_OWNER:
 		if (owned)
 			BUG("owned already");
@@ -242,6 +263,8 @@ static int vhost_ioctl(unsigned long request, void *arg)
 	if (!owned)
 		BUG("request %#lx without an owner", request);
 	switch (request) {
+	case VHL_SET_BASES:
+		return set_bases(*(uint64_t *)arg);
 	case VHOST_SET_MEM_TABLE:
 		return set_table(arg);
 	case VHOST_SET_VRING_NUM:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+import serve_inflight  # noqa: F401 # more cases
 from serve_log_cases import *  # noqa: F403
 from serve_rig import *  # noqa: F403
 from vhost_user import *  # noqa: F403
@@ -22,7 +23,7 @@ from vhost_user import *  # noqa: F403
 def offers():
     with connect() as fe:
         offered = fe.negotiate()
-        same("bits of the protocol", 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 16, offered)
+        same("bits of the protocol", 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 12 | 1 << 13 | 1 << 15 | 1 << 16, offered)
         same("ACCESS_PLATFORM, RING_RESET", 0, fe.features & (1 << 33 | 1 << 40))
         wanted = LOG_ALL | VERSION_1 | RING_PACKED | PROTOCOL_FEATURES
         same("LOG_ALL, VERSION_1, packed, the protocol's own", wanted, fe.features & wanted)
@@ -210,7 +211,7 @@ def cut_short():
 
 @case
 def unknown_messages():
-    for request in (0, 19, 20, 22, 23, 26, 28, 29, 30, 31, 32, 33, 35, 41, 42, 43, 255, 0xFFFFFFFF):
+    for request in (0, 19, 20, 22, 23, 26, 28, 29, 30, 33, 35, 41, 42, 43, 255, 0xFFFFFFFF):
         with connect() as fe:
             fe.negotiate()
             refused(fe.says(request))
@@ -220,7 +221,7 @@ def unknown_messages():
 @case
 def without_their_feature():
     for request, payload in ((GET_QUEUE_NUM, b""), (GET_CONFIG, config(0, 8)), (GET_STATUS, b""), (RESET_DEVICE, b""),
-                             (GET_MAX_MEM_SLOTS, b"")):
+                             (GET_MAX_MEM_SLOTS, b""), (GET_INFLIGHT_FD, inflight())):
         cut_off(request, payload)
 
 
@@ -232,7 +233,7 @@ def features_not_offered():
             if not fe.features >> bit & 1:
                 refused(fe.says(SET_FEATURES, u64(1 << bit)))
         cut_off(SET_FEATURES, u64(1 << 40))
-    for bit in (2, 12, 17, 63):
+    for bit in (2, 11, 17, 63):
         cut_off(SET_PROTOCOL_FEATURES, u64(1 << bit))
 
 
@@ -492,7 +493,7 @@ def known(memory, events):
         (SET_FEATURES, u64(r((VERSION_1, VERSION_1 | PROTOCOL_FEATURES, VERSION_1 | RING_PACKED, VERSION_1 | LOG_ALL, 0))), []),
         (SET_LOG_BASE, log(r((4096, SIZE // 32768, 1)), r((0, 0, 3))), [memory.fd]), (SET_LOG_FD, b"", [events[0]]),
         (SET_VRING_ADDR, memory.areas(index, True), []),
-        (GET_PROTOCOL_FEATURES, b"", []), (SET_PROTOCOL_FEATURES, u64(r((0x1A22B, 8, 0))), []), (SET_OWNER, b"", []),
+        (GET_PROTOCOL_FEATURES, b"", []), (SET_PROTOCOL_FEATURES, u64(r((0x1B22B, 8, 0))), []), (SET_OWNER, b"", []),
         (RESET_OWNER, b"", []), (SET_MEM_TABLE, table(region()), [memory.fd]), (SET_MEM_TABLE, table(reg), [memory.fd]),
         (SET_VRING_NUM, state(index, r((64, 64, 1, 0, 32768, 65))), []),
         (SET_VRING_BASE, state(index, r((0, 1, 0x80008000, 0xFFFFFFFF))), []), (SET_VRING_ADDR, memory.areas(index), []),
@@ -501,7 +502,9 @@ def known(memory, events):
         (SET_VRING_CALL, u64(index), [r(events + [memory.fd])]), (SET_VRING_ERR, u64(index | NO_FD), []),
         (SET_VRING_ENABLE, state(index, r((0, 1, 1, 2))), []), (GET_CONFIG, config(r((0, 8)), r((60, 72, 256))), []),
         (SET_CONFIG, config(0, 8), []), (RESET_DEVICE, b"", []), (SET_STATUS, u64(r((0, 1, 15))), []), (GET_STATUS, b"", []),
-        (ADD_MEM_REG, slot(reg), [memory.fd]), (REM_MEM_REG, slot(reg), [])))
+        (ADD_MEM_REG, slot(reg), [memory.fd]), (REM_MEM_REG, slot(reg), []),
+        (GET_INFLIGHT_FD, inflight(queues=r((1, 2, 16, 17)), num=r((64, 1, 32768, 0))), []),
+        (SET_INFLIGHT_FD, inflight(r((SIZE, 4096, 0)), r((0, 4096))), [r((memory.fd, events[0]))])))
 
 
 def mutate(payload, fds, memory):

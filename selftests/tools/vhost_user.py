@@ -11,6 +11,7 @@ SET_LOG_BASE, SET_LOG_FD, SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRI
 SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR = 12, 13, 14
 GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE = 15, 16, 17, 18
 SET_BACKEND_REQ_FD, GET_CONFIG, SET_CONFIG = 21, 24, 25
+GET_INFLIGHT_FD, SET_INFLIGHT_FD = 31, 32
 RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = 34, 36, 37, 38, 39, 40
 VERSION, REPLY, NEED_REPLY = 1, 4, 8
 NO_FD = 0x100
@@ -54,6 +55,10 @@ def addr(index, desc, used, avail, flags=0, log=0):
 
 def config(offset, size, flags=0, data=None):
     return struct.pack("<III", offset, size, flags) + (bytes(size) if data is None else data)
+
+
+def inflight(size=0, offset=0, queues=2, num=64):
+    return struct.pack("<QQHHI", size, offset, queues, num, 0)
 
 
 class Memory:
@@ -154,6 +159,15 @@ class FrontEnd:
 
     def ask_u64(self, request):
         return struct.unpack("<Q", self.ask(request))[0]
+
+    def ask_fd(self, request, payload=b""):
+        """An answer with a descriptor, which is the caller's"""
+        self.send(request, payload)
+        data, fds, _, _ = socket.recv_fds(self.sock, 12, 4)
+        got, flags, size = struct.unpack("<III", data + self.read(12 - len(data)))
+        if got != request or flags != VERSION | REPLY or len(fds) != 1:
+            raise AssertionError(f"answer to {request}: {got}, flags {flags:#x}, {len(fds)} descriptors")
+        return self.read(size), fds[0]
 
     def says(self, request, payload=b"", fds=()):
         """A message with its acknowledgement: 0, or not"""

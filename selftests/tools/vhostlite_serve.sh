@@ -20,11 +20,14 @@ says no_disk 2 "serve: --disk is missing" serve --socket "$socket"
 says no_socket 2 "serve: --socket is missing" serve --disk "$tmp/disk"
 says two_disks 2 "one --disk for each vhostlite serve" serve --disk a --disk b --socket "$socket"
 says option_alone 2 "--socket wants a value" serve --disk a --socket
-says unknown_argument 2 "unknown argument '--sock' (there are: --disk, --socket, --queues, --handover)" serve --sock
+says unknown_argument 2 "unknown argument '--sock' (there are: --disk, --socket, --queues, --handover, --cgroup)" serve --sock
+says handover_named 2 "a disk that has a name keeps its lock" serve --disk /dev/vhost-lite/vm1 --socket "$socket" --handover
 says queues_zero 2 "--queues 0: a number of 1..16" serve --disk a --socket "$socket" --queues 0
 says queues_many 2 "--queues 17: a number of 1..16" serve --disk a --socket "$socket" --queues=17
 says queues_twice 2 "--queues 3 and queues=2" serve --disk a,queues=2 --socket "$socket" --queues 3
 says bootindex 2 "-device vhost-user-blk-pci,bootindex=3" serve --disk a,bootindex=3 --socket "$socket"
+says no_such_cgroup 1 "--cgroup $tmp/none: No such file or directory; make it first" serve --disk "$tmp/disk" --socket "$socket" --cgroup "$tmp/none"
+says no_cgroup 1 "--cgroup $tmp: no directory of cgroup v2" serve --disk "$tmp/disk" --socket "$socket" --cgroup "$tmp"
 says no_such_disk 1 "$tmp/none: No such file" serve --disk "$tmp/none" --socket "$socket"
 
 compile() {

@@ -30,6 +30,17 @@ static void place(int fd, int want)
 	die(EXIT_FAILED, "descriptor %d: %s", want, strerror(errno));
 }
 
+static void __attribute__((noreturn)) in_use(const char *path)
+{
+	pid_t holder = is_named_disk(path) ? disk_holder(path + sizeof(DISKS_DIR)) : 0;
+	char *comm = holder ? read_line("/proc/%s/comm", xasprintf("%d", (int)holder)) : NULL;
+
+	if (holder)
+		die(EXIT_FAILED, "%s: in use by another process, %d (%s)", path, (int)holder,
+		    comm ? comm : "?");
+	die(EXIT_FAILED, "%s: in use by another process (see vhostlite disk list)", path);
+}
+
 int open_node(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -43,7 +54,7 @@ int open_node(const char *path)
 		die(EXIT_FAILED, "%s: no such node, load it with: modprobe %s", path,
 		    module_of(path));
 	case EBUSY:
-		die(EXIT_FAILED, "%s: in use by another process (see vhostlite disk list)", path);
+		in_use(path);
 	case EACCES:
 	case EPERM:
 		die(EXIT_FAILED, "%s: permission denied: run vhostlite as root, or give your user "

@@ -218,6 +218,25 @@ static bool next_disk(int control, unsigned int number, struct vhl_disk_info *in
 	}
 }
 
+pid_t disk_holder(const char *name)
+{
+	int control = open(NODE_CONTROL, O_RDWR | O_CLOEXEC);
+	struct vhl_disk_info info;
+	unsigned int number = 0;
+	pid_t holder = 0;
+	char *path;
+
+	for (; control >= 0 && !holder && next_disk(control, number, &info, &path);
+	     number = info.number + 1) {
+		if (!strcmp((const char *)info.name, name))
+			holder = info.holder;
+		free(path);
+	}
+	if (control >= 0)
+		close(control);
+	return holder;
+}
+
 static void print_json_disk(const struct vhl_disk_info *d, const char *path)
 {
 	fputs("{\"name\":", stdout);

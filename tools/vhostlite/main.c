@@ -83,16 +83,17 @@ static const struct command {
 		"  restore        adds what CONFIG names (default: /etc/vhost-lite/disks.conf)\n",
 	}, {
 		"serve", cmd_serve,
-		"--disk FILE[,OPTION…] --socket PATH [--queues N] [--handover]",
+		"--disk FILE[,OPTION…]|NAME --socket PATH [--queues N] [--handover] [--cgroup PATH]",
 		"a vhost-user back end: virtual machines that connect to a socket get the disk\n"
-		"  --disk FILE    as above, without bootindex=\n"
+		"  --disk FILE    as above, without bootindex=; or the NAME of one of vhostlite disk\n"
 		"  --socket PATH  where one of them at a time connects. Its memory has to be shared; QEMU:\n"
 		"                   -object memory-backend-memfd,id=mem,size=2G,share=on\n"
 		"                   -machine memory-backend=mem -chardev socket,id=disk,path=PATH\n"
 		"                   -device vhost-user-blk-pci,chardev=disk\n"
 		"  --queues N     the most queues that it may have, 1..16 (default 16)\n"
 		"  --handover     the disk is locked only while queues run, so that the virtual machine can\n"
-		"                 migrate to another such vhostlite serve of the disk\n",
+		"                 migrate to another such vhostlite serve of the disk\n"
+		"  --cgroup PATH  the cgroup (v2) that what the host's kernel does for it is accounted in\n",
 	},
 };
 

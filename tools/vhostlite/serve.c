@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -15,12 +16,46 @@
 struct serve_opts {
 	struct disk_opts disk;
 	const char *socket;
+	const char *cgroup;
+	unsigned int queues;
 };
+
+/* NAME of /dev/vhost-lite/NAME, unless there is a file of that name here */
+static void find_named(struct disk_opts *disk)
+{
+	char *node;
+
+	if (strchr(disk->file, '/') || !access(disk->file, F_OK))
+		return;
+	node = xasprintf(DISKS_DIR "/%s", disk->file);
+	if (access(node, F_OK)) {
+		free(node);
+		return;
+	}
+	free(disk->file);
+	disk->file = node;
+}
+
+static void check_queues(struct serve_opts *opts)
+{
+	struct disk_opts *disk = &opts->disk;
+
+	/* it has as many as it was made with */
+	if (is_named_disk(disk->file))
+		return;
+	if (opts->queues && disk->queues && opts->queues != disk->queues)
+		die(EXIT_USAGE, "serve: --queues %u and queues=%u", opts->queues, disk->queues);
+	if (opts->queues)
+		disk->queues = opts->queues;
+	/* the front end says how many of them there are */
+	if (!disk->queues)
+		disk->queues = MAX_QUEUES;
+}
 
 static void parse_command_line(struct serve_opts *opts, int argc, char **argv)
 {
 	const char *value;
-	uint64_t queues = 0;
+	uint64_t queues;
 
 	for (int i = 1; i < argc; i++) {
 		if ((value = option_value("serve", argc, argv, &i, "--disk"))) {
@@ -33,31 +68,28 @@ static void parse_command_line(struct serve_opts *opts, int argc, char **argv)
 			if (!parse_number(value, 1, MAX_QUEUES, &queues))
 				die(EXIT_USAGE, "--queues %s: a number of 1..%d is wanted", value,
 				    MAX_QUEUES);
+			opts->queues = (unsigned int)queues;
 		} else if (!strcmp(argv[i], "--handover")) {
 			opts->disk.late_lock = true;
+		} else if ((value = option_value("serve", argc, argv, &i, "--cgroup"))) {
+			opts->cgroup = value;
 		} else {
 			die(EXIT_USAGE, "serve: unknown argument '%s' (there are: --disk, "
-			    "--socket, --queues, --handover)", argv[i]);
+			    "--socket, --queues, --handover, --cgroup)", argv[i]);
 		}
 	}
 	if (!opts->disk.file)
 		die(EXIT_USAGE, "serve: --disk is missing (see vhostlite --help)");
 	if (!opts->socket)
 		die(EXIT_USAGE, "serve: --socket is missing (see vhostlite --help)");
-	if (is_named_disk(opts->disk.file))
-		die(EXIT_USAGE, "serve: %s has a name, give the file that it is on; or take the name away "
-		    "first", opts->disk.file);
 	if (opts->disk.bootindex >= 0)
 		die(EXIT_USAGE, "serve: bootindex= is said to the front end (with QEMU: -device "
 		    "vhost-user-blk-pci,bootindex=%d,…)", opts->disk.bootindex);
-	if (queues && opts->disk.queues && queues != opts->disk.queues)
-		die(EXIT_USAGE, "serve: --queues %d and queues=%u", (int)queues,
-		    opts->disk.queues);
-	if (queues)
-		opts->disk.queues = (unsigned int)queues;
-	/* the front end says how many of them there are */
-	if (!opts->disk.queues)
-		opts->disk.queues = MAX_QUEUES;
+	find_named(&opts->disk);
+	if (opts->disk.late_lock && is_named_disk(opts->disk.file))
+		die(EXIT_USAGE, "serve: --handover: a disk that has a name keeps its lock; name the "
+		    "file itself");
+	check_queues(opts);
 }
 
 static int catch_signals(void)
@@ -151,9 +183,11 @@ int cmd_serve(int argc, char **argv)
 
 	parse_command_line(&opts, argc, argv);
 	check_disk(&opts.disk);
-	check_memlock(opts.disk.queues, false);
+	if (opts.cgroup)
+		join_cgroup(opts.cgroup);
+	check_memlock(opts.queues ? opts.queues : MAX_QUEUES, false);
 	signals = catch_signals();
-	dev_open(&dev, &opts.disk);
+	dev_open(&dev, &opts.disk, opts.queues);
 	listener = socket_listen(opts.socket);
 	say("%s is served on %s", opts.disk.file, opts.socket);
 	serve(&dev, listener, signals);

@@ -54,6 +54,9 @@ enum received {
 enum received msg_receive(int sock, struct msg *m, const char **why);
 /* Sends a message that has no descriptors, or fails at once where that would take time */
 bool msg_send(int sock, uint32_t request, uint32_t flags, const void *payload, uint32_t size);
+/* The same with a descriptor, which stays the caller's */
+bool msg_send_fd(int sock, uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+		 int fd);
 /* Takes the only descriptor out of it, -1: there is none */
 int msg_take_fd(struct msg *m);
 /* Closes what is left of its descriptors, and is ready for the next one */
@@ -91,22 +94,25 @@ void memory_unmap(struct memory *mem);
 /* Where the @size bytes are that the front end has at @user, NULL where no region has all of them */
 uint8_t *memory_at(const struct memory *mem, uint64_t user, uint64_t size);
 
-/* ---- serve_dev.c: the disk and its two nodes ---- */
+/* ---- serve_dev.c: the disk and its nodes ---- */
 
 #define MAX_CONFIG	256
 
 struct serve_dev {
 	int vhost;		/* NODE_BLK: whose queues run */
-	int vdpa;		/* NODE_VDPA_BLK: whose configuration space is shown */
-	int file;		/* the disk of both, */
-	const struct disk_opts *disk;	/* and how it was asked for */
+	int vdpa;		/* NODE_VDPA_BLK: whose configuration space is shown; -1: that of @vhost */
+	int file;		/* the disk of both; VHL_BACKEND_OWN: it has a name */
+	const struct disk_opts *disk;	/* how it was asked for */
 	int config_call;	/* an eventfd: the configuration has changed */
 	unsigned int queues;
 	uint64_t features;	/* that the disk offers */
 	uint32_t config_size;
 };
 
-void dev_open(struct serve_dev *dev, const struct disk_opts *disk);
+/* @queues: that may be used at most, 0: as many as there are */
+void dev_open(struct serve_dev *dev, const struct disk_opts *disk, unsigned int queues);
+/* A front end has come: its memory is going to be this process's. False: errno says why not */
+bool dev_own(const struct serve_dev *dev);
 /* The size of the disk is looked at again by both nodes */
 void dev_resize(const struct serve_dev *dev);
 /* The configuration space; behind its end there are zeroes */
@@ -122,6 +128,7 @@ struct ring {
 	uint64_t desc, avail, used;	/* addresses in the front end */
 	uint64_t log;			/* address of the used ring in the guest, for */
 	bool logs;			/* its being logged */
+	uint32_t kept_base, kept_kind;	/* of what was before, see inflight_use(); kind 0: nothing */
 	bool have_addr, have_kick;
 	bool enabled, running;
 };
@@ -147,6 +154,29 @@ void ring_stop(struct session *s, unsigned int index);
 /* As after the connection was made, but for eventfds of call and error, which are set just once */
 void rings_reset(struct session *s);
 
+/* ---- serve_inflight.c: where queues were, for the process after this one ---- */
+
+/* In the message there is padding behind it, as compilers have it */
+struct inflight_msg {
+	uint64_t mmap_size, mmap_offset;
+	uint16_t num_queues, queue_size;
+};
+
+struct inflight {
+	int fd;			/* -1: none */
+	uint64_t at;		/* where in it our page is */
+	void *map;		/* that page, never looked at */
+};
+
+/* Memory for so many queues. Fills in where it is: a descriptor, -1: none */
+int inflight_make(struct inflight_msg *m);
+/* From now on the kernel stores bases there. NULL, or what is wrong. Leaves @fd to the caller */
+char *inflight_use(struct session *s, const struct inflight_msg *m, int fd);
+/* A queue is going to start there; kind 0: nothing is known of it */
+bool inflight_note(struct session *s, unsigned int index, uint32_t kind, uint32_t base);
+/* The kernel stores none any more */
+void inflight_drop(struct session *s);
+
 /* ---- serve_session.c: one connection, from its first message to its end ---- */
 
 struct session {
@@ -158,6 +188,7 @@ struct session {
 	uint64_t features, protocol;
 	uint64_t status;
 	int backend;		/* a socket for what we have to tell, -1: none */
+	struct inflight inflight;
 	struct memory memory;
 	struct region log;	/* of dirty memory, as if it were guest memory from 0 on; size 0: none */
 	struct ring rings[MAX_QUEUES];
@@ -172,6 +203,11 @@ void session_tell_config(struct session *s);
 /* Everything is stopped, unmapped and closed */
 void session_end(struct session *s, const char *why);
 
+/* ---- serve_cgroup.c ---- */
+
+/* What the kernel does for this process from now on is accounted there; or the end of the program */
+void join_cgroup(const char *path);
+
 /* ---- serve_proto.c: what each message means ---- */
 
 enum {
@@ -180,6 +216,7 @@ enum {
 	PROTO_F_REPLY_ACK		= 3,
 	PROTO_F_BACKEND_REQ		= 5,
 	PROTO_F_CONFIG			= 9,
+	PROTO_F_INFLIGHT_SHMFD		= 12,
 	PROTO_F_RESET_DEVICE		= 13,
 	PROTO_F_CONFIGURE_MEM_SLOTS	= 15,
 	PROTO_F_STATUS			= 16,

@@ -106,8 +106,15 @@ enum received msg_receive(int sock, struct msg *m, const char **why)
 	}
 }
 
-bool msg_send(int sock, uint32_t request, uint32_t flags, const void *payload, uint32_t size)
+bool msg_send_fd(int sock, uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+		 int fd)
 {
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .header = {
+		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+	} };
 	struct msg_header header = {
 		.request = request, .flags = MSG_VERSION | flags, .size = size,
 	};
@@ -118,10 +125,20 @@ bool msg_send(int sock, uint32_t request, uint32_t flags, const void *payload, u
 	struct msghdr hdr = { .msg_iov = iov, .msg_iovlen = size ? 2 : 1 };
 	ssize_t sent;
 
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+		hdr.msg_control = &control;
+		hdr.msg_controllen = sizeof(control);
+	}
 	do {
 		sent = sendmsg(sock, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (sent < 0 && errno == EINTR);
 	return sent == (ssize_t)(sizeof(header) + size);
+}
+
+bool msg_send(int sock, uint32_t request, uint32_t flags, const void *payload, uint32_t size)
+{
+	return msg_send_fd(sock, request, flags, payload, size, -1);
 }
 
 int msg_take_fd(struct msg *m)

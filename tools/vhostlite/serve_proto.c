@@ -22,8 +22,9 @@
 #define BIT(n)		(UINT64_C(1) << (n))
 
 #define OFFERED		(BIT(PROTO_F_MQ) | BIT(PROTO_F_REPLY_ACK) | BIT(PROTO_F_BACKEND_REQ) | \
-			 BIT(PROTO_F_CONFIG) | BIT(PROTO_F_RESET_DEVICE) |		\
-			 BIT(PROTO_F_CONFIGURE_MEM_SLOTS) | BIT(PROTO_F_STATUS))
+			 BIT(PROTO_F_CONFIG) | BIT(PROTO_F_INFLIGHT_SHMFD) |		\
+			 BIT(PROTO_F_RESET_DEVICE) | BIT(PROTO_F_CONFIGURE_MEM_SLOTS) |	\
+			 BIT(PROTO_F_STATUS))
 
 /* Regions of a message that has them all */
 #define TABLE_REGIONS	8
@@ -136,6 +137,24 @@ static enum verdict get_queue_num(struct session *s)
 static enum verdict ignore(struct session *s)
 {
 	(void)s;
+	return OK;
+}
+
+/* The driver begins anew: what it puts into its rings next is no continuation */
+static void forget_places(struct session *s)
+{
+	for (unsigned int i = 0; i < MAX_QUEUES; i++) {
+		if (s->rings[i].running)
+			continue;
+		s->rings[i].kept_kind = 0;
+		inflight_note(s, i, 0, 0);
+	}
+}
+
+/* By which some front ends reset the device, when they have stopped its queues */
+static enum verdict reset_owner(struct session *s)
+{
+	forget_places(s);
 	return OK;
 }
 
@@ -359,6 +378,55 @@ static enum verdict set_vring_err(struct session *s)
 	return set_eventfd(s, VHOST_SET_VRING_ERR, "an error");
 }
 
+/* ---- what outlives this process ---- */
+
+/* Some send the padding, some do not */
+static bool inflight_is_whole(const struct session *s, struct inflight_msg *m)
+{
+	const size_t packed = offsetof(struct inflight_msg, queue_size) + sizeof(m->queue_size);
+
+	if (s->in.header.size != packed && s->in.header.size != sizeof(*m))
+		return false;
+	memset(m, 0, sizeof(*m));
+	memcpy(m, s->in.bytes, packed);
+	return true;
+}
+
+static enum verdict get_inflight_fd(struct session *s)
+{
+	struct inflight_msg m;
+	bool sent;
+	int fd;
+
+	if (!inflight_is_whole(s, &m))
+		return broken(s, "requests in flight that are not all there");
+	if (!m.num_queues || m.num_queues > s->dev->queues || !m.queue_size || m.queue_size > 32768)
+		return broken(s, "requests in flight of %u queues of %u, and there are %u (see --queues)",
+			      m.num_queues, m.queue_size, s->dev->queues);
+	fd = inflight_make(&m);
+	if (fd < 0)
+		return broken(s, "memory for requests in flight: %s", strerror(errno));
+	sent = msg_send_fd(s->sock, s->in.header.request, MSG_REPLY, &m, s->in.header.size, fd);
+	close(fd);
+	return sent ? OK : broken(s, "it does not read what it is answered");
+}
+
+static enum verdict set_inflight_fd(struct session *s)
+{
+	struct inflight_msg m;
+	enum verdict v;
+	char *wrong;
+
+	if (!inflight_is_whole(s, &m))
+		return broken(s, "requests in flight that are not all there");
+	wrong = inflight_use(s, &m, s->in.fds[0]);
+	if (!wrong)
+		return OK;
+	v = refuse(s, "memory for requests in flight %s", wrong);
+	free(wrong);
+	return v;
+}
+
 /* ---- configuration ---- */
 
 /* What the message speaks of is all in it, and in the space */
@@ -422,6 +490,7 @@ static enum verdict reset_device(struct session *s)
 	uint64_t none = 0;
 
 	rings_reset(s);
+	forget_places(s);
 	s->status = 0;
 	s->features = 0;
 	if (ioctl(s->dev->vhost, VHOST_SET_FEATURES, &none))
@@ -469,7 +538,7 @@ static const struct handler {
 	[1] = { "GET_FEATURES", get_features, .answers = true },
 	[2] = { "SET_FEATURES", set_features, 8 },
 	[3] = { "SET_OWNER", ignore },
-	[4] = { "RESET_OWNER", ignore },
+	[4] = { "RESET_OWNER", reset_owner },
 	[5] = { "SET_MEM_TABLE", set_mem_table, ANY_SIZE, 0, TABLE_REGIONS },
 	[6] = { "SET_LOG_BASE", log_set_base, 16, 1, 1, .answers = true,
 		.needs = BIT(PROTO_F_LOG_SHMFD) },
@@ -490,6 +559,10 @@ static const struct handler {
 	[24] = { "GET_CONFIG", get_config, ANY_SIZE, .answers = true,
 		 .needs = BIT(PROTO_F_CONFIG) },
 	[25] = { "SET_CONFIG", set_config, ANY_SIZE, .needs = BIT(PROTO_F_CONFIG) },
+	[31] = { "GET_INFLIGHT_FD", get_inflight_fd, ANY_SIZE, .answers = true,
+		 .needs = BIT(PROTO_F_INFLIGHT_SHMFD) },
+	[32] = { "SET_INFLIGHT_FD", set_inflight_fd, ANY_SIZE, 1, 1,
+		 .needs = BIT(PROTO_F_INFLIGHT_SHMFD) },
 	[34] = { "RESET_DEVICE", reset_device, .needs = BIT(PROTO_F_RESET_DEVICE) },
 	[36] = { "GET_MAX_MEM_SLOTS", get_max_mem_slots, .answers = true,
 		 .needs = BIT(PROTO_F_CONFIGURE_MEM_SLOTS) },

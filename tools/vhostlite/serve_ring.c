@@ -91,12 +91,18 @@ enum verdict ring_log(struct session *s, unsigned int index)
 	return OK;
 }
 
+/* What kind of ring a base is of, never 0 */
+static uint32_t kind_of(const struct session *s, const struct ring *r)
+{
+	return r->num << 2 | (s->features >> VIRTIO_F_RING_PACKED & 1 ? 2 : 1);
+}
+
 static enum verdict start(struct session *s, unsigned int index)
 {
 	struct ring *r = &s->rings[index];
 	struct vhost_vring_file backend = { .index = index, .fd = s->dev->file };
 	struct vhost_vring_state num = { .index = index, .num = r->num };
-	struct vhost_vring_state base = { .index = index, .num = r->base };
+	struct vhost_vring_state base = { .index = index };
 	struct vhost_vring_addr addr;
 	enum verdict v;
 
@@ -106,12 +112,19 @@ static enum verdict start(struct session *s, unsigned int index)
 	v = translate(s, index, &addr);
 	if (v)
 		return v;
+	/* where it stopped before the front end knew of this process, which it cannot know itself */
+	if (r->kept_kind == kind_of(s, r))
+		r->base = r->kept_base;
+	r->kept_kind = 0;
+	base.num = r->base;
 	if (ioctl(s->dev->vhost, VHOST_SET_VRING_NUM, &num))
 		return failed(s, index, "its size is refused");
 	if (ioctl(s->dev->vhost, VHOST_SET_VRING_BASE, &base))
 		return failed(s, index, "its base is refused");
 	if (ioctl(s->dev->vhost, VHOST_SET_VRING_ADDR, &addr))
 		return failed(s, index, "its addresses are refused");
+	if (!inflight_note(s, index, kind_of(s, r), r->base))
+		return failed(s, index, "its place cannot be noted for the process after this one");
 	if (ioctl(s->dev->vhost, VHOST_BLK_SET_BACKEND, &backend))
 		return failed(s, index, "does not start");
 	r->running = true;

@@ -52,9 +52,9 @@ bool session_begin(struct session *s, const struct serve_dev *dev, int sock)
 	s->dev = dev;
 	s->sock = sock;
 	s->backend = -1;
+	s->inflight.fd = -1;
 	s->peer = socket_peer(sock);
-	/* our memory is the guest's from now on, and the threads are like this one */
-	if (ioctl(dev->vhost, VHOST_SET_OWNER)) {
+	if (!dev_own(dev)) {
 		say("front end (process %d): cannot be served: %s%s", (int)s->peer,
 		    strerror(errno), errno == EAGAIN ? " (threads: see ulimit -u)" : "");
 		close(sock);
@@ -76,6 +76,7 @@ void session_end(struct session *s, const char *why)
 		say("the disk cannot be reset: %s", strerror(errno));
 	memset(s->rings, 0, sizeof(s->rings));
 	disk_leave(s);
+	inflight_drop(s);
 	memory_unmap(&s->memory);
 	log_unmap(s);
 	msg_done(&s->in);

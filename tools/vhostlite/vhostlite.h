@@ -134,6 +134,8 @@ void open_tap(const struct net_opts *net, int want);
 void open_disk(const struct disk_opts *disk, int want);
 /* Is it the node of a disk that has a name, not a file? */
 bool is_named_disk(const char *file);
+/* disk.c: the process that has the disk with this name open; 0: none, or we may not look */
+pid_t disk_holder(const char *name);
 /* Its parts, for `serve`: close-on-exec, errors end the program with a message */
 /* A node, or the end of the program with what to do */
 int open_node(const char *path);
