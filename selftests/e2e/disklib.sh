@@ -18,6 +18,11 @@ no_null_disks() {
 	rmdir /sys/kernel/config/nullb/nullb?
 }
 
+# disk_is NAME KEY: what `vhostlite disk list` says of it; KEY may be a counter
+disk_is() {
+	vhostlite disk list --json | grep -o "{\"name\":\"$1\"[^}]*}" | grep -o "\"$2\":[^,}]*" | cut -d: -f2
+}
+
 # for guests: their disks by serial number, /dev/d0 and what there is in /sys as /tmp/d0
 # shellcheck disable=SC2034 # used by scripts that source this
 GUEST_DISKS='

@@ -18,11 +18,6 @@ NODE=/dev/vhost-lite/vm1
 one=$WORK/one.img two=$WORK/two.img fast=$WORK/fast.img
 truncate -s 32M "$one" "$two" "$fast"
 
-# disk_is NAME KEY: what `vhostlite disk list` says of it; KEY may be a counter
-disk_is() {
-	vhostlite disk list --json | grep -o "{\"name\":\"$1\"[^}]*}" | grep -o "\"$2\":[^,}]*" | cut -d: -f2
-}
-
 # refused WORD STATUS COMMAND…: it fails with STATUS, and says WORD
 refused() {
 	local word=$1 want=$2 said status
