@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # usage: selftests/e2e/diskmigrate.sh [ROUNDS [PACKED…]]
 #
-# A stock guest whose disk QEMU has from `vhostlite serve --handover` migrates live, ROUNDS times (default 2, but 1 with packed
-# rings), from one QEMU to another, each with a `vhostlite serve` of its own on the same image; first with split rings, then
+# A stock guest whose disk QEMU has from `vhostlite serve --handover` migrates live, ROUNDS times (default 1) with each kind of
+# rings, from one QEMU to another, each with a `vhostlite serve` of its own on the same image; first with split rings, then
 # with packed ones, or as the words off and on say. Meanwhile the guest writes blocks and compares them, and reads others into
 # its page cache and looks at them there a while later: a page that the device wrote and did not mark is not what it should be
 # on the other side. TAP. To be run in the test host with the guest image:
@@ -122,7 +122,8 @@ second_guest() {
 serve_start serve0
 serve_start serve1
 for packed in "${RINGS[@]}"; do
-	if [[ $packed == on ]]; then rings=packed rounds=${ROUNDS:-1}; else rings='split' rounds=${ROUNDS:-2}; fi
+	[[ $packed == on ]] && rings=packed || rings=split
+	rounds=${ROUNDS:-1}
 	say "$rings rings"
 	from=m$rings
 	host "$from" serve0 "$packed"

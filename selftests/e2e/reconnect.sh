@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # usage: selftests/e2e/reconnect.sh [N]
 #
-# Stock guests whose disk QEMU has from `vhostlite serve`, which is killed at N random moments (15 when not given) of I/O that
+# Stock guests whose disk QEMU has from `vhostlite serve`, which is killed at N random moments (6 when not given) of I/O that
 # the guest verifies, and started anew: no request is lost, none is done twice, none fails. The disk has a name, so its
 # counters outlive the back end. In TAP, to be run in the test host with the guest image:
 #   tools/vm/run --share "$(selftests/guest/mkguest)" -- selftests/e2e/reconnect.sh
@@ -17,7 +17,7 @@ set -u
 . "$(dirname -- "${BASH_SOURCE[0]}")/servelib.sh"
 # shellcheck disable=SC2034 # of servelib.sh
 NODE=vhost-lite/vm1
-kills=${1:-15}
+kills=${1:-6}
 
 need_device vhost-user-blk-pci
 modules_load vhost-blklite
@@ -25,7 +25,7 @@ modules_load vhost-blklite
 RECONNECT=reconnect=1 bound=2000
 ! qemu-system-x86_64 -help | grep -q reconnect-ms= || RECONNECT=reconnect-ms=100 bound=1000
 # of an emulated processor, that others have, too, the time says little
-! grep -qw hypervisor /proc/cpuinfo || grep -q kvm-clock "$_clocks" || bound=$((bound * 5))
+! grep -qw hypervisor /proc/cpuinfo || grep -q kvm-clock "$_clocks" || bound=$((bound * 20))
 
 # Requests take some milliseconds, so there are always some in flight
 modprobe null_blk nr_devices=0 || bail "the test host lacks null_blk"
