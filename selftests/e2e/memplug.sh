@@ -114,7 +114,8 @@ busy() {
 		grep -E "State|ctxt" /proc/$p/task/*/status; cat /proc/$p/task/*/stack; done'
 	return 1
 }
-# queues_asked NAME QUEUES: the monitor asks where a device's queues have come to, which go on
+# queues_asked NAME QUEUES: the monitor asks where a device's queues have come to, which go on. Not of a
+# vhost-vdpa-device: QEMU 10.0 ends by that
 queues_asked() {
 	local path queue answer
 
@@ -190,8 +191,6 @@ check "which go on" passes 0 200
 # ---- and go; what I/O uses is in those that go, since the guest prefers memory that can be moved ----
 check "I/O" io_start a
 check "it runs" busy
-check "a monitor asks for the disk's queue" queues_asked virtio-blk 1
-check "which goes on" busy
 check "DIMM 1 goes" unplugged 1
 check "the I/O goes on" busy
 check "DIMM 2, of huge pages" plugged 2 memfd online_movable '"hugetlb":true,"hugetlbsize":2097152'
