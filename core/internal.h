@@ -303,7 +303,6 @@ int vhl_vq_start(struct vhl_vq *vq);
 int vhl_vq_start_mapped(struct vhl_vq *vq);	/* or when its ring is mapped */
 int vhl_vq_prepare(struct vhl_vq *vq);		/* these two together are a start */
 void vhl_vq_run(struct vhl_vq *vq);
-u32 vhl_vq_position(struct vhl_vq *vq);
 void vhl_vq_stop(struct vhl_vq *vq);
 void vhl_vq_unmap(struct vhl_vq *vq);		/* stop, until its ring is mapped again */
 const char *vhl_vq_state_name(const struct vhl_vq *vq);

@@ -307,26 +307,6 @@ static void vq_stop(struct vhl_vq *vq, enum vhl_vq_state state)
 }
 
 /*
- * VHOST_GET_VRING_BASE: where a start would go on, of a queue that runs at this moment only. Both
- * halves of a packed one are of the same moment.
- */
-u32 vhl_vq_position(struct vhl_vq *vq)
-{
-	u32 base;
-
-	lockdep_assert_held(&vq->dev->mutex);
-
-	if (!vhl_vq_started(vq))
-		return vhl_vq_base(vq);
-	vhl_vq_lock(vq);
-	spin_lock_irq(&vq->used_lock);
-	base = vhl_ring_base(vq->ring);
-	spin_unlock_irq(&vq->used_lock);
-	vhl_vq_unlock(vq);
-	return base;
-}
-
-/*
  * After this nothing touches the ring or guest memory on behalf of the queue, and a start goes on
  * where it stopped. Never fails; waits for the requests in flight.
  */

@@ -45,6 +45,21 @@ static int set_base(struct vhl_vq *vq, u32 base)
 	return 0;
 }
 
+/* Where a start would go on; both halves of a packed one are of the same moment while it runs */
+static u32 get_base(struct vhl_vq *vq)
+{
+	u32 base;
+
+	if (!vhl_vq_started(vq))
+		return vhl_vq_base(vq);
+	vhl_vq_lock(vq);
+	spin_lock_irq(&vq->used_lock);
+	base = vhl_ring_base(vq->ring);
+	spin_unlock_irq(&vq->used_lock);
+	vhl_vq_unlock(vq);
+	return base;
+}
+
 static int set_addr(struct vhl_vq *vq, const struct vhost_vring_addr *addr)
 {
 	const u64 area[VHL_RING_AREAS] = {
@@ -142,7 +157,7 @@ long vhl_vring_state(struct vhl_dev *dev, unsigned int cmd, void __user *argp)
 	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT:
 		return set_busyloop(vq, state.num);
 	case VHOST_GET_VRING_BASE:
-		state.num = vhl_vq_position(vq);
+		state.num = get_base(vq);
 		break;
 	case VHOST_GET_VRING_ENDIAN:
 		state.num = VHOST_VRING_LITTLE_ENDIAN;

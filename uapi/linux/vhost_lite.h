@@ -225,7 +225,8 @@
  * VHOST_BLK_SET_BACKEND - attach a regular file or a block device, or detach it
  *
  * Argument: struct vhost_vring_file { .index, .fd }.  <linux/vhost.h> has no numbers of 0x50..0x5f.
- * Ours are 0x50..0x54, of disks, 0x57, of all nodes, 0x58, of selftests/nullback, and 0x59..0x5f, of the control node.
+ * Ours are 0x50..0x54, of disks, 0x57, of all nodes, 0x58, of selftests/nullback, and 0x59..0x5f, of
+ * the control node.
  *
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
  * queues of a device share one disk: EBUSY when another file is in use by another running queue.
@@ -348,8 +349,8 @@ struct vhl_blk_rate {
  * @reserved:  must be zero
  *
  * What counts as a read or a write: IN and OUT, with their bytes; WRITE_ZEROES as a write with the bytes
- * of its range, which are not looked at for @iops; DISCARD and SECURE_ERASE as a write with none.  FLUSH and GET_ID do not count,
- * nor does what is answered with UNSUPP because nothing is known of its type.
+ * of its range, which are not looked at for @iops; DISCARD and SECURE_ERASE as a write with none.  FLUSH and
+ * GET_ID do not count, nor does what is answered with UNSUPP because nothing is known of its type.
  */
 struct vhl_blk_limits {
 	struct vhl_blk_rate iops[3];
@@ -395,9 +396,9 @@ struct vhl_blk_limits {
  * before it was still being closed, which waits for requests in flight.
  *
  * The node speaks both dialects.  The first request that tells them apart, or an IOTLB message,
- * decides for the open file: all of <linux/vhost.h> do but VHOST_SET_OWNER, VHOST_RESET_OWNER, VHOST_GET_BACKEND_FEATURES,
- * VHOST_SET_BACKEND_FEATURES, VHOST_VDPA_GET_CONFIG and VHOST_VDPA_GET_CONFIG_SIZE.  The last two
- * are answered in the vhost dialect, too.
+ * decides for the open file: all of <linux/vhost.h> do but VHOST_SET_OWNER, VHOST_RESET_OWNER,
+ * VHOST_GET_BACKEND_FEATURES, VHOST_SET_BACKEND_FEATURES, VHOST_VDPA_GET_CONFIG and
+ * VHOST_VDPA_GET_CONFIG_SIZE.  The last two are answered in the vhost dialect, too.
  *
  * Who may open the control node may do all of this, from any process.  Requests may wait for
  * others that are about the same disk: EINTR killed meanwhile.
