@@ -229,6 +229,9 @@ TEST_F(bad, readable_after_writable)
 	gq_desc(self->q, 0, self->buf, 64, W | N, 1);
 	gq_desc(self->q, 1, self->buf, 0, 0, 0);
 	EXPECT_STREQ("broke", judge(self, 0));
+	/* a table of what is only read may say so (badnet.c) */
+	if (dut_packed() && self->d.kind == DUT_NET && self->qi == TX)
+		return;
 	gq_table(self->d.g, self->table, 0, self->buf, 64, W | N, 1);
 	gq_table(self->d.g, self->table, 1, self->buf, 64, 0, 0);
 	gq_desc(self->q, 0, self->table, 32, I, 0);
