@@ -113,12 +113,12 @@ static void open_named(struct serve_dev *dev, const struct disk_opts *disk, unsi
 
 void dev_open(struct serve_dev *dev, const struct disk_opts *disk, unsigned int queues)
 {
+	dev->disk = disk;
 	if (is_named_disk(disk->file)) {
 		open_named(dev, disk, queues);
 		return;
 	}
 	dev->queues = disk->queues;
-	dev->disk = disk;
 	dev->file = open_disk_file(disk);
 	open_vhost(dev, disk);
 	open_vdpa(dev, disk);
