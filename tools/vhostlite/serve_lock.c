@@ -55,7 +55,9 @@ void disk_leave(struct session *s)
 
 	if (!dev->disk->late_lock || any_runs(s))
 		return;
-	if (!dev->disk->ro && is_cached(dev) && fdatasync(dev->file))
-		say("what was written may be lost: %s", strerror(errno));
+	if (!dev->disk->ro && is_cached(dev) && fdatasync(dev->file)) {
+		say("what was written may be lost: %s; the disk stays locked", strerror(errno));
+		return;
+	}
 	unlock_disk(dev->file);
 }

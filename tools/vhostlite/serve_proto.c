@@ -288,12 +288,14 @@ static enum verdict set_vring_base(struct session *s)
 static enum verdict set_vring_addr(struct session *s)
 {
 	const struct addr_msg *m = (const void *)s->in.bytes;
-	struct ring *r = ring_of(s, m->index);
+	struct ring *r = ring_of(s, m->index), old;
+	enum verdict v;
 
 	if (!r)
 		return BROKEN;
 	if (m->flags & ~(HAS_PROTO(s, PROTO_F_LOG_SHMFD) ? BIT(VHOST_VRING_F_LOG) : 0))
 		return refuse(s, "queue %u: flags %#x, which are not offered", m->index, m->flags);
+	old = *r;
 	r->desc = m->desc;
 	r->avail = m->avail;
 	r->used = m->used;
@@ -302,7 +304,10 @@ static enum verdict set_vring_addr(struct session *s)
 		return OK;
 	r->log = m->log;
 	r->logs = m->flags;
-	return ring_log(s, m->index);
+	v = ring_log(s, m->index);
+	if (v)
+		*r = old;
+	return v;
 }
 
 static enum verdict get_vring_base(struct session *s)

@@ -115,7 +115,6 @@ static enum verdict start(struct session *s, unsigned int index)
 	/* where it stopped before the front end knew of this process, which it cannot know itself */
 	if (r->kept_kind == kind_of(s, r))
 		r->base = r->kept_base;
-	r->kept_kind = 0;
 	base.num = r->base;
 	if (ioctl(s->dev->vhost, VHOST_SET_VRING_NUM, &num))
 		return failed(s, index, "its size is refused");
@@ -127,6 +126,7 @@ static enum verdict start(struct session *s, unsigned int index)
 		return failed(s, index, "its place cannot be noted for the process after this one");
 	if (ioctl(s->dev->vhost, VHOST_BLK_SET_BACKEND, &backend))
 		return failed(s, index, "does not start");
+	r->kept_kind = 0;
 	r->running = true;
 	return OK;
 }
