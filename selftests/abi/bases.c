@@ -148,7 +148,6 @@ TEST_F(bases, killed)
 	fflush(NULL);
 	pid = fork();
 	if (!pid) {
-		struct virtio_blk_outhdr in = { .type = htole32(VIRTIO_BLK_T_IN) };
 		struct dut_opts opts = {
 			.disk = disk, .kthreads = true, .refuse = BIT(VIRTIO_RING_F_INDIRECT_DESC),
 		};
@@ -156,19 +155,8 @@ TEST_F(bases, killed)
 
 		if (dut_open(&d, DUT_BLK, &opts) || set(&d, self->at))
 			_exit(1);
-		memcpy(d.scratch[0].p, &in, sizeof(in));
-		for (unsigned int i = 0; i < 10; i++) {
-			struct guest_seg seg[] = {
-				{ d.scratch[0].gpa, 16 },
-				{ d.scratch[0].gpa + SCRATCH_FREE + i * 4096, 4096 },
-				{ d.scratch[0].gpa + SCRATCH_STATUS + i, 1 },
-			};
-
-			if (gq_add(d.q[0], seg, 1, 2, &d))
-				_exit(2);
-		}
-		gq_publish(d.q[0]);
-		gq_kick(d.q[0]);
+		if (blk_start_reads(&d, 10))
+			_exit(2);
 		sleep_ms(50);
 		if (write(ready[1], "", 1) != 1)
 			_exit(3);

@@ -384,6 +384,27 @@ static int unit_rx(struct dut *d)
 	return 0;
 }
 
+int blk_start_reads(struct dut *d, unsigned int n)
+{
+	struct virtio_blk_outhdr in = { .type = htole32(VIRTIO_BLK_T_IN) };
+	struct scratch *l = &d->scratch[0];
+
+	memcpy(l->p, &in, sizeof(in));
+	for (unsigned int i = 0; i < n; i++) {
+		struct guest_seg seg[] = {
+			{ l->gpa, sizeof(in) }, { l->gpa + SCRATCH_FREE + i * 4096, 4096 },
+			{ l->gpa + SCRATCH_STATUS + i, 1 },
+		};
+		int ret = gq_add(d->q[0], seg, 1, 2, d);
+
+		if (ret)
+			return ret;
+		l->p[SCRATCH_STATUS + i] = 0xaa;
+	}
+	gq_publish(d->q[0]);
+	return gq_kick(d->q[0]);
+}
+
 int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint64_t data,
 		uint32_t len)
 {

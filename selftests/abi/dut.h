@@ -164,6 +164,12 @@ void make_frame(void *frame, size_t len, uint32_t seq, bool from_guest);
 int blk_request(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint64_t data,
 		uint32_t len);
 
+/*
+ * blk_start_reads() - have the device take @n reads of 4096 bytes, by queue 0 into the scratch from SCRATCH_FREE
+ * on, with a status byte each from SCRATCH_STATUS on; they end later.  0 or -errno
+ */
+int blk_start_reads(struct dut *d, unsigned int n);
+
 /* blk_range() - DISCARD or WRITE_ZEROES of one range, likewise */
 int blk_range(struct dut *d, unsigned int qi, uint32_t type, uint64_t sector, uint32_t sectors,
 	      uint32_t flags);

@@ -37,27 +37,6 @@ FIXTURE_TEARDOWN(flight)
 	slow_disk_remove();
 }
 
-static int start_reads(struct dut *d, unsigned int n)
-{
-	struct virtio_blk_outhdr in = { .type = htole32(VIRTIO_BLK_T_IN) };
-	struct scratch *l = &d->scratch[0];
-
-	memcpy(l->p, &in, sizeof(in));
-	for (unsigned int i = 0; i < n; i++) {
-		struct guest_seg seg[] = {
-			{ l->gpa, sizeof(in) }, { l->gpa + SCRATCH_FREE + i * 4096, 4096 },
-			{ l->gpa + SCRATCH_STATUS + i, 1 },
-		};
-		int ret = gq_add(d->q[0], seg, 1, 2, d);
-
-		if (ret)
-			return ret;
-		l->p[SCRATCH_STATUS + i] = 0xaa;
-	}
-	gq_publish(d->q[0]);
-	return gq_kick(d->q[0]);
-}
-
 static bool all_done(struct dut *d, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
@@ -71,7 +50,7 @@ TEST_F(flight, invalidate_waits)
 	struct dut *d = &self->d;
 	struct guest_region *r = dut_region(d, d->scratch[0].p);
 
-	ASSERT_EQ(0, start_reads(d, 16));
+	ASSERT_EQ(0, blk_start_reads(d, 16));
 	sleep_ms(30);
 	EXPECT_FALSE(all_done(d, 16));
 	/* when it returns, the device uses that memory no more */
@@ -92,7 +71,7 @@ TEST_F(flight, suspend_and_resume)
 	for (unsigned int round = 1; round <= 3; round++) {
 		struct vhost_vring_state s = { 0 };
 
-		ASSERT_EQ(0, start_reads(d, 16));
+		ASSERT_EQ(0, blk_start_reads(d, 16));
 		sleep_ms(30);
 		ASSERT_EQ(0, xioctl(self->fd, VHOST_VDPA_SUSPEND, NULL));
 		/* all that was taken is done, and the base is behind it */
@@ -109,7 +88,7 @@ TEST_F(flight, suspend_and_resume)
 		ASSERT_EQ(0, xioctl(self->fd, VHOST_VDPA_RESUME, NULL));
 		EXPECT_TRUE(queue_is(self->fd, 0, "running"));
 	}
-	ASSERT_EQ(0, start_reads(d, 4));
+	ASSERT_EQ(0, blk_start_reads(d, 4));
 	EXPECT_EQ(-ETIMEDOUT, gq_wait(q, 250));
 	ASSERT_EQ(0, xioctl(self->fd, VHOST_VDPA_RESUME, NULL));
 	for (unsigned int i = 0; i < 4; i++) {
@@ -124,7 +103,7 @@ TEST_F(flight, reset_waits)
 {
 	struct dut *d = &self->d;
 
-	ASSERT_EQ(0, start_reads(d, 16));
+	ASSERT_EQ(0, blk_start_reads(d, 16));
 	sleep_ms(30);
 	ASSERT_EQ(0, xioctl(self->fd, VHOST_VDPA_SET_STATUS, "\0"));
 	EXPECT_TRUE(all_done(d, 16));

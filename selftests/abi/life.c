@@ -200,25 +200,13 @@ TEST(sigkill_with_requests_in_flight)
 		fflush(NULL);
 		pid = fork();
 		if (!pid) {
-			struct virtio_blk_outhdr in = { .type = htole32(VIRTIO_BLK_T_IN) };
 			struct dut_opts opts = { .disk = disk };
 			static struct dut d;
 
 			if (dut_open(&d, kind, &opts))
 				_exit(1);
-			memcpy(d.scratch[0].p, &in, sizeof(in));
-			for (unsigned int i = 0; i < 20; i++) {
-				struct guest_seg seg[] = {
-					{ d.scratch[0].gpa, 16 },
-					{ d.scratch[0].gpa + SCRATCH_FREE + i * 4096, 4096 },
-					{ d.scratch[0].gpa + SCRATCH_STATUS + i, 1 },
-				};
-
-				if (gq_add(d.q[0], seg, 1, 2, &d))
-					_exit(2);
-			}
-			gq_publish(d.q[0]);
-			gq_kick(d.q[0]);
+			if (blk_start_reads(&d, 20))
+				_exit(2);
 			sleep_ms(20);
 			if (write(ready[1], "", 1) != 1)
 				_exit(3);

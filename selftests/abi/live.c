@@ -278,18 +278,12 @@ TEST_F_TIMEOUT(live, stop_and_go, 120)
 	for (unsigned int i = 0; i < n; i++) {
 		unsigned int qi = i % 2;
 
-		if (variant->kind == DUT_VDPA) {
-			s[qi].num = 0;
-			ASSERT_EQ(0, xioctl(d->g->fd, VHOST_VDPA_SET_VRING_ENABLE, &s[qi]));
-			ASSERT_EQ(0, xioctl(d->g->fd, VHOST_GET_VRING_BASE, &s[qi]));
-			s[qi].num = 1;
-			ASSERT_EQ(0, xioctl(d->g->fd, VHOST_VDPA_SET_VRING_ENABLE, &s[qi]));
-		} else {
-			ASSERT_EQ(0, vring_file(d->g->fd, dut_backend(variant->kind), qi, -1));
-			ASSERT_EQ(0, xioctl(d->g->fd, VHOST_GET_VRING_BASE, &s[qi]));
+		ASSERT_EQ(0, guest_queue_switch(d->q[qi], -1));
+		ASSERT_EQ(0, xioctl(d->g->fd, VHOST_GET_VRING_BASE, &s[qi]));
+		if (variant->kind != DUT_VDPA) {
 			ASSERT_EQ(0, xioctl(d->g->fd, VHOST_SET_VRING_BASE, &s[qi]));
-			ASSERT_EQ(0, vring_file(d->g->fd, dut_backend(variant->kind), qi, d->backend));
 		}
+		ASSERT_EQ(0, guest_queue_switch(d->q[qi], d->backend));
 		if (i % 8 == 0)
 			sleep_ms(2);
 	}

@@ -19,7 +19,7 @@ set -u
 . "$(dirname -- "${BASH_SOURCE[0]}")/disklib.sh"
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/movelib.sh"
-ROUNDS=${1-}
+ROUNDS=${1:-1}
 RINGS=("${@:2}")
 ((${#RINGS[@]})) || RINGS=(off on)
 NODE=vhost-blklite DISK=$WORK/disk.img LOG_ALL=26
@@ -123,7 +123,6 @@ serve_start serve0
 serve_start serve1
 for packed in "${RINGS[@]}"; do
 	[[ $packed == on ]] && rings=packed || rings=split
-	rounds=${ROUNDS:-1}
 	say "$rings rings"
 	from=m$rings
 	host "$from" serve0 "$packed"
@@ -145,7 +144,7 @@ for packed in "${RINGS[@]}"; do
 	fi
 
 	failed=0 here=serve0 there=serve1
-	for ((round = 1; round <= rounds; round++)); do
+	for ((round = 1; round <= ROUNDS; round++)); do
 		to=m$rings$round
 		heir "$to" "$there" "$packed"
 		began=$SECONDS before=$(reqs "$here")
@@ -159,7 +158,7 @@ for packed in "${RINGS[@]}"; do
 		from=$to
 		last=$here here=$there there=$last
 	done
-	check "$rounds migrations with requests in flight" same "round that failed" 0 "$failed"
+	check "$ROUNDS migrations with requests in flight" same "round that failed" 0 "$failed"
 	check "all that was written is there, and no request was lost" io_end "$from"
 	check "all that was read is what it should be" sums_end "$from"
 	check "the guest's kernel has nothing to complain of" no_complaint "$from"
