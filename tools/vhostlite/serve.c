@@ -185,7 +185,7 @@ int cmd_serve(int argc, char **argv)
 	check_disk(&opts.disk);
 	if (opts.cgroup)
 		join_cgroup(opts.cgroup);
-	check_memlock(opts.queues ? opts.queues : MAX_QUEUES, false);
+	check_memlock(opts.disk.queues ?: opts.queues ?: MAX_QUEUES, false);
 	signals = catch_signals();
 	dev_open(&dev, &opts.disk, opts.queues);
 	listener = socket_listen(opts.socket);
