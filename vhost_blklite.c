@@ -498,11 +498,11 @@ static void vhl_blk_show_vq(const struct vhl_vq *vq, struct seq_file *m)
 
 static void vhl_blk_release(struct vhl_dev *dev)
 {
+	vhl_blk_disk_put(to_blk_dev(dev)->disk);
 	if (dev->node->attached)
 		vhl_blk_name_closed(to_blk_dev(dev));
 	else
 		vhl_blk_limit_free(to_blk_dev(dev)->limit);
-	vhl_blk_disk_put(to_blk_dev(dev)->disk);
 }
 
 static const struct vhl_ops vhl_blk_ops = {

@@ -59,7 +59,6 @@
 
 #include <linux/atomic.h>
 #include <linux/blkdev.h>
-#include <linux/errseq.h>
 #include <linux/fs.h>
 #include <linux/list.h>
 #include <linux/nospec.h>
@@ -69,6 +68,7 @@
 #include <linux/vhost_lite.h>
 #include <linux/virtio_blk.h>
 
+#include "flush.h"
 #include "limit.h"
 #include "vhl.h"
 
@@ -123,6 +123,7 @@ struct vhl_blk_marks;
  * @edges: writes of parts of the storage's blocks; NULL where the driver cannot
  * @flush_error: a flush failed and what was lost is unknown.  READ_ONCE()
  * @wb_since: errors of the page cache up to when the disk was attached
+ * @told: a request failed because of either.  READ_ONCE()
  * @flush_lock: for the next two
  * @flush_waiting: requests for a flush, which the next one that begins is for
  * @flushing: there is a request on the lane that flushes, and has not looked for more yet
@@ -163,6 +164,7 @@ struct vhl_blk_disk {
 	struct vhl_blk_edges *edges;
 	int flush_error;
 	errseq_t wb_since;
+	bool told;
 	spinlock_t flush_lock;
 	struct list_head flush_waiting;
 	bool flushing;
@@ -178,6 +180,7 @@ struct vhl_blk_disk {
  * @dev: the core's
  * @opts: VHL_BLK_SET_OPTS.  dev->mutex
  * @disk: attached to the whole device, or NULL.  dev->mutex
+ * @untold: what is left of a disk that was attached before.  dev->mutex
  * @limit: of the disk, from when there were any for the first time until the release, NULL before.
  *	   Written with dev->mutex.  READ_ONCE()
  * @cache_mode_set: the driver has set the next one (cache.c).  dev->mutex
@@ -187,6 +190,7 @@ struct vhl_blk_dev {
 	struct vhl_dev dev;
 	struct vhl_blk_opts opts;
 	struct vhl_blk_disk *disk;
+	struct vhl_blk_untold untold;
 	struct vhl_blk_limit *limit;
 	bool cache_mode_set;
 	bool writeback;
@@ -615,13 +619,18 @@ void vhl_blk_cache_offer(const struct vhl_blk_dev *blk, struct vhl_blk_offer *of
 int __must_check vhl_blk_cache_set(struct vhl_blk_dev *blk, u8 writeback);
 void vhl_blk_cache_reset(struct vhl_blk_dev *blk);
 
-/* flush.c */
+/* flush.c. A disk is attached: with news of the one before, if that was the same. Holding dev->mutex */
 void vhl_blk_flush_init(struct vhl_blk_disk *disk);
+/* ... and is so no more */
+void vhl_blk_flush_exit(const struct vhl_blk_disk *disk);
 /*
  * Make stable what is completed: its data is in the file by then. Context: the lane. Return: 0,
  * -EINTR to begin anew, else what was written may be lost.
  */
 int __must_check vhl_blk_flush_file(struct vhl_blk_disk *disk);
-bool vhl_blk_flush_is_stable(const struct vhl_blk_disk *disk);	/* any context */
+/* What was written so far can still get there. Any context */
+bool vhl_blk_flush_is_stable(const struct vhl_blk_disk *disk);
+/* The same for a request that fails if it cannot */
+bool vhl_blk_flush_tell(struct vhl_blk_disk *disk);
 
 #endif /* VHL_BLK_H */

@@ -344,6 +344,7 @@ struct vhl_blk_disk *vhl_blk_disk_gone(struct vhl_blk_dev *blk)
 	vhl_blk_flush_init(disk);
 	disk->flushing = false;
 	disk->flush_error = -EIO;
+	disk->told = false;
 	return disk;
 }
 
@@ -354,6 +355,7 @@ void vhl_blk_disk_put(void *backing)
 
 	if (!disk || --disk->refs)
 		return;
+	vhl_blk_flush_exit(disk);
 	fput(disk->file);
 	disk_free(disk);
 }

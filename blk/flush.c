@@ -9,7 +9,9 @@
  * The page cache keeps one error for a file, and reports it once to each open file (struct file). A
  * driver may not have had the answer when it sends its next flush, a second flush may be under way,
  * and another process that shares the open file may have been told. So the disk looks for itself
- * whether there was an error since it was attached, and stays bad until it is attached anew.
+ * whether there was an error since it was attached, and stays bad until it is attached anew. Where
+ * no request has failed by then, the driver does not know yet: a guest that was stopped and goes on,
+ * or a VMM that took over from another one. Then it stays bad.
  */
 #include <linux/errno.h>
 #include <linux/errseq.h>
@@ -29,12 +31,21 @@ bool vhl_blk_flush_is_stable(const struct vhl_blk_disk *disk)
 	       !errseq_check(&disk->inode->i_mapping->wb_err, disk->wb_since);
 }
 
+bool vhl_blk_flush_tell(struct vhl_blk_disk *disk)
+{
+	bool stable = vhl_blk_flush_is_stable(disk);
+
+	if (unlikely(!stable))
+		WRITE_ONCE(disk->told, true);
+	return stable;
+}
+
 int vhl_blk_flush_file(struct vhl_blk_disk *disk)
 {
 	unsigned int tries = 0;
 	int ret;
 
-	if (!vhl_blk_flush_is_stable(disk))
+	if (!vhl_blk_flush_tell(disk))
 		return -EIO;
 	do {
 		ret = vfs_fsync(disk->file, 1);
@@ -43,7 +54,7 @@ int vhl_blk_flush_file(struct vhl_blk_disk *disk)
 		return -EINTR;
 	if (ret)
 		WRITE_ONCE(disk->flush_error, ret);
-	return vhl_blk_flush_is_stable(disk) ? 0 : -EIO;
+	return vhl_blk_flush_tell(disk) ? 0 : -EIO;
 }
 
 void vhl_blk_flush_offer(const struct vhl_blk_disk *disk, struct vhl_blk_offer *offer)
@@ -116,25 +127,80 @@ int vhl_blk_flush(struct vhl_blk_io *io)
 	return 0;
 }
 
-/* What was lost before is nothing that the driver was promised, but attaching it tells the log. */
-void vhl_blk_flush_init(struct vhl_blk_disk *disk)
+static struct vhl_blk_untold flush_untold(const struct vhl_blk_disk *disk)
+{
+	const struct inode *inode = disk->inode;
+
+	return (struct vhl_blk_untold){
+		.any		= !disk->told,
+		.dev		= inode->i_sb->s_dev,
+		.ino		= inode->i_ino,
+		.generation	= inode->i_generation,
+		.error		= disk->flush_error,
+		.since		= disk->wb_since,
+	};
+}
+
+void vhl_blk_flush_exit(const struct vhl_blk_disk *disk)
+{
+	if (!disk->read_only)
+		disk->blk->untold = flush_untold(disk);
+}
+
+/* Return: whether @disk goes on from where one was that the device has had, or still has */
+static bool flush_goes_on(struct vhl_blk_disk *disk)
+{
+	const struct vhl_blk_disk *attached = disk->blk->disk;
+	struct vhl_blk_untold now, before = disk->blk->untold;
+
+	if (attached && attached->inode == disk->inode)
+		before = flush_untold(attached);
+	now = flush_untold(disk);
+	if (!before.any || now.dev != before.dev || now.ino != before.ino ||
+	    now.generation != before.generation)
+		return false;
+	disk->flush_error = before.error;
+	disk->wb_since = before.since;
+	return true;
+}
+
+/*
+ * What was lost before is nothing that the driver was promised, but attaching it tells the log.
+ * Return: the error, or 0
+ */
+static int flush_begin_anew(struct vhl_blk_disk *disk)
 {
 	struct address_space *mapping = disk->inode->i_mapping;
-	struct vhl_dev *dev = &disk->blk->dev;
 	int lost;
 
 	if (mapping == disk->file->f_mapping) {
 		lost = file_check_and_advance_wb_err(disk->file);
 		disk->wb_since = READ_ONCE(disk->file->f_wb_err);
-	} else {
-		/* an overlay has opened the file below for itself: that one is to tell now, not later */
-		lost = disk->read_only ? 0 : vfs_fsync(disk->file, 1);
-		disk->wb_since = errseq_sample(&mapping->wb_err);
-		errseq_check_and_advance(&mapping->wb_err, &disk->wb_since);
+		return lost;
 	}
-	if (lost)
-		pr_notice_ratelimited("%s %llu: an earlier write to this disk was lost (%d); attached all the same\n",
-				      dev->node->name, dev->id, lost);
+	/* an overlay has opened the file below for itself: that one is to tell now, not later */
+	lost = disk->read_only ? 0 : vfs_fsync(disk->file, 1);
+	disk->wb_since = errseq_sample(&mapping->wb_err);
+	errseq_check_and_advance(&mapping->wb_err, &disk->wb_since);
+	return lost;
+}
+
+void vhl_blk_flush_init(struct vhl_blk_disk *disk)
+{
+	struct vhl_dev *dev = &disk->blk->dev;
+	int lost;
+
+	lockdep_assert_held(&dev->mutex);
+
+	if (!flush_goes_on(disk)) {
+		lost = flush_begin_anew(disk);
+		if (lost)
+			pr_notice_ratelimited("%s %llu: an earlier write to this disk was lost (%d); attached all the same\n",
+					      dev->node->name, dev->id, lost);
+	} else if (!vhl_blk_flush_is_stable(disk)) {
+		pr_notice_ratelimited("%s %llu: a write to this disk was lost before it was attached once more, and its driver does not know: flushes fail\n",
+				      dev->node->name, dev->id);
+	}
 	spin_lock_init(&disk->flush_lock);
 	INIT_LIST_HEAD(&disk->flush_waiting);
 }

@@ -159,6 +159,7 @@ static struct vhl_blk_dev *name_make_dev(struct vhl_blk_name *name, struct file 
 	blk->opts = name->opts;
 	/* with what was used up before */
 	blk->limit = name->limit;
+	blk->untold = name->untold;
 	disk = vhl_blk_disk_open(blk, file);
 	if (!IS_ERR(disk))
 		blk->disk = disk;
@@ -236,6 +237,7 @@ void vhl_blk_name_closed(struct vhl_blk_dev *blk)
 	/* or it was tried only */
 	if (name->blk == blk) {
 		vhl_dev_stats(&blk->dev, &name->before);
+		name->untold = blk->untold;
 		name->blk = NULL;
 		put_pid(name->opener);
 		name->opener = NULL;

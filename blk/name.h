@@ -42,6 +42,7 @@ struct vhl_blk_about {
  * @opts: for who opens it, constant
  * @lock: for opening and closing, and for what the control node is asked for
  * @limit: lent to who has it open, or NULL.  @lock
+ * @untold: what the one before is to leave to the next.  @lock
  * @gone: destroyed.  @lock
  * @file: its file, with a reference; NULL when it is gone.  @lock and, to change it,
  *	  vhl_blk_names_lock
@@ -60,6 +61,7 @@ struct vhl_blk_name {
 	struct vhl_blk_opts opts;
 	struct mutex lock;
 	struct vhl_blk_limit *limit;
+	struct vhl_blk_untold untold;
 	bool gone;
 	struct file *file;
 	struct vhl_blk_dev *blk;

@@ -43,7 +43,7 @@ static void rw_finish(struct vhl_blk_req *req, bool ok)
 {
 	vhl_blk_edge_end(req);
 	/* a write-through says what a flush would: the driver sends none afterwards */
-	if (ok && rw_is_dsync(req) && !vhl_blk_flush_is_stable(req->q->disk))
+	if (ok && rw_is_dsync(req) && !vhl_blk_flush_tell(req->q->disk))
 		ok = false;
 	vhl_blk_finish(req, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 }

@@ -305,6 +305,25 @@ TEST_F_TIMEOUT(flush, taken_by_another, 120)
 	}
 }
 
+/* ... until it is told: a guest that was stopped and goes on has not lost the news with the stop */
+TEST_F_TIMEOUT(flush, stopped_untold, 120)
+{
+	struct dut *d = &self->d;
+
+	if (!self->able)
+		SKIP(return, NO_STORAGE);
+	ASSERT_EQ(0, open_dut(self, variant->kind, 0));
+	ASSERT_EQ(0, write_block(d, 0, 1));
+	ASSERT_EQ(0, flush(d));
+	/* while it runs, and while it does not; twice, since a start must not count as news */
+	ASSERT_EQ(0, lose(self));
+	EXPECT_EQ(-1, fsync(self->disk));
+	ASSERT_EQ(0, dut_restart(d));
+	ASSERT_EQ(0, dut_restart(d));
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, flush(d));
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, flush(d));
+}
+
 /* A driver without flushes takes a write that is done for a stable one */
 TEST_F_TIMEOUT(flush, write_through, 120)
 {
