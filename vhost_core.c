@@ -168,6 +168,8 @@ void vhl_dev_reset(struct vhl_dev *dev)
 		vq->enabled = !dev->dialect->enables;
 		vq->busyloop_us = 0;
 	}
+	/* -1 cannot fail */
+	(void)vhl_set_config_call(dev, VHOST_FILE_UNBIND);
 	if (dev->node->ops->reset)
 		dev->node->ops->reset(dev);
 	vhl_pool_stop(dev);
@@ -406,8 +408,6 @@ void vhl_dev_close(struct vhl_dev *dev)
 {
 	mutex_lock(&dev->mutex);
 	vhl_dev_reset(dev);
-	/* -1 cannot fail */
-	(void)vhl_set_config_call(dev, VHOST_FILE_UNBIND);
 	if (dev->node->ops->release)
 		dev->node->ops->release(dev);
 	mutex_unlock(&dev->mutex);

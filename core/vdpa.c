@@ -68,8 +68,6 @@ static void vdpa_reset(struct vhl_dev *dev)
 static void vdpa_reset_owner(struct vhl_dev *dev)
 {
 	vdpa_reset(dev);
-	/* -1 cannot fail */
-	(void)vhl_set_config_call(dev, VHOST_FILE_UNBIND);
 	vhl_dev_reset(dev);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -354,6 +355,36 @@ TEST_F(served, resize)
 }
 
 /* The same bytes by another open file: what movers write is read back, whichever of both it goes to */
+/* Who begins anew is told nothing by an eventfd of who had the device before */
+TEST_F(served, reset_forgets_config_call)
+{
+	int event = eventfd(0, EFD_NONBLOCK), fd;
+	uint64_t n;
+
+	ASSERT_LE(0, event);
+	dut_close(&self->d);
+	fd = xopen(NODE);
+	ASSERT_LE(0, fd);
+	for (unsigned int round = 0; round < 2; round++) {
+		ASSERT_EQ(0, xioctl(fd, VHOST_SET_OWNER, NULL));
+		/* to choose the dialect */
+		if (variant->kind == DUT_VDPA)
+			ASSERT_EQ(0, xioctl(fd, VHOST_VDPA_SET_STATUS, &(uint8_t){ 0 }));
+		ASSERT_EQ(0, xioctl(fd, VHOST_VDPA_SET_CONFIG_CALL, &event));
+		/* what changed while nobody was told */
+		(void)!read(event, &n, sizeof(n));
+		ASSERT_EQ(0, ftruncate(self->disk, (3 + 2 * round) * DISK_SIZE));
+		ASSERT_EQ(0, named_do(self->control, VHL_DISK_RESIZE, NAME, 0, 0));
+		EXPECT_EQ(sizeof(n), read(event, &n, sizeof(n)));
+		ASSERT_EQ(0, xioctl(fd, VHOST_RESET_OWNER, NULL));
+		ASSERT_EQ(0, ftruncate(self->disk, (4 + 2 * round) * DISK_SIZE));
+		ASSERT_EQ(0, named_do(self->control, VHL_DISK_RESIZE, NAME, 0, 0));
+		EXPECT_EQ(-1, read(event, &n, sizeof(n)));
+	}
+	close(fd);
+	close(event);
+}
+
 TEST_F_TIMEOUT(served, swap_during_traffic, 120)
 {
 	struct mover mover[2] = { 0 };
