@@ -98,9 +98,10 @@
  *                           bits of the end of guest memory, or is none, or has none of a used
  *                           ring, while a queue that runs logs; EOPNOTSUPP it cannot be pinned;
  *                           E2BIG it would be larger than 4 GiB; ENOMEM also: over RLIMIT_MEMLOCK
- *                           (the kernel's log has the numbers); EINTR killed
+ *                           (the kernel's log has the numbers); EINTR killed; ENOTTY the node offers
+ *                           no VHOST_F_LOG_ALL
  * VHOST_SET_LOG_FD          [vhost] eventfd that is signalled when bits were set, -1 for none.
- *                           EBADF no such file; EINVAL not an eventfd
+ *                           EBADF no such file; EINVAL not an eventfd; ENOTTY as above
  * VHOST_SET_VRING_ENDIAN    [vhost] EINVAL other than VHOST_VRING_LITTLE_ENDIAN; EBUSY runs
  * VHOST_GET_VRING_ENDIAN    [vhost]
  * VHOST_SET_VRING_BUSYLOOP_TIMEOUT, VHOST_GET_VRING_BUSYLOOP_TIMEOUT
@@ -225,8 +226,8 @@
  * VHOST_BLK_SET_BACKEND - attach a regular file or a block device, or detach it
  *
  * Argument: struct vhost_vring_file { .index, .fd }.  <linux/vhost.h> has no numbers of 0x50..0x5f.
- * Ours are 0x50..0x54, of disks, 0x57, of all nodes, 0x58, of selftests/nullback, and 0x59..0x5f, of
- * the control node.
+ * Ours are 0x50..0x54, of disks, 0x57, of the vhost dialect, 0x58, of selftests/nullback, and
+ * 0x59..0x5f, of the control node.
  *
  * /dev/vhost-blklite: fd starts queue @index on that file, -1 stops it and never fails.  The
  * queues of a device share one disk: EBUSY when another file is in use by another running queue.
