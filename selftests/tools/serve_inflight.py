@@ -2,6 +2,8 @@
 """Cases of serve_cases.py: memory that outlives the back end (GET_INFLIGHT_FD, SET_INFLIGHT_FD)."""
 import os
 import struct
+import threading
+import time
 
 from serve_rig import *  # noqa: F403
 from vhost_user import *  # noqa: F403
@@ -47,6 +49,39 @@ def memory_that_outlives_the_back_end():
         same("taken over", 0, fe.says(SET_INFLIGHT_FD, inflight(size, offset), [fd]))
         fe.queue(memory, base=7)
         same("base", (0, 7), struct.unpack("<II", fe.ask(GET_VRING_BASE, state(0, 0))))
+    os.close(fd)
+    memory.close()
+    nothing_left()
+
+
+@case
+def a_back_end_that_still_stops():
+    memory = Memory()
+    with connect() as fe:
+        ready(fe, memory)
+        size, offset, fd = region_of(fe)
+        same("used", 0, fe.says(SET_INFLIGHT_FD, inflight(size, offset), [fd]))
+        io(fe, memory)
+        runs = os.pread(fd, 4096, size - 4096)
+        fe.ask(GET_VRING_BASE, state(0, 0))
+        stopped = os.pread(fd, 4096, size - 4096)
+    changed = [i for i in range(0, 4096, 4) if runs[i:i + 4] != stopped[i:i + 4]]
+    same("what a stop changes, and what is there before", (1, b"\xff" * 4),
+         (len(changed), runs[changed[0]:changed[0] + 4]))
+    # as if the kernel stored it only then
+    os.pwrite(fd, runs, size - 4096)
+    timer = threading.Timer(1, lambda: os.pwrite(fd, stopped, size - 4096))
+    with connect() as fe:
+        ready(fe, memory)
+        same("taken over", 0, fe.says(SET_INFLIGHT_FD, inflight(size, offset), [fd]))
+        timer.start()
+        began = time.monotonic()
+        io(fe, memory)
+        waited = time.monotonic() - began
+        same("waited for", True, waited > 0.9)
+        if ARGS.real:
+            same("base", (0, 2), struct.unpack("<II", fe.ask(GET_VRING_BASE, state(0, 0))))
+    timer.join()
     os.close(fd)
     memory.close()
     nothing_left()

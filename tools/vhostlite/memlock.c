@@ -56,6 +56,17 @@ static bool is_exempt(bool changes_user)
 	       prctl(PR_CAPBSET_READ, CAP_IPC_LOCK) == 1;
 }
 
+void raise_memlock(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_MEMLOCK, &limit))
+		die(EXIT_FAILED, "RLIMIT_MEMLOCK: %s", strerror(errno));
+}
+
 void check_memlock(unsigned int queues, bool changes_user)
 {
 	uint64_t need = queues * ring_bytes(), kib = need / 1024;
@@ -65,9 +76,7 @@ void check_memlock(unsigned int queues, bool changes_user)
 	    limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= need)
 		return;
 	if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max >= need) {
-		limit.rlim_cur = limit.rlim_max;
-		if (setrlimit(RLIMIT_MEMLOCK, &limit))
-			die(EXIT_FAILED, "RLIMIT_MEMLOCK: %s", strerror(errno));
+		raise_memlock();
 		return;
 	}
 	die(EXIT_FAILED, "the rings of %u queues need up to %" PRIu64 " KiB of locked memory, and the "

@@ -186,6 +186,8 @@ int cmd_serve(int argc, char **argv)
 	if (opts.cgroup)
 		join_cgroup(opts.cgroup);
 	check_memlock(opts.disk.queues ?: opts.queues ?: MAX_QUEUES, false);
+	/* for the log of a guest that migrates, whose size is not known before */
+	raise_memlock();
 	signals = catch_signals();
 	dev_open(&dev, &opts.disk, opts.queues);
 	listener = socket_listen(opts.socket);

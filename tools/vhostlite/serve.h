@@ -128,7 +128,7 @@ struct ring {
 	uint64_t desc, avail, used;	/* addresses in the front end */
 	uint64_t log;			/* address of the used ring in the guest, for */
 	bool logs;			/* its being logged */
-	uint32_t kept_base, kept_kind;	/* of what was before, see inflight_use(); kind 0: nothing */
+	uint32_t kept_kind;		/* of what was before, see inflight_use(); 0: nothing */
 	bool have_addr, have_kick;
 	bool enabled, running;
 };
@@ -174,6 +174,11 @@ int inflight_make(struct inflight_msg *m);
 char *inflight_use(struct session *s, const struct inflight_msg *m, int fd);
 /* A queue is going to start there; kind 0: nothing is known of it */
 bool inflight_note(struct session *s, unsigned int index, uint32_t kind, uint32_t base);
+/* It does, so where it stops is not known yet */
+bool inflight_runs(struct session *s, unsigned int index);
+bool inflight_stopped(struct session *s, unsigned int index, uint32_t base);
+/* Where the process before has stopped, of a ring that has a kind. Waits until it has */
+bool inflight_base(const struct session *s, unsigned int index, uint32_t *base);
 /* The kernel stores none any more */
 void inflight_drop(struct session *s);
 

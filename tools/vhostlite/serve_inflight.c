@@ -29,12 +29,20 @@
 /* "vhl where" */
 #define MAGIC	UINT64_C(0x6572656877206c68)
 
+/* Not stopped yet. No ring can be there, but a packed one of MOST_ENTRIES */
+#define RUNS		UINT32_MAX
+#define MOST_ENTRIES	32768
+
+/* What a queue that stops may take for the requests that it has taken */
+#define STOPS_WITHIN_MS	30000
+#define LOOK_EVERY_MS	10
+
 /* What the page of ours begins with */
 struct places {
 	uint64_t magic;
 	uint32_t queues, reserved;
 	uint32_t kind[MAX_QUEUES];	/* of the ring that @base is of, 0: none */
-	uint32_t base[MAX_QUEUES];
+	uint32_t base[MAX_QUEUES];	/* or RUNS */
 };
 
 static size_t page_size(void)
@@ -97,17 +105,12 @@ void inflight_drop(struct session *s)
 	in->fd = -1;
 }
 
-/* What is known of queues that do not run */
+/* Of what rings something is known. What that is may change yet, if the process before still stops */
 static void take_places(struct session *s, const struct places *p)
 {
-	for (unsigned int i = 0; i < MAX_QUEUES; i++) {
-		struct ring *r = &s->rings[i];
-
-		if (r->running)
-			continue;
-		r->kept_kind = p->kind[i];
-		r->kept_base = p->base[i];
-	}
+	for (unsigned int i = 0; i < MAX_QUEUES; i++)
+		if (!s->rings[i].running)
+			s->rings[i].kept_kind = p->kind[i];
 }
 
 char *inflight_use(struct session *s, const struct inflight_msg *m, int fd)
@@ -142,14 +145,49 @@ static bool put(const struct inflight *in, size_t at, uint32_t value)
 	return pwrite(in->fd, &value, sizeof(value), (off_t)(in->at + at)) == sizeof(value);
 }
 
+static bool put_base(const struct inflight *in, unsigned int index, uint32_t base)
+{
+	return put(in, offsetof(struct places, base) + index * sizeof(base), base);
+}
+
 bool inflight_note(struct session *s, unsigned int index, uint32_t kind, uint32_t base)
 {
 	const struct inflight *in = &s->inflight;
-	size_t at = index * sizeof(uint32_t);
 
 	if (in->fd < 0)
 		return true;
 	/* in this order: a kind says that there is a base */
-	return (!kind || put(in, offsetof(struct places, base) + at, base)) &&
-	       put(in, offsetof(struct places, kind) + at, kind);
+	return (!kind || put_base(in, index, base)) &&
+	       put(in, offsetof(struct places, kind) + index * sizeof(kind), kind);
+}
+
+bool inflight_runs(struct session *s, unsigned int index)
+{
+	return s->inflight.fd < 0 || put_base(&s->inflight, index, RUNS);
+}
+
+bool inflight_stopped(struct session *s, unsigned int index, uint32_t base)
+{
+	return s->inflight.fd < 0 || put_base(&s->inflight, index, base);
+}
+
+/* A process that was killed may not be gone yet, and its kernel threads do what it had taken. */
+bool inflight_base(const struct session *s, unsigned int index, uint32_t *base)
+{
+	const struct inflight *in = &s->inflight;
+	off_t at = (off_t)(in->at + offsetof(struct places, base) + index * sizeof(*base));
+	uint32_t value = RUNS;
+
+	for (unsigned int ms = 0; value == RUNS && ms < STOPS_WITHIN_MS; ms += LOOK_EVERY_MS) {
+		if (ms)
+			usleep(LOOK_EVERY_MS * 1000);
+		errno = EIO;
+		if (pread(in->fd, &value, sizeof(value), at) != sizeof(value))
+			return false;
+	}
+	errno = EBUSY;
+	if (value == RUNS && s->rings[index].num != MOST_ENTRIES)
+		return false;
+	*base = value;
+	return true;
 }

@@ -21,13 +21,6 @@ static bool any_runs(const struct session *s)
 	return false;
 }
 
-static bool is_cached(const struct serve_dev *dev)
-{
-	int flags = fcntl(dev->file, F_GETFL);
-
-	return flags >= 0 && !(flags & O_DIRECT);
-}
-
 enum verdict disk_take(struct session *s)
 {
 	const struct serve_dev *dev = s->dev;
@@ -42,8 +35,8 @@ enum verdict disk_take(struct session *s)
 		free(wrong);
 		return v;
 	}
-	if (is_cached(dev))
-		posix_fadvise(dev->file, 0, 0, POSIX_FADV_DONTNEED);
+	/* also where it is opened with O_DIRECT: ends that are no whole blocks are cached all the same */
+	posix_fadvise(dev->file, 0, 0, POSIX_FADV_DONTNEED);
 	/* who had it may have made it longer */
 	dev_resize(dev);
 	return OK;
@@ -55,7 +48,7 @@ void disk_leave(struct session *s)
 
 	if (!dev->disk->late_lock || any_runs(s))
 		return;
-	if (!dev->disk->ro && is_cached(dev) && fdatasync(dev->file)) {
+	if (!dev->disk->ro && fdatasync(dev->file)) {
 		say("what was written may be lost: %s; the disk stays locked", strerror(errno));
 		return;
 	}

@@ -113,8 +113,8 @@ static enum verdict start(struct session *s, unsigned int index)
 	if (v)
 		return v;
 	/* where it stopped before the front end knew of this process, which it cannot know itself */
-	if (r->kept_kind == kind_of(s, r))
-		r->base = r->kept_base;
+	if (r->kept_kind == kind_of(s, r) && !inflight_base(s, index, &r->base))
+		return failed(s, index, "where it stopped before is not known");
 	base.num = r->base;
 	if (ioctl(s->dev->vhost, VHOST_SET_VRING_NUM, &num))
 		return failed(s, index, "its size is refused");
@@ -128,7 +128,11 @@ static enum verdict start(struct session *s, unsigned int index)
 		return failed(s, index, "does not start");
 	r->kept_kind = 0;
 	r->running = true;
-	return OK;
+	if (inflight_runs(s, index))
+		return OK;
+	v = failed(s, index, "that it runs cannot be noted for the process after this one");
+	ring_stop(s, index);
+	return v;
 }
 
 void ring_stop(struct session *s, unsigned int index)
@@ -145,6 +149,8 @@ void ring_stop(struct session *s, unsigned int index)
 		say("queue %u: cannot be stopped: %s", index, strerror(errno));
 	else
 		r->base = base.num;
+	/* the kernel has stored it already, where there is still room for it */
+	inflight_stopped(s, index, r->base);
 	r->running = false;
 	disk_leave(s);
 }

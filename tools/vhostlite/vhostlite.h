@@ -163,6 +163,8 @@ void check_image(const struct disk_opts *disk);
 
 /* Raises the limit of locked memory for the rings of so many queues, or ends the program */
 void check_memlock(unsigned int queues, bool changes_user);
+/* ... for what more there may be, as far as it can be raised */
+void raise_memlock(void);
 
 /* ---- proc.c: open devices, found in /proc ---- */
 
