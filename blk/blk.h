@@ -619,7 +619,7 @@ void vhl_blk_cache_offer(const struct vhl_blk_dev *blk, struct vhl_blk_offer *of
 int __must_check vhl_blk_cache_set(struct vhl_blk_dev *blk, u8 writeback);
 void vhl_blk_cache_reset(struct vhl_blk_dev *blk);
 
-/* flush.c. A disk is attached: with news of the one before, if that was the same. Holding dev->mutex */
+/* flush.c. A disk is attached: with news of the one before, if it is the same. Holds dev->mutex */
 void vhl_blk_flush_init(struct vhl_blk_disk *disk);
 /* ... and is so no more */
 void vhl_blk_flush_exit(const struct vhl_blk_disk *disk);
