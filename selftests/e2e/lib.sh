@@ -157,9 +157,9 @@ newer_qemu() {
 		cp -rL /mnt/root/usr/share/{qemu,seabios} "$NEWER/"
 }
 
-# knows DEVICE: QEMU has it. Its list of all devices would take half a minute
+# knows DEVICE: QEMU has it. Its list of all devices would take half a minute; its status says nothing
 knows() {
-	qemu-system-x86_64 -device "$1,help" >/dev/null 2>&1
+	[[ $(qemu-system-x86_64 -device "$1,help" 2>/dev/null) == "$1 options:"* ]]
 }
 
 # newer_knows DEVICE: a newer QEMU, which has the device, is first in PATH from now on
