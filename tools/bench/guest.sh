@@ -259,12 +259,23 @@ queues_of() {
 	echo "${queues:-1}"
 }
 
+# alone NAME: of the guests, only this one runs. One that is idle takes time, too: several times as much as is measured
+alone() {
+	local name
+
+	[[ -n ${GUEST_PID[$1]-} ]] || return 0
+	for name in "${!GUEST_PID[@]}"; do
+		[[ $name == "$1" ]] || qmp "$name" stop || guest_is_lost "$name"
+	done >/dev/null
+	qmp "$1" cont >/dev/null || guest_is_lost "$1"
+}
+
 # guests_answer: ends all of it if one does not. That a turn failed is no fault of the contender then
 guests_answer() {
 	local name
 
 	for name in "${!GUEST_PID[@]}"; do
-		{ alive "$name" && guest "$name" 20 true >/dev/null; } || guest_is_lost "$name"
+		{ alive "$name" && qmp "$name" cont >/dev/null && guest "$name" 20 true >/dev/null; } || guest_is_lost "$name"
 	done
 }
 
@@ -280,6 +291,7 @@ measure() {
 	for ((round = $(complete "$name") + 1; round <= BENCH_ROUNDS; round++)); do
 		for ((i = 0; i < ${#contenders[@]}; i++)); do
 			who=${contenders[round % 2 ? i : ${#contenders[@]} - 1 - i]}
+			alone "${GUEST_OF[$who]-a}"
 			if [[ -n $kind ]]; then
 				turn=(requests "$name" "$round" "$who" "$kind" "${words[@]}")
 			else
