@@ -326,6 +326,11 @@ no_complaint() {
 	done
 }
 
+# we_say_nothing: our modules have nothing in the log of this kernel
+we_say_nothing() {
+	! dmesg | grep -E 'vhost_(lite|netlite|blklite): ' | grep -vE ': (loading out-of-tree module|module verification failed)'
+}
+
 # guest_end NAME [SIGNAL]: ends QEMU and waits for it
 guest_end() {
 	local pid=${GUEST_PID[$1]-} fd

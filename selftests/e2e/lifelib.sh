@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317 # expanded in the guest; used here and in the scripts that source this; called
 # by check
-# What life.sh and pause.sh need besides lib.sh and netlib.sh: a stock guest with a card on /dev/vhost-netlite and
+# What life.sh, reboot.sh and pause.sh need besides lib.sh and netlib.sh: a stock guest with a card on /dev/vhost-netlite and
 # a disk on /dev/vdpa-blklite, what both have to do, and what is left when it has ended.
 
 DISK_NODE=vdpa-blklite
