@@ -83,7 +83,7 @@ both_work() {
 # io_goes_on: more requests are done than can have been under way
 io_goes_on() {
 	more() { (($(reqs 2 '*') > $1 + DEPTH)); }
-	wait_for 60 more "$(reqs 2 '*')"
+	wait_for 120 more "$(reqs 2 '*')"
 }
 both_go_on() { io_goes_on && passes 1 20; }
 

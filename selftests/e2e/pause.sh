@@ -3,7 +3,7 @@
 # usage: selftests/e2e/pause.sh [ROUNDS]
 #
 # A stock guest with a card on /dev/vhost-netlite and a disk on /dev/vdpa-blklite stands still and goes on, in the middle of
-# traffic and verified I/O: stopped by the monitor, ROUNDS times (default 20), and by its kernel's test of
+# traffic and verified I/O: stopped by the monitor, ROUNDS times (default 10), and by its kernel's test of
 # sleep, when its drivers give both devices back and take them again. In TAP, to be run in the test host with the guest image:
 #   tools/vm/run --share "$(selftests/guest/mkguest)" -- selftests/e2e/pause.sh
 # shellcheck disable=SC2016,SC2317 # what is in single quotes is expanded in the guest; functions are called by check
@@ -14,7 +14,7 @@ set -u
 . "$(dirname -- "${BASH_SOURCE[0]}")/netlib.sh"
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/disklib.sh"
-ROUNDS=${1:-20}
+ROUNDS=${1:-10}
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/lifelib.sh"
 
@@ -33,9 +33,10 @@ stops_and_goes() {
 	done
 }
 
-# begin WHEN, end WHEN: traffic and I/O, both of which compare all data
+# begin WHEN, end WHEN: traffic and I/O, both of which compare all data. fio takes long to start, the more so beside traffic
 begin() {
 	check "$1: I/O" io_start a "$DEPTH" /dev/d0
+	check "$1: it is under way" io_goes_on
 	traffic 1
 	check "$1: both are busy" both_go_on
 }
