@@ -467,8 +467,9 @@ static inline void vhl_blk_iter(const struct vhl_blk_req *req, struct iov_iter *
 }
 
 /*
- * log.c: where there is a log. Context: ->run(), of a chain that is not taken: mark its data, once it
- * may have been written, and its status byte; or keep what there will be to mark (false: no memory)
+ * log.c: where there is a log. Context: ->run(), of a chain that is not taken: mark its data, once
+ * it may have been written, and its status byte; or keep what there will be to mark (false: no
+ * memory)
  */
 void vhl_blk_mark_data(const struct vhl_blk_io *io);
 void vhl_blk_mark_status(const struct vhl_blk_io *io);
@@ -559,8 +560,8 @@ static inline bool vhl_blk_writes_through(const struct vhl_blk_req *req)
 
 /*
  * rw.c: synchronous I/O. Context: the lane. Return: as of read_iter, or all of @iter.
- * vhl_blk_rw_transfer() reads or writes, as the request does; vhl_blk_rw_write() writes to one of the
- * disk's files.
+ * vhl_blk_rw_transfer() reads or writes, as the request does; vhl_blk_rw_write() writes to one of
+ * the disk's files.
  */
 ssize_t __must_check vhl_blk_rw_read(const struct vhl_blk_disk *disk, struct iov_iter *iter,
 				     loff_t pos);

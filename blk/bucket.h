@@ -3,8 +3,9 @@
  * vhost_blklite: leaky buckets, which hold a stream to a rate.
  *
  * What goes is poured into a bucket that leaks at the rate, and something may go as long as the
- * bucket is not over its brim.  It goes as a whole, however much it is: what the bucket cannot hold is
- * a debt, that others wait for.  So any size works, and in the long run as much goes as leaks.
+ * bucket is not over its brim.  It goes as a whole, however much it is: what the bucket cannot
+ * hold is a debt, that others wait for.  So any size works, and in the long run as much goes as
+ * leaks.
  *
  * All is counted in the time that it takes to leak, ns, with the rest of each division: nothing is
  * lost by rounding.  There is no clock and no lock in here; it is also compiled in userspace
@@ -19,8 +20,8 @@
 #define VHL_BUCKET_RATE_MAX	1000000000000000ULL
 
 /*
- * What is poured in is counted in billionths of a unit, so that there can be parts of one, 32 bits of
- * units at once
+ * What is poured in is counted in billionths of a unit, so that there can be parts of one, 32 bits
+ * of units at once
  */
 #define VHL_BUCKET_UNIT		1000000000ULL
 

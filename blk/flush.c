@@ -10,8 +10,8 @@
  * driver may not have had the answer when it sends its next flush, a second flush may be under way,
  * and another process that shares the open file may have been told. So the disk looks for itself
  * whether there was an error since it was attached, and stays bad until it is attached anew. Where
- * no request has failed by then, the driver does not know yet: a guest was stopped and goes on, or a
- * VMM took over from another one. Then it stays bad.
+ * no request has failed by then, the driver does not know yet: a guest was stopped and goes on, or
+ * a VMM took over from another one. Then it stays bad.
  */
 #include <linux/errno.h>
 #include <linux/errseq.h>

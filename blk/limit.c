@@ -235,8 +235,8 @@ static bool waiter_take_back(struct vhl_blk_waiter *waiter)
 }
 
 /*
- * What was charged counts no longer, and those that wait for it come anew, and wait for no longer than
- * they have to. One that stops leaves the list first, so none of them has stopped.
+ * What was charged counts no longer, and those that wait for it come anew, and wait for no longer
+ * than they have to. One that stops leaves the list first, so none of them has stopped.
  */
 static void limit_begin_anew(struct vhl_blk_limit *limit, u64 now)
 {

@@ -2,15 +2,15 @@
 /*
  * vhost_blklite: the limits of a disk (VHL_BLK_SET_LIMITS), and queues that wait for them.
  *
- * A set of limits is an object of its own and knows nothing of who made it: it only has to outlive the
- * queues that use it.  All of them share its buckets (bucket.h), under a lock that is taken for nothing
- * else.
+ * A set of limits is an object of its own and knows nothing of who made it: it only has to outlive
+ * the queues that use it.  All of them share its buckets (bucket.h), under a lock that is taken
+ * for nothing else.
  *
- * A request is charged when the queue comes to it, whether it may go or not.  If it may not, the queue
- * gives its chain back and sleeps until its time has come: what is charged for others after it
- * comes after it, so queues have their turns in the order in which they asked, and none of them looks at
- * the buckets in vain.  In a ring all waits for the chain that is its first: the order of the ring is
- * kept, also where a read that could go stands behind a write that cannot.
+ * A request is charged when the queue comes to it, whether it may go or not.  If it may not, the
+ * queue gives its chain back and sleeps until its time has come: what is charged for others after
+ * it comes after it, so queues have their turns in the order in which they asked, and none of them
+ * looks at the buckets in vain.  In a ring all waits for the chain that is its first: the order of
+ * the ring is kept, also where a read that could go stands behind a write that cannot.
  *
  *	a chain -> vhl_blk_limit_charge() -> true: it is handled -> vhl_blk_limit_passed()
  *			^			  -> false: it is given back, the turn ends

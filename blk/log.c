@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Dirty logging: what requests write to guest memory is the data of a read, the name of the disk, and
- * the status byte.
+ * Dirty logging: what requests write to guest memory is the data of a read, the name of the disk,
+ * and the status byte.
  *
  * Where the data goes is known while the worker looks at the chain; a request that is taken keeps
  * that, for it may end in any context. What it reads counts as a whole, however it ends: a part may

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Where queues stop, told in memory of the owner: for one whose guest outlives it, as that of a
- * vhost-user back end does, and who may be killed before it can ask. The page is pinned, like rings,
- * so it is no matter whether the owner still has it when its file is closed.
+ * vhost-user back end does, and who may be killed before it can ask. The page is pinned, like
+ * rings, so it is no matter whether the owner still has it when its file is closed.
  */
 #include <linux/highmem.h>
 #include <linux/mm.h>

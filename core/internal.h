@@ -37,7 +37,8 @@ struct vhl_dirty_log {
  * @show:	lines of its own for fdinfo.  Holding dev->mutex.  Optional
  * @features:	bits that it offers besides those of the rings and the device type
  * @backend_features: bits that it offers of its own
- * @by_backend: what a client speaks that attaches something; NULL where that is certain already, as is
+ * @by_backend: what a client speaks that attaches something; NULL where that is certain already,
+ *	as is
  * @by_message: one that sends an IOTLB message
  * @no_such_queue: errno of requests about a queue that the device does not have
  * @enables:	a queue is used only when the client has enabled it
@@ -71,8 +72,8 @@ struct vhl_dialect {
 };
 
 /*
- * From now on it is certain what the client of the device speaks; NULL: it was. Nothing was set that
- * dialects differ in.
+ * From now on it is certain what the client of the device speaks; NULL: it was. Nothing was set
+ * that dialects differ in.
  */
 static inline void vhl_dialect_decide(struct vhl_dev *dev, const struct vhl_dialect *dialect)
 {

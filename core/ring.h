@@ -124,8 +124,9 @@ struct vhl_ring_log {
  * @segs: for the segments of a chain
  * @log: as vhl_ring_set_log(), from the first store on
  * @node: of memory, for the ring's own
- * @reads: chains have no device-writable part, whatever flags say in an indirect table that is packed:
- *	DPDK has VRING_DESC_F_WRITE there in the one of a header that it sends, and now and then of more
+ * @reads: chains have no device-writable part, whatever flags say in an indirect table that is
+ *	packed: DPDK has VRING_DESC_F_WRITE there in the one of a header that it sends, and now and
+ *	then of more
  *
  * Such that vhl_ring_cfg_ok() is true.
  */
@@ -320,8 +321,8 @@ static inline u32 vhl_ring_size(const struct vhl_ring *ring)
 /**
  * vhl_ring_set_segs() - have a ring use other segments
  * @ring: the ring
- * @segs: copied; replaces those that the chain that was taken last is in. That chain is not used any
- *	  more where they differ in more than their number
+ * @segs: copied; replaces those that the chain that was taken last is in. That chain is not used
+ *	  any more where they differ in more than their number
  */
 void vhl_ring_set_segs(struct vhl_ring *ring, const struct vhl_segs *segs);
 

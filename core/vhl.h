@@ -147,8 +147,8 @@ enum vhl_backlog {
  *		device was suspended before, for then the driver may not know of it (vDPA).  Holding
  *		dev->mutex
  * @show:	write what is attached to fdinfo, one word; without it, "-".  Holding dev->mutex
- * @show_vq:	write counters of a queue that only this backend has, each as " name=value".  Holding
- *		dev->mutex
+ * @show_vq:	write counters of a queue that only this backend has, each as " name=value".
+ *		Holding dev->mutex
  */
 struct vhl_ops {
 	void (*release)(struct vhl_dev *dev);
@@ -188,9 +188,10 @@ struct vhl_ops {
  * @vq_size: bytes of the backend's queue, which begins with a struct vhl_vq
  * @max_workers: of a device, NULL for one per queue
  * @pool_max: threads of a device that run jobs (vhl_pool_submit()), 0 for none
- * @logs: the backend calls vhl_vq_dirty() for all that it writes to guest memory; in the vhost dialect
- * @logs_iova: also where the driver names memory by IOVA, for it does so in ->run(); else a client has
- *	either VHOST_F_LOG_ALL or VIRTIO_F_ACCESS_PLATFORM
+ * @logs: the backend calls vhl_vq_dirty() for all that it writes to guest memory; in the
+ *	vhost dialect
+ * @logs_iova: also where the driver names memory by IOVA, for it does so in ->run(); else a client
+ *	has either VHOST_F_LOG_ALL or VIRTIO_F_ACCESS_PLATFORM
  * @attached: something is attached to the whole device when a client gets it, and stays so: a
  *	@backend_cmd starts and stops queues of the vhost dialect, and changes nothing else
  * @misc: the core's
