@@ -187,8 +187,9 @@ need_device() {
 # machine than pc, one without PCI if it is a microvm.
 guest_start() {
 	local name=$1 dir=$WORK/$1 opens=() launcher=() via=() fifo fd machine=${MACHINE:-pc} bus=pci
+	# by default the files of the initramfs may take half of the memory: too little for all of bookworm's
 	local boot=(-kernel "$WORK/kernel" -initrd "$WORK/initramfs"
-		-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable ${GUEST_APPEND-}")
+		-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable rootfstype=ramfs ${GUEST_APPEND-}")
 
 	shift
 	# Linux begins with QEMU's HPET and goes on without, but it keeps ticking: a sixth of an emulated processor
