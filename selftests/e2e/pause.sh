@@ -3,9 +3,9 @@
 # usage: selftests/e2e/pause.sh [ROUNDS]
 #
 # A stock guest with a card on /dev/vhost-netlite and a disk on /dev/vdpa-blklite stands still and goes on, in the middle of
-# traffic and verified I/O: stopped by the monitor, ROUNDS times (default 10), by its kernel's test of sleep, when its drivers
-# give both devices back and take them again, and asleep in RAM, until the monitor wakes it. In TAP, to be run in the test host
-# with the guest image:
+# traffic and verified I/O: stopped by the monitor, ROUNDS times (default 10), and by its kernel's test of
+# sleep, when its drivers give both devices back and take them again. It does not sleep in RAM: in the test host a guest with
+# no device of ours boots when it is to wake up, too. In TAP, to be run in the test host with the guest image:
 #   tools/vm/run --share "$(selftests/guest/mkguest)" -- selftests/e2e/pause.sh
 # shellcheck disable=SC2016,SC2317 # what is in single quotes is expanded in the guest; functions are called by check
 set -u
@@ -47,19 +47,12 @@ end() {
 	both_work "$1"
 }
 
-# asleep COMMAND: the guest gives back both devices
+# asleep COMMAND: the guest gives back both devices, and takes them again by itself
 asleep() {
-	guest a 20 "(cd /sys/power; sleep 1; $1; echo \$? >/tmp/slept) >/tmp/sleep 2>&1 </dev/null &" &&
-		wait_for 60 all_are stopped && say "asleep"
-}
-# awake: it has taken them again, and the command did what it should
-awake() {
-	wait_for 60 all_are running &&
+	guest a 20 "(cd /sys/power; $1; echo \$? >/tmp/slept) >/tmp/sleep 2>&1 </dev/null &" || return
+	wait_for 60 all_are stopped && say "asleep" && wait_for 60 all_are running &&
 		guest a 60 'until test -e /tmp/slept; do sleep 1; done; cat /tmp/sleep; [ "$(cat /tmp/slept)" = 0 ]; rc=$?
 			rm /tmp/slept; exit $rc'
-}
-in_ram() {
-	asleep 'echo deep >mem_sleep && echo mem >state' && qmp_event a 60 '*"SUSPEND"*' && all_are stopped && qmp a system_wakeup
 }
 
 boot "${COLD[@]}"
@@ -73,15 +66,8 @@ end "stop and cont"
 check "a shorter test" guest a 10 'echo 2 >/sys/module/suspend/parameters/pm_test_delay'
 begin "a test of sleep"
 check "a test of sleep: only the devices" asleep \
-	'echo devices >pm_test && echo freeze >state; rc=$?; echo none >pm_test; (exit $rc)'
-check "a test of sleep: they come back" awake
+	'sleep 1; echo devices >pm_test && echo freeze >state; rc=$?; echo none >pm_test; (exit $rc)'
 check "a test of sleep: both go on" both_go_on
 end "a test of sleep"
-
-begin "sleep in RAM"
-check "sleep in RAM: the machine sleeps, and is woken" in_ram
-check "sleep in RAM: both come back" awake
-check "sleep in RAM: both go on" both_go_on
-end "sleep in RAM"
 
 the_end
