@@ -342,9 +342,7 @@ struct vhl_blk_disk *vhl_blk_disk_gone(struct vhl_blk_dev *blk)
 	disk->edges = NULL;
 	disk_set_size(disk, 0);
 	vhl_blk_flush_init(disk);
-	disk->flushing = false;
 	disk->flush_error = -EIO;
-	disk->told = false;
 	return disk;
 }
 

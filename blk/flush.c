@@ -132,11 +132,11 @@ static struct vhl_blk_untold flush_untold(const struct vhl_blk_disk *disk)
 	const struct inode *inode = disk->inode;
 
 	return (struct vhl_blk_untold){
-		.any		= !disk->told,
+		.any		= !READ_ONCE(disk->told),
 		.dev		= inode->i_sb->s_dev,
 		.ino		= inode->i_ino,
 		.generation	= inode->i_generation,
-		.error		= disk->flush_error,
+		.error		= READ_ONCE(disk->flush_error),
 		.since		= disk->wb_since,
 	};
 }
@@ -192,6 +192,8 @@ void vhl_blk_flush_init(struct vhl_blk_disk *disk)
 
 	lockdep_assert_held(&dev->mutex);
 
+	disk->flush_error = 0;
+	disk->told = false;
 	if (!flush_goes_on(disk)) {
 		lost = flush_begin_anew(disk);
 		if (lost)
@@ -203,4 +205,5 @@ void vhl_blk_flush_init(struct vhl_blk_disk *disk)
 	}
 	spin_lock_init(&disk->flush_lock);
 	INIT_LIST_HEAD(&disk->flush_waiting);
+	disk->flushing = false;
 }
