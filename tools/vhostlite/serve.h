@@ -162,6 +162,9 @@ struct inflight_msg {
 	uint16_t num_queues, queue_size;
 };
 
+/* Not stopped yet, in place of a base */
+#define INFLIGHT_RUNS	UINT32_MAX
+
 struct inflight {
 	int fd;			/* -1: none */
 	uint64_t at;		/* where in it our page is */
@@ -174,11 +177,10 @@ int inflight_make(struct inflight_msg *m);
 char *inflight_use(struct session *s, const struct inflight_msg *m, int fd);
 /* A queue is going to start there; kind 0: nothing is known of it */
 bool inflight_note(struct session *s, unsigned int index, uint32_t kind, uint32_t base);
-/* It does, so where it stops is not known yet */
-bool inflight_runs(struct session *s, unsigned int index);
-bool inflight_stopped(struct session *s, unsigned int index, uint32_t base);
+/* Where it has stopped, or INFLIGHT_RUNS */
+bool inflight_set_base(struct session *s, unsigned int index, uint32_t base);
 /* Where the process before has stopped, of a ring that has a kind. Waits until it has */
-bool inflight_base(const struct session *s, unsigned int index, uint32_t *base);
+bool inflight_get_base(const struct session *s, unsigned int index, uint32_t *base);
 /* The kernel stores none any more */
 void inflight_drop(struct session *s);
 

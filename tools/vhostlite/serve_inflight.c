@@ -29,8 +29,7 @@
 /* "vhl where" */
 #define MAGIC	UINT64_C(0x6572656877206c68)
 
-/* Not stopped yet. No ring can be there, but a packed one of MOST_ENTRIES */
-#define RUNS		UINT32_MAX
+/* INFLIGHT_RUNS is a base of packed rings of that size alone */
 #define MOST_ENTRIES	32768
 
 /* What a queue that stops may take for the requests that it has taken */
@@ -42,7 +41,7 @@ struct places {
 	uint64_t magic;
 	uint32_t queues, reserved;
 	uint32_t kind[MAX_QUEUES];	/* of the ring that @base is of, 0: none */
-	uint32_t base[MAX_QUEUES];	/* or RUNS */
+	uint32_t base[MAX_QUEUES];	/* or INFLIGHT_RUNS */
 };
 
 static size_t page_size(void)
@@ -145,9 +144,11 @@ static bool put(const struct inflight *in, size_t at, uint32_t value)
 	return pwrite(in->fd, &value, sizeof(value), (off_t)(in->at + at)) == sizeof(value);
 }
 
-static bool put_base(const struct inflight *in, unsigned int index, uint32_t base)
+bool inflight_set_base(struct session *s, unsigned int index, uint32_t base)
 {
-	return put(in, offsetof(struct places, base) + index * sizeof(base), base);
+	const struct inflight *in = &s->inflight;
+
+	return in->fd < 0 || put(in, offsetof(struct places, base) + index * sizeof(base), base);
 }
 
 bool inflight_note(struct session *s, unsigned int index, uint32_t kind, uint32_t base)
@@ -157,28 +158,18 @@ bool inflight_note(struct session *s, unsigned int index, uint32_t kind, uint32_
 	if (in->fd < 0)
 		return true;
 	/* in this order: a kind says that there is a base */
-	return (!kind || put_base(in, index, base)) &&
+	return (!kind || inflight_set_base(s, index, base)) &&
 	       put(in, offsetof(struct places, kind) + index * sizeof(kind), kind);
 }
 
-bool inflight_runs(struct session *s, unsigned int index)
-{
-	return s->inflight.fd < 0 || put_base(&s->inflight, index, RUNS);
-}
-
-bool inflight_stopped(struct session *s, unsigned int index, uint32_t base)
-{
-	return s->inflight.fd < 0 || put_base(&s->inflight, index, base);
-}
-
 /* A process that was killed may not be gone yet, and its kernel threads do what it had taken. */
-bool inflight_base(const struct session *s, unsigned int index, uint32_t *base)
+bool inflight_get_base(const struct session *s, unsigned int index, uint32_t *base)
 {
 	const struct inflight *in = &s->inflight;
 	off_t at = (off_t)(in->at + offsetof(struct places, base) + index * sizeof(*base));
-	uint32_t value = RUNS;
+	uint32_t value = INFLIGHT_RUNS;
 
-	for (unsigned int ms = 0; value == RUNS && ms < STOPS_WITHIN_MS; ms += LOOK_EVERY_MS) {
+	for (unsigned int ms = 0; value == INFLIGHT_RUNS && ms < STOPS_WITHIN_MS; ms += LOOK_EVERY_MS) {
 		if (ms)
 			usleep(LOOK_EVERY_MS * 1000);
 		errno = EIO;
@@ -186,7 +177,7 @@ bool inflight_base(const struct session *s, unsigned int index, uint32_t *base)
 			return false;
 	}
 	errno = EBUSY;
-	if (value == RUNS && s->rings[index].num != MOST_ENTRIES)
+	if (value == INFLIGHT_RUNS && s->rings[index].num != MOST_ENTRIES)
 		return false;
 	*base = value;
 	return true;

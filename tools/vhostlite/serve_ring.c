@@ -113,7 +113,7 @@ static enum verdict start(struct session *s, unsigned int index)
 	if (v)
 		return v;
 	/* where it stopped before the front end knew of this process, which it cannot know itself */
-	if (r->kept_kind == kind_of(s, r) && !inflight_base(s, index, &r->base))
+	if (r->kept_kind == kind_of(s, r) && !inflight_get_base(s, index, &r->base))
 		return failed(s, index, "where it stopped before is not known");
 	base.num = r->base;
 	if (ioctl(s->dev->vhost, VHOST_SET_VRING_NUM, &num))
@@ -128,7 +128,7 @@ static enum verdict start(struct session *s, unsigned int index)
 		return failed(s, index, "does not start");
 	r->kept_kind = 0;
 	r->running = true;
-	if (inflight_runs(s, index))
+	if (inflight_set_base(s, index, INFLIGHT_RUNS))
 		return OK;
 	v = failed(s, index, "that it runs cannot be noted for the process after this one");
 	ring_stop(s, index);
@@ -149,8 +149,8 @@ void ring_stop(struct session *s, unsigned int index)
 		say("queue %u: cannot be stopped: %s", index, strerror(errno));
 	else
 		r->base = base.num;
-	/* the kernel has stored it already, where there is still room for it */
-	inflight_stopped(s, index, r->base);
+	/* the kernel stores it in a page that is no part of the file any more, if that was cut off meanwhile */
+	inflight_set_base(s, index, r->base);
 	r->running = false;
 	disk_leave(s);
 }
