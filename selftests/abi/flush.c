@@ -205,6 +205,12 @@ static int open_dut(flush_t *f, enum dut_kind kind, uint64_t refuse)
 	return dut_open(&f->d, kind, &opts);
 }
 
+/* A disk that works, with a block that is stable.  0, -errno, or the status of what failed */
+static int open_flushed(flush_t *f, enum dut_kind kind)
+{
+	return open_dut(f, kind, 0) ?: write_block(&f->d, 0, 1) ?: flush(&f->d);
+}
+
 /*
  * Lose a block that was written through the page cache by another open file, which is told of it.
  * Afterwards the storage is as good as new.
@@ -236,9 +242,7 @@ TEST_F_TIMEOUT(flush, at_once, 120)
 
 	if (!self->able)
 		SKIP(return, NO_STORAGE);
-	ASSERT_EQ(0, open_dut(self, variant->kind, 0));
-	ASSERT_EQ(0, write_block(d, 0, 1));
-	ASSERT_EQ(0, flush(d));
+	ASSERT_EQ(0, open_flushed(self, variant->kind));
 	ASSERT_EQ(0, store_delay(&self->s, 0, 500, 0));
 	ASSERT_EQ(0, store_spoil(&self->s, true));
 	ASSERT_EQ(BLOCK, pwrite(self->other, block, BLOCK, 100 * BLOCK));
@@ -290,9 +294,7 @@ TEST_F_TIMEOUT(flush, taken_by_another, 120)
 
 	if (!self->able)
 		SKIP(return, NO_STORAGE);
-	ASSERT_EQ(0, open_dut(self, variant->kind, 0));
-	ASSERT_EQ(0, write_block(d, 0, 1));
-	ASSERT_EQ(0, flush(d));
+	ASSERT_EQ(0, open_flushed(self, variant->kind));
 	ASSERT_EQ(0, lose(self));
 	EXPECT_EQ(-1, fsync(self->disk));
 	EXPECT_EQ(0, fsync(self->disk));
@@ -312,9 +314,7 @@ TEST_F_TIMEOUT(flush, stopped_untold, 120)
 
 	if (!self->able)
 		SKIP(return, NO_STORAGE);
-	ASSERT_EQ(0, open_dut(self, variant->kind, 0));
-	ASSERT_EQ(0, write_block(d, 0, 1));
-	ASSERT_EQ(0, flush(d));
+	ASSERT_EQ(0, open_flushed(self, variant->kind));
 	/* while it runs, and while it does not; twice, since a start must not count as news */
 	ASSERT_EQ(0, lose(self));
 	EXPECT_EQ(-1, fsync(self->disk));

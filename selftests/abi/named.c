@@ -354,7 +354,6 @@ TEST_F(served, resize)
 	EXPECT_EQ(DISK_SIZE, info.size);
 }
 
-/* The same bytes by another open file: what movers write is read back, whichever of both it goes to */
 /* Who begins anew is told nothing by an eventfd of who had the device before */
 TEST_F(served, reset_forgets_config_call)
 {
@@ -385,6 +384,7 @@ TEST_F(served, reset_forgets_config_call)
 	close(event);
 }
 
+/* The same bytes by another open file: what movers write is read back, whichever of both it goes to */
 TEST_F_TIMEOUT(served, swap_during_traffic, 120)
 {
 	struct mover mover[2] = { 0 };

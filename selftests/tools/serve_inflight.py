@@ -16,6 +16,11 @@ def region_of(fe, **what):
     return size, offset, fd
 
 
+def take_over(fe, memory, size, offset, fd):
+    ready(fe, memory)
+    same("taken over", 0, fe.says(SET_INFLIGHT_FD, inflight(size, offset), [fd]))
+
+
 @case
 def memory_that_outlives_the_back_end():
     memory = Memory()
@@ -36,8 +41,7 @@ def memory_that_outlives_the_back_end():
         same("used again", 0, fe.says(SET_INFLIGHT_FD, inflight(size, offset)[:20], [fd]))
     # a front end that knows nothing: its base counts for nothing
     with connect() as fe:
-        ready(fe, memory)
-        same("taken over", 0, fe.says(SET_INFLIGHT_FD, inflight(size, offset), [fd]))
+        take_over(fe, memory, size, offset, fd)
         io(fe, memory)
         base = struct.unpack("<II", fe.ask(GET_VRING_BASE, state(0, 0)))
         if ARGS.real:
@@ -45,8 +49,7 @@ def memory_that_outlives_the_back_end():
         same("reset", 0, fe.says(RESET_DEVICE))
     # after a reset there is nothing to go on with
     with connect() as fe:
-        ready(fe, memory)
-        same("taken over", 0, fe.says(SET_INFLIGHT_FD, inflight(size, offset), [fd]))
+        take_over(fe, memory, size, offset, fd)
         fe.queue(memory, base=7)
         same("base", (0, 7), struct.unpack("<II", fe.ask(GET_VRING_BASE, state(0, 0))))
     os.close(fd)
@@ -72,8 +75,7 @@ def a_back_end_that_still_stops():
     os.pwrite(fd, runs, size - 4096)
     timer = threading.Timer(1, lambda: os.pwrite(fd, stopped, size - 4096))
     with connect() as fe:
-        ready(fe, memory)
-        same("taken over", 0, fe.says(SET_INFLIGHT_FD, inflight(size, offset), [fd]))
+        take_over(fe, memory, size, offset, fd)
         timer.start()
         began = time.monotonic()
         io(fe, memory)
