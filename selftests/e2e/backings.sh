@@ -397,7 +397,7 @@ guest_phase() {
 }
 
 if wanted guest; then
-	if knows vhost-vdpa-device-pci || newer_knows vhost-vdpa-device-pci; then
+	if some_qemu_knows vhost-vdpa-device-pci; then
 		guest_phase
 	else
 		skip "a guest" "QEMU $(qemu_version) has no vhost-vdpa-device-pci"

@@ -169,7 +169,7 @@ disk_behind_iommu() {
 	check "nobody holds the disk's module" wait_for 10 no_users vhost_blklite
 	check "it can be unloaded" rmmod vhost_blklite
 }
-if knows vhost-vdpa-device-pci || newer_knows vhost-vdpa-device-pci; then
+if some_qemu_knows vhost-vdpa-device-pci; then
 	disk_behind_iommu
 else
 	skip "a disk behind the IOMMU" "this QEMU has no vhost-vdpa-device-pci"

@@ -170,12 +170,13 @@ newer_knows() {
 	knows "$1"
 }
 
+# some_qemu_knows DEVICE: the release's or a newer one, which then is first in PATH
+some_qemu_knows() { knows "$1" || newer_knows "$1"; }
+
 # need_device DEVICE: ends the script with a skip of all of it where neither the release's QEMU has the device nor a newer one,
 # which then is first in PATH. That is how an old release's kernel meets guests with our disk.
 need_device() {
-	if knows "$1" || newer_knows "$1"; then
-		return
-	fi
+	some_qemu_knows "$1" && return
 	echo "1..0 # SKIP QEMU $(qemu_version) has no $1"
 	exit 0
 }

@@ -49,6 +49,12 @@ state() {
 	counter a "${DEV[$1]}" "$2" state
 }
 
+# all_are STATE: the queues of both
+all_are() {
+	same "queue of the card" "$1" "$(state 1 0)" && same "queue of the card" "$1" "$(state 1 1)" &&
+		same "queue of the disk" "$1" "$(state 2 0)"
+}
+
 # READ: what stands in the guest at STAMP
 READ="dd if=/dev/d0 bs=64k skip=$((STAMP * 16)) count=16 iflag=direct 2>/dev/null | sha256sum"
 stamp() {

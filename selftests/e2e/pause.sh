@@ -19,12 +19,6 @@ ROUNDS=${1:-10}
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname -- "${BASH_SOURCE[0]}")/lifelib.sh"
 
-# all_are STATE: the queues of both
-all_are() {
-	same "queue of the card" "$1" "$(state 1 0)" && same "queue of the card" "$1" "$(state 1 1)" &&
-		same "queue of the disk" "$1" "$(state 2 0)"
-}
-
 stops_and_goes() {
 	local round
 

@@ -60,9 +60,7 @@ records() {
 # ---- the end of a kernel ----
 # well: the queues run, none was ever broken, nor has this kernel anything to say of them
 well() {
-	same "queue of the card" running "$(state 1 0)" && same "queue of the card" running "$(state 1 1)" &&
-		same "queue of the disk" running "$(state 2 0)" &&
-		same "breaks" 0 "$(counter a "${DEV[1]} ${DEV[2]}" '*' breaks)" && we_say_nothing
+	all_are running && same "breaks" 0 "$(counter a "${DEV[1]} ${DEV[2]}" '*' breaks)" && we_say_nothing
 }
 
 # under_load WHEN: both are busy from now on
