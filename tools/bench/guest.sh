@@ -259,7 +259,7 @@ queues_of() {
 	echo "${queues:-1}"
 }
 
-# alone NAME: of the guests, only this one runs. One that is idle takes time, too: several times as much as is measured
+# alone NAME: of the guests, only this one runs: one that is idle takes time, too
 alone() {
 	local name
 
